@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Durations ("500ms", "4s", "10m", "1h", "1d") and sizes ("512", "16k", "1m", "1g") as text. */
+#ifndef COMMON_UNITS_H
+#define COMMON_UNITS_H
+
+#include "common/compiler.h"
+#include "common/slice.h"
+
+#include <stdint.h>
+
+enum { UNITS_TEXT_MAX = 24 }; /* enough for any printed value with its NUL */
+
+/*
+ * Parse a duration into milliseconds: digits and one of ms, s, m, h, d; only 0 may stand without.
+ * Returns 0, -EINVAL (not a duration; *ms untouched) or -ERANGE (more than 64 bits).
+ */
+int units_parse_duration(struct slice text, uint64_t *ms) MUST_CHECK;
+
+/*
+ * Parse a size into bytes: digits, then k, m or g (1024 each, either case) or nothing.
+ * Returns as units_parse_duration does.
+ */
+int units_parse_size(struct slice text, uint64_t *bytes) MUST_CHECK;
+
+/* The shortest text that means exactly this: 90000 is "90s", 16384 is "16k". Returns the length. */
+size_t units_print_duration(uint64_t ms, char out[UNITS_TEXT_MAX]);
+size_t units_print_size(uint64_t bytes, char out[UNITS_TEXT_MAX]);
+
+#endif
