@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The arena: a memfd of one worker slot, mapped by its keeper and its workers, one after the other.
+ * It holds all that a successor needs to go on with the tunnels of a dead worker. Written by worker i
+ * only (K: by its keeper). Offsets and descriptor numbers, no pointers. The order of stores is the
+ * product: see worker/relay.c.
+ */
+#ifndef SHM_ARENA_H
+#define SHM_ARENA_H
+
+#include "common/compiler.h"
+#include "common/ws_frame.h"
+
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#define ARENA_MAGIC 0x616e6572416c4855ull
+enum {
+    ARENA_VERSION = 1,
+    ARENA_EVENTS = 256,
+    ARENA_CHUNK_SIZE = 32768, /* bounds one read; 16 KB costs 256 KiB messages 8 % more CPU */
+    ARENA_LISTENERS_MAX = 64,
+    ARENA_FDS_MAX = 1 << 21, /* highest descriptor limit that is used; sparse: a bit each */
+};
+
+/*
+ * Descriptor numbers of a slot. Infrastructure has fixed numbers, so that a successor finds it and so
+ * that no number is ever closed twice; everything else is >= FD_DYNAMIC.
+ */
+enum slot_fd {
+    FD_ARENA = 3,
+    FD_VAULT = 4,
+    FD_EPOLL = 5,
+    FD_CONTROL = 6,     /* the slot's end of the control socket to the master */
+    FD_KEEPER_PID = 7,  /* pidfd of the keeper, watched by the worker */
+    FD_WORKER_PID = 8,  /* pidfd of the worker, watched by the keeper */
+    FD_IMAGE = 9,       /* configuration in use */
+    FD_ERROR_LOG = 10,
+    FD_ACCESS_LOG = 11,
+    FD_RESERVE = 12,    /* given up for a moment to shed a connection when descriptors run out */
+    FD_LISTENERS = 32,  /* + index into arena_header.listeners */
+    FD_DYNAMIC = 96,    /* = FD_LISTENERS + ARENA_LISTENERS_MAX: connections */
+};
+
+enum tunnel_state { TUNNEL_FREE, TUNNEL_OPEN, TUNNEL_CLOSING };
+
+/* Bits of arena_dir.flags. */
+enum {
+    DIR_EOF = 1 << 0,      /* the source has sent its FIN and everything before it was read */
+    DIR_SHUT = 1 << 1,     /* the FIN was passed on to the destination */
+    DIR_HANGUP = 1 << 2,   /* EPOLLRDHUP was seen: the next short read is not the last */
+    DIR_READY = 1 << 3,    /* more to read without a further event: it is on the ready list */
+    DIR_BLOCKED = 1 << 4,  /* the destination takes no more: pending bytes are in the chunk */
+};
+
+/*
+ * One direction of a tunnel. Direction 0 reads the client and writes the backend, 1 the other way:
+ * direction d reads fd[d] and writes fd[!d]. Positions count this tunnel's bytes mod 2^32.
+ */
+struct arena_dir {
+    uint32_t rx;    /* bytes taken from the source */
+    uint32_t tx;    /* bytes the destination's socket took; rx - tx are pending, in the chunk */
+    uint32_t base;  /* stream position of the chunk's first byte */
+    uint16_t chunk; /* chunk with the pending bytes, 0: none */
+    uint8_t flags;  /* DIR_* */
+    uint8_t pad;
+};
+
+/* One tunnel: two cache lines, the first is all that a message touches besides the tracker. */
+struct arena_tunnel {
+    uint8_t state;        /* enum tunnel_state */
+    uint8_t reason;       /* enum reason, once CLOSING */
+    uint16_t gen;         /* counts the record's tunnels: a stale event meets another number */
+    int32_t fd[2];        /* [0] client, [1] backend; -1: closed */
+    struct arena_dir dir[2];
+    uint32_t active_ms;     /* monotonic mod 2^32: last byte either way */
+    uint32_t blocked_ms[2]; /* per direction: when it became blocked or last moved since */
+    uint32_t idle_ms;       /* idle_timeout, 0: none */
+    uint16_t send_100ms;    /* send_timeout in tenths of a second, 0: none */
+    uint16_t head_len;      /* bytes of the 101 answer's head, the first of direction 1 */
+
+    struct ws_track track[2] ALIGNED(CACHE_LINE);
+    uint32_t cookie[2];   /* low half of SO_COOKIE, for verification */
+    uint32_t src_off[2];  /* consumed(fd[d]) = dir[d].rx + src_off[d], mod 2^32 */
+    uint32_t dst_off[2];  /* written(fd[!d]) = dir[d].tx + dst_off[d], mod 2^32 */
+    uint32_t backend;     /* index on the board */
+    uint16_t strike_s;    /* K: when the last strike was, mod 2^16 */
+    uint8_t strikes;      /* K: workers that crashed while handling this tunnel */
+    uint8_t abort;        /* close with RST, also by a successor */
+};
+_Static_assert(sizeof(struct arena_tunnel) == 128, "two cache lines");
+
+/* OP_FD: a descriptor is being made (accept, socket) and may not be in the bitmap yet. */
+enum op_kind { OP_NONE, OP_RELAY, OP_FLUSH, OP_PEEK, OP_OPEN, OP_CLOSE, OP_FD };
+
+/* What the worker is doing right now to one tunnel: one cache line, the journal. */
+struct arena_op {
+    uint32_t cur;          /* kind << 28 | tunnel << 1 | direction; 0: nothing in flight */
+    uint32_t base;         /* stream position of the scratch chunk's first byte */
+    uint32_t scratch;      /* chunk that is read into */
+    uint32_t pad;
+    struct ws_track track; /* the direction's tracker before the bytes in flight */
+    uint64_t saved;        /* OP_CLOSE: the counter of `step` before it is changed */
+    uint32_t step;         /* OP_CLOSE: how far its sums have been moved to the counters */
+    uint8_t spare[20];
+};
+_Static_assert(sizeof(struct arena_op) == CACHE_LINE, "one cache line");
+
+enum slot_mode {
+    SLOT_MODE_RUN = 0,    /* accept and serve */
+    SLOT_MODE_PAUSED = 1, /* WINCH: serve what is open, accept nothing */
+    SLOT_MODE_DRAIN = 2,  /* QUIT or slot leaving: accept nothing, end when the last tunnel ends */
+    SLOT_MODE_STOP = 3,   /* end now */
+};
+
+/* A listening socket of the slot, at descriptor FD_LISTENERS + index. */
+struct arena_listener {
+    uint32_t id;    /* the master's number for the socket; 0: place is free */
+    uint32_t index; /* of the listener in the image: says how to treat its connections */
+};
+
+struct arena_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t slot;          /* index on the board */
+    uint64_t size;          /* bytes of the arena */
+    uint32_t tunnels_max;
+    uint32_t chunks_max;    /* chunk 0 is never used */
+    uint64_t tunnels_off;
+    uint64_t chunks_off;
+    uint64_t fds_off;       /* bitmap of ARENA_FDS_MAX bits: descriptors of the worker's heap objects */
+    uint32_t mode;          /* enum slot_mode, as last applied */
+    uint32_t go;            /* K: futex word: the worker waits for it before it does anything */
+    uint64_t applied_seq;   /* control message last applied */
+    struct arena_listener listeners[ARENA_LISTENERS_MAX];
+    struct arena_op op ALIGNED(CACHE_LINE);
+    struct epoll_event events[ARENA_EVENTS]; /* epoll_wait writes here; .events = 0 once handled */
+};
+
+struct arena {
+    struct arena_header *header;
+    struct arena_tunnel *tunnels;
+    uint8_t *chunks;
+    uint64_t *fds; /* connections that are not tunnels: they die with the worker that made them */
+};
+
+/*
+ * Make the arena of a slot as a memfd: sealed against resizing, kept out of core dumps, mapped.
+ * Master's child, before it becomes the keeper. On 0 the caller owns *fd and the mapping.
+ */
+int arena_create(struct arena *arena, uint32_t slot, uint32_t tunnels_max, int *fd) MUST_CHECK;
+
+/* Map an existing arena and check its layout. Returns 0, -EPROTO, -EPROTONOSUPPORT or -errno. */
+int arena_attach(struct arena *arena, int fd) MUST_CHECK;
+
+static inline uint8_t *arena_chunk(const struct arena *arena, uint32_t chunk)
+{
+    return arena->chunks + (size_t)chunk * ARENA_CHUNK_SIZE;
+}
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE 1
+#include "shm/image.h"
+
+#include "shm/image_check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+/* Without these somebody could change the image behind the check. */
+enum { SEALS = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK };
+
+int image_open(struct image **out, int fd)
+{
+    struct stat st;
+    *out = NULL;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & SEALS) != SEALS || st.st_size < (off_t)sizeof(struct image_header))
+        return -EPROTO;
+    struct image *image = malloc(sizeof(*image));
+    if (!image)
+        return -ENOMEM;
+    /* Private: older kernels refuse a shared mapping of a descriptor that is sealed and writable. */
+    void *mapped = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    int rc = mapped == MAP_FAILED ? -errno : image_check(mapped, (uint64_t)st.st_size);
+    if (rc < 0) {
+        if (mapped != MAP_FAILED)
+            munmap(mapped, (size_t)st.st_size);
+        free(image);
+        return rc;
+    }
+    *image = (struct image){.header = mapped, .size = (uint64_t)st.st_size, .references = 1};
+    *out = image;
+    return 0;
+}
+
+struct image *image_acquire(struct image *image)
+{
+    ASSERT(image->references > 0);
+    image->references++;
+    return image;
+}
+
+void image_release(struct image **image)
+{
+    struct image *held = *image;
+    *image = NULL;
+    if (!held)
+        return;
+    ASSERT(held->references > 0);
+    if (--held->references > 0)
+        return;
+    munmap((void *)(uintptr_t)held->header, (size_t)held->size);
+    free(held);
+}
+
+static const void *entry(const struct image *image, struct image_array array, uint32_t index,
+                         size_t size)
+{
+    ASSERT(index < array.count);
+    return (const char *)image->header + array.off + (size_t)index * size;
+}
+
+const struct image_listener *image_listener(const struct image *image, uint32_t index)
+{
+    return entry(image, image->header->listeners, index, sizeof(struct image_listener));
+}
+
+const struct image_site *image_site(const struct image *image, uint32_t index)
+{
+    return entry(image, image->header->sites, index, sizeof(struct image_site));
+}
+
+const struct image_route *image_route(const struct image *image, uint32_t index)
+{
+    return entry(image, image->header->routes, index, sizeof(struct image_route));
+}
+
+const struct image_upstream *image_upstream(const struct image *image, uint32_t index)
+{
+    return entry(image, image->header->upstreams, index, sizeof(struct image_upstream));
+}
+
+const struct image_server *image_server(const struct image *image, uint32_t index)
+{
+    return entry(image, image->header->servers, index, sizeof(struct image_server));
+}
+
+const struct image_server *image_upstream_server(const struct image *image,
+                                                 const struct image_upstream *upstream, uint32_t i)
+{
+    return entry(image, upstream->servers, i, sizeof(struct image_server));
+}
+
+const struct addr *image_upstream_source(const struct image *image,
+                                         const struct image_upstream *upstream, uint32_t i)
+{
+    return entry(image, upstream->sources, i, sizeof(struct addr));
+}
+
+const struct image_part *image_part(const struct image *image, struct image_array parts, uint32_t i)
+{
+    return entry(image, parts, i, sizeof(struct image_part));
+}
+
+struct slice image_slice(const struct image *image, struct image_str str)
+{
+    return (struct slice){(const char *)image->header + str.off, str.len};
+}
+
+static const struct image_host *find_host(const struct image *image, uint32_t wildcard,
+                                          struct slice name)
+{
+    uint32_t from = 0, to = image->header->hosts.count;
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+        const struct image_host *host =
+            entry(image, image->header->hosts, middle, sizeof(struct image_host));
+        int order =
+            image_check_order(wildcard, name, host->wildcard, image_slice(image, host->name));
+        if (order == 0)
+            return host;
+        if (order < 0)
+            to = middle;
+        else
+            from = middle + 1;
+    }
+    return NULL;
+}
+
+/* Wildcards begin with a dot: try what stands from each dot on, the longest first. */
+static const struct image_host *find_wildcard(const struct image *image, struct slice name)
+{
+    while (name.n > 1) {
+        const char *dot = memchr(name.p + 1, '.', name.n - 1);
+        if (!dot)
+            return NULL;
+        name = (struct slice){dot, name.n - (size_t)(dot - name.p)};
+        const struct image_host *host = find_host(image, 1, name);
+        if (host)
+            return host;
+    }
+    return NULL;
+}
+
+const struct image_site *image_find_site(const struct image *image, struct slice host)
+{
+    const struct image_host *found = find_host(image, 0, host);
+    if (!found)
+        found = find_wildcard(image, host);
+    uint32_t site = found ? found->site : image->header->default_site;
+    return site == UINT32_MAX ? NULL : image_site(image, site);
+}
+
+const struct image_route *image_find_route(const struct image *image, const struct image_site *site,
+                                           struct slice path)
+{
+    for (uint32_t i = 0; i < site->routes.count; i++) {
+        const struct image_route *route = entry(image, site->routes, i, sizeof(struct image_route));
+        if (slice_starts(path, image_slice(image, route->path)))
+            return route;
+    }
+    return NULL;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The image: one generation of the configuration, compiled by the master into a sealed memfd that
+ * workers map read-only. Offsets from the start of the image, no pointers; strings are not
+ * NUL-terminated. All M, before publishing; immutable after. Everything is resolved: what a route
+ * does not set stands here with the value of its site, the top level or the default.
+ */
+#ifndef SHM_IMAGE_H
+#define SHM_IMAGE_H
+
+#include "common/addr.h"
+#include "common/compiler.h"
+#include "common/http_head.h"
+#include "common/slice.h"
+#include "shm/board.h"
+
+#include <stdint.h>
+
+#define IMAGE_MAGIC 0x6567616d69464855ull
+enum { IMAGE_VERSION = 1 };
+
+struct image_str {
+    uint32_t off;
+    uint32_t len;
+};
+
+/* `count` entries of the array at `off`. */
+struct image_array {
+    uint32_t off;
+    uint32_t count;
+};
+
+/* Pieces of a template such as "$remote_addr:$arg_room" (hash_key, host_header). */
+enum image_var {
+    VAR_TEXT,               /* `text` as it is */
+    VAR_REMOTE_ADDR,        /* client address without port, as nginx prints it */
+    VAR_BINARY_REMOTE_ADDR, /* 4 or 16 raw bytes */
+    VAR_REMOTE_PORT,
+    VAR_HOST,               /* host without port, lower case */
+    VAR_HTTP_HOST,          /* Host field as sent, port included */
+    VAR_SERVER_PORT,        /* port of the listener */
+    VAR_URI,                /* path, decoded and normalised, without query */
+    VAR_REQUEST_URI,        /* target as sent, with query */
+    VAR_ARGS,               /* query as sent */
+    VAR_SCHEME,             /* http or https */
+    VAR_METHOD,             /* $request_method */
+    VAR_ARG,                /* $arg_NAME: `text` is NAME */
+    VAR_HTTP,               /* $http_NAME */
+    VAR_COOKIE,             /* $cookie_NAME */
+    VAR_BACKEND,            /* $proxy_host: the chosen server as written */
+};
+
+struct image_part {
+    uint32_t var; /* enum image_var */
+    struct image_str text;
+};
+
+/* What is known before a request's route is. */
+struct image_front {
+    struct http_limits head;       /* max_line, max_head, max_headers */
+    uint32_t header_timeout_ms;
+    uint32_t keepalive_timeout_ms; /* 0: no keep-alive with clients */
+    uint32_t access_log_format;    /* enum image_log_format */
+    uint32_t log_level;            /* enum log_level */
+};
+
+enum image_log_format { ACCESS_LOG_OFF, ACCESS_LOG_JSON, ACCESS_LOG_COMBINED };
+
+struct image_listener {
+    struct addr address;
+    struct image_str text; /* as written */
+    uint32_t backlog;
+    uint32_t flags;        /* LISTENER_* */
+};
+enum { LISTENER_TLS = 1 << 0 };
+
+struct image_host {
+    struct image_str name; /* lower case; "*.example.com" stands as ".example.com" with wildcard set */
+    uint32_t wildcard;     /* 1: any name that ends so and is longer */
+    uint32_t site;         /* index into sites */
+};
+
+struct image_site {
+    struct image_str name;     /* its first host, "*" without hosts */
+    uint32_t board_site;       /* index on the board */
+    struct image_array routes; /* longest path first: the first that is a prefix wins */
+};
+
+/* What to do with a header that tells the backend about the client. */
+enum image_forward {
+    FORWARD_REPLACE, /* ours instead of what the client sent */
+    FORWARD_APPEND,  /* behind what the client sent (X-Forwarded-For only) */
+    FORWARD_KEEP,    /* what the client sent, else ours */
+    FORWARD_PASS,    /* what the client sent, nothing of ours */
+    FORWARD_REMOVE,  /* nothing */
+};
+
+struct image_route {
+    struct image_str path;    /* prefix of the normalised path; begins with '/' */
+    uint32_t upstream;        /* index into upstreams */
+    uint32_t flags;           /* ROUTE_* */
+    uint32_t connect_timeout_ms;
+    uint32_t send_timeout_ms;
+    uint32_t response_timeout_ms;
+    uint32_t body_timeout_ms;
+    uint32_t idle_timeout_ms; /* tunnels; 0: none */
+    uint32_t pad;
+    uint64_t max_body;        /* bytes; 0: no limit */
+    struct image_array host_header; /* parts of the Host sent to the backend */
+    uint8_t x_forwarded_for;  /* enum image_forward */
+    uint8_t x_forwarded_proto;
+    uint8_t x_forwarded_host;
+    uint8_t x_real_ip;
+    uint32_t pad2;
+};
+enum { ROUTE_UPGRADE = 1 << 0 }; /* upgrades are allowed */
+
+struct image_server {
+    struct addr address;
+    struct image_str text; /* as written: name on the board and what the ring hashes */
+    uint32_t backend;      /* index on the board */
+    uint32_t weight;       /* 1.. */
+    uint32_t flags;        /* BACKEND_DOWN of board.h */
+    uint32_t pad;
+};
+
+struct image_upstream {
+    struct image_str name;
+    struct image_array servers;  /* struct image_server, in the order of the file */
+    struct image_array hash_key; /* parts */
+    struct image_array sources;  /* struct addr to connect from; empty: the kernel's choice */
+    uint32_t policy;             /* enum balance_policy */
+    uint32_t board_upstream;     /* index on the board */
+    uint32_t keepalive;          /* idle connections kept by each worker */
+    uint32_t tries;              /* servers tried for one request, at most; 0: all */
+};
+
+struct image_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t generation;
+    uint64_t size;
+    struct image_front front;
+    struct image_array listeners; /* struct image_listener */
+    struct image_array hosts;     /* struct image_host, sorted: by wildcard, then name (bytes) */
+    struct image_array sites;     /* struct image_site */
+    struct image_array routes;    /* all; a site's are a run of them */
+    struct image_array upstreams;
+    struct image_array servers;   /* all; an upstream's are a run of them */
+    struct image_array parts;     /* all template parts */
+    struct image_array sources;   /* all source addresses */
+    struct image_array strings;   /* bytes */
+    uint32_t default_site;        /* for hosts nobody names; UINT32_MAX: 404 */
+    uint32_t pad;
+};
+
+/* A mapped image. Counted: requests in flight keep the generation that they began with. */
+struct image {
+    const struct image_header *header;
+    uint64_t size;
+    uint32_t references;
+};
+
+/*
+ * Map the image in `fd` and check it whole once: magic, version, every offset and index. The caller
+ * owns *out with one reference; the descriptor stays the caller's.
+ * Returns 0, -EPROTO (not an image), -EPROTONOSUPPORT (version), -EBADMSG (an offset points outside)
+ * or -errno.
+ */
+int image_open(struct image **out, int fd) MUST_CHECK;
+
+/* One more reference; returns its argument. */
+struct image *image_acquire(struct image *image);
+
+/* One reference less, unmapped with the last; nulls the pointer, accepts NULL. */
+void image_release(struct image **image);
+
+/* Entries by index; `index` < count (ASSERT). Borrowed from the image. */
+const struct image_listener *image_listener(const struct image *image, uint32_t index);
+const struct image_site *image_site(const struct image *image, uint32_t index);
+const struct image_route *image_route(const struct image *image, uint32_t index);
+const struct image_upstream *image_upstream(const struct image *image, uint32_t index);
+const struct image_server *image_server(const struct image *image, uint32_t index);
+
+/* Entry `i` of a run inside a bigger array. */
+const struct image_server *image_upstream_server(const struct image *image,
+                                                 const struct image_upstream *upstream, uint32_t i);
+const struct addr *image_upstream_source(const struct image *image,
+                                         const struct image_upstream *upstream, uint32_t i);
+const struct image_part *image_part(const struct image *image, struct image_array parts, uint32_t i);
+
+struct slice image_slice(const struct image *image, struct image_str str);
+
+/*
+ * The site for a host name (lower case, without port): exact, then the longest wildcard, then the
+ * default. Returns NULL when there is none.
+ */
+const struct image_site *image_find_site(const struct image *image, struct slice host);
+
+/* The route with the longest prefix of a normalised path, NULL if none. */
+const struct image_route *image_find_route(const struct image *image,
+                                           const struct image_site *site, struct slice path);
+
+#endif

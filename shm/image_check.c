@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shm/image_check.h"
+
+#include "common/log.h"
+
+#include <errno.h>
+
+enum { ALIGNMENT = 8, FIELDS_MAX = 65535 };
+
+static const void *at(const struct image_header *header, struct image_array array, uint32_t i,
+                      size_t size)
+{
+    return (const char *)header + array.off + (size_t)i * size;
+}
+
+#define AT(header, array, type, i)                                                                 \
+    ((const struct type *)at((header), (header)->array, (i), sizeof(struct type)))
+
+static bool array_ok(const struct image_header *header, struct image_array array, size_t size)
+{
+    return array.off >= sizeof(*header) && array.off % ALIGNMENT == 0 &&
+           array.off <= header->size && array.count <= (header->size - array.off) / size;
+}
+
+/* A run of a shared array: begins at an entry and ends inside. */
+static bool run_ok(struct image_array whole, struct image_array run, size_t size)
+{
+    return run.off >= whole.off && (run.off - whole.off) % size == 0 &&
+           (run.off - whole.off) / size <= whole.count &&
+           run.count <= whole.count - (run.off - whole.off) / size;
+}
+
+static bool str_ok(const struct image_header *header, struct image_str str)
+{
+    uint32_t from = header->strings.off, count = header->strings.count;
+    return str.off >= from && str.off - from <= count && str.len <= count - (str.off - from);
+}
+
+static struct slice str_slice(const struct image_header *header, struct image_str str)
+{
+    return (struct slice){(const char *)header + str.off, str.len};
+}
+
+/* Whatever connect, bind and addr_print may be given. */
+static bool addr_ok(const struct addr *addr)
+{
+    switch (addr->u.sa.sa_family) {
+    case AF_INET: return addr->len == sizeof(addr->u.in);
+    case AF_INET6: return addr->len == sizeof(addr->u.in6);
+    case AF_UNIX:
+        return addr->len > offsetof(struct sockaddr_un, sun_path) &&
+               addr->len <= sizeof(addr->u.un) &&
+               memchr(addr->u.un.sun_path, 0, sizeof(addr->u.un.sun_path)) != NULL;
+    default: return false;
+    }
+}
+
+static bool front_ok(const struct image_front *front)
+{
+    return front->head.line_max > 0 && front->head.head_max >= front->head.line_max &&
+           front->head.head_max <= INT32_MAX && front->head.fields_max > 0 &&
+           front->head.fields_max <= FIELDS_MAX &&
+           front->access_log_format <= ACCESS_LOG_COMBINED && front->log_level <= LOG_LEVEL_DEBUG;
+}
+
+static bool arrays_ok(const struct image_header *header)
+{
+    const struct image_array *strings = &header->strings;
+    return array_ok(header, header->listeners, sizeof(struct image_listener)) &&
+           array_ok(header, header->hosts, sizeof(struct image_host)) &&
+           array_ok(header, header->sites, sizeof(struct image_site)) &&
+           array_ok(header, header->routes, sizeof(struct image_route)) &&
+           array_ok(header, header->upstreams, sizeof(struct image_upstream)) &&
+           array_ok(header, header->servers, sizeof(struct image_server)) &&
+           array_ok(header, header->parts, sizeof(struct image_part)) &&
+           array_ok(header, header->sources, sizeof(struct addr)) &&
+           strings->off >= sizeof(*header) && strings->off <= header->size &&
+           strings->count <= header->size - strings->off;
+}
+
+static bool listeners_ok(const struct image_header *header)
+{
+    for (uint32_t i = 0; i < header->listeners.count; i++) {
+        const struct image_listener *listener = AT(header, listeners, image_listener, i);
+        if (!addr_ok(&listener->address) || !str_ok(header, listener->text))
+            return false;
+    }
+    return true;
+}
+
+int image_check_order(uint32_t a_wildcard, struct slice a, uint32_t b_wildcard, struct slice b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    if (a_wildcard != b_wildcard)
+        return a_wildcard < b_wildcard ? -1 : 1;
+    int order = n > 0 ? memcmp(a.p, b.p, n) : 0;
+    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+/* Sorted, too: a search in disorder would read nothing foreign, but find nothing either. */
+static bool hosts_ok(const struct image_header *header)
+{
+    const struct image_host *previous = NULL;
+    for (uint32_t i = 0; i < header->hosts.count; i++) {
+        const struct image_host *host = AT(header, hosts, image_host, i);
+        if (!str_ok(header, host->name) || host->wildcard > 1 || host->site >= header->sites.count)
+            return false;
+        if (previous && image_check_order(previous->wildcard, str_slice(header, previous->name),
+                                          host->wildcard, str_slice(header, host->name)) >= 0)
+            return false;
+        previous = host;
+    }
+    return true;
+}
+
+static bool sites_ok(const struct image_header *header)
+{
+    for (uint32_t i = 0; i < header->sites.count; i++) {
+        const struct image_site *site = AT(header, sites, image_site, i);
+        if (!str_ok(header, site->name) || site->board_site >= BOARD_SITES_MAX ||
+            !run_ok(header->routes, site->routes, sizeof(struct image_route)))
+            return false;
+    }
+    return header->default_site == UINT32_MAX || header->default_site < header->sites.count;
+}
+
+static bool routes_ok(const struct image_header *header)
+{
+    for (uint32_t i = 0; i < header->routes.count; i++) {
+        const struct image_route *route = AT(header, routes, image_route, i);
+        if (!str_ok(header, route->path) || route->upstream >= header->upstreams.count ||
+            !run_ok(header->parts, route->host_header, sizeof(struct image_part)) ||
+            route->x_forwarded_for > FORWARD_REMOVE || route->x_forwarded_proto > FORWARD_REMOVE ||
+            route->x_forwarded_host > FORWARD_REMOVE || route->x_real_ip > FORWARD_REMOVE)
+            return false;
+    }
+    return true;
+}
+
+static bool upstreams_ok(const struct image_header *header)
+{
+    for (uint32_t i = 0; i < header->upstreams.count; i++) {
+        const struct image_upstream *upstream = AT(header, upstreams, image_upstream, i);
+        if (!str_ok(header, upstream->name) || upstream->board_upstream >= BOARD_UPSTREAMS_MAX ||
+            upstream->policy > BALANCE_LEAST_CONN || upstream->servers.count == 0 ||
+            !run_ok(header->servers, upstream->servers, sizeof(struct image_server)) ||
+            !run_ok(header->parts, upstream->hash_key, sizeof(struct image_part)) ||
+            !run_ok(header->sources, upstream->sources, sizeof(struct addr)))
+            return false;
+    }
+    return true;
+}
+
+static bool servers_ok(const struct image_header *header)
+{
+    for (uint32_t i = 0; i < header->servers.count; i++) {
+        const struct image_server *server = AT(header, servers, image_server, i);
+        if (!addr_ok(&server->address) || !str_ok(header, server->text) ||
+            server->backend >= BOARD_BACKENDS_MAX || server->weight == 0)
+            return false;
+    }
+    return true;
+}
+
+static bool parts_ok(const struct image_header *header)
+{
+    for (uint32_t i = 0; i < header->parts.count; i++) {
+        const struct image_part *part = AT(header, parts, image_part, i);
+        if (part->var > VAR_BACKEND || !str_ok(header, part->text))
+            return false;
+    }
+    return true;
+}
+
+static bool sources_ok(const struct image_header *header)
+{
+    for (uint32_t i = 0; i < header->sources.count; i++) {
+        if (!addr_ok(AT(header, sources, addr, i)))
+            return false;
+    }
+    return true;
+}
+
+int image_check(const struct image_header *header, uint64_t size)
+{
+    if (size < sizeof(*header) || header->magic != IMAGE_MAGIC)
+        return -EPROTO;
+    if (header->version != IMAGE_VERSION)
+        return -EPROTONOSUPPORT;
+    /* Offsets have 32 bits; the arrays come first, for all other checks follow them. */
+    if (header->size != size || size > UINT32_MAX || !arrays_ok(header))
+        return -EBADMSG;
+    if (!front_ok(&header->front) || !listeners_ok(header) || !sites_ok(header) ||
+        !hosts_ok(header) || !routes_ok(header) || !upstreams_ok(header) || !servers_ok(header) ||
+        !parts_ok(header) || !sources_ok(header))
+        return -EBADMSG;
+    return 0;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The check that makes an image safe to use: part of image_open. */
+#ifndef SHM_IMAGE_CHECK_H
+#define SHM_IMAGE_CHECK_H
+
+#include "shm/image.h"
+
+/*
+ * Check `size` mapped bytes as an image, once and whole: afterwards every offset, run, index and enum
+ * in it may be followed without a further look. Any process; reads only [header, header + size).
+ * Returns 0, -EPROTO (not an image), -EPROTONOSUPPORT (another version) or -EBADMSG.
+ */
+int image_check(const struct image_header *header, uint64_t size) MUST_CHECK;
+
+/* The order of hosts: by wildcard, then name. < 0, 0, > 0 as memcmp. */
+int image_check_order(uint32_t a_wildcard, struct slice a, uint32_t b_wildcard, struct slice b);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Why a request or a tunnel ended: one table for log words, counters and documentation.
+ * A row: enum, word in logs and statistics, meaning. The order is part of the board's layout.
+ */
+#ifndef SHM_REASON_H
+#define SHM_REASON_H
+
+#include <stdint.h>
+
+#define REASON_TABLE(X)                                                                            \
+    X(REASON_DONE, "done", "request answered, or tunnel closed in order by both sides")            \
+    X(REASON_CLIENT_CLOSED, "client_closed", "the client closed before the end")                   \
+    X(REASON_CLIENT_RESET, "client_reset", "the client's connection was reset or broke")           \
+    X(REASON_BACKEND_CLOSED, "backend_closed", "the backend closed before the end")                \
+    X(REASON_BACKEND_RESET, "backend_reset", "the backend's connection was reset or broke")        \
+    X(REASON_IDLE_TIMEOUT, "idle_timeout", "no byte either way for idle_timeout")                  \
+    X(REASON_SEND_TIMEOUT, "send_timeout", "a receiver took no byte for send_timeout")             \
+    X(REASON_HEADER_TIMEOUT, "header_timeout", "the request head took longer than header_timeout") \
+    X(REASON_BODY_TIMEOUT, "body_timeout", "no byte of the request body for body_timeout")         \
+    X(REASON_KEEPALIVE_TIMEOUT, "keepalive_timeout", "no further request for keepalive_timeout")   \
+    X(REASON_CONNECT_TIMEOUT, "connect_timeout", "no backend accepted within connect_timeout")     \
+    X(REASON_CONNECT_FAILED, "connect_failed", "no backend could be connected to")                 \
+    X(REASON_RESPONSE_TIMEOUT, "response_timeout", "no answer's head within response_timeout")     \
+    X(REASON_BAD_REQUEST, "bad_request", "the request head or body was refused")                   \
+    X(REASON_BAD_HANDSHAKE, "bad_handshake", "an invalid WebSocket handshake was refused")         \
+    X(REASON_BAD_RESPONSE, "bad_response", "the backend's answer was refused")                     \
+    X(REASON_BAD_UPGRADE, "bad_upgrade", "the backend's 101 did not fit the client's handshake")   \
+    X(REASON_TOO_LARGE, "too_large", "the body was larger than max_body")                          \
+    X(REASON_NO_ROUTE, "no_route", "no site or route for this host and path")                      \
+    X(REASON_NO_BACKEND, "no_backend", "no server of the upstream could be used")                  \
+    X(REASON_UPGRADE_FORBIDDEN, "upgrade_forbidden", "the route does not allow upgrades")          \
+    X(REASON_NO_PORTS, "no_ports", "no local port was left to connect to the backend")             \
+    X(REASON_NO_DESCRIPTORS, "no_descriptors", "the worker had no descriptor left")                \
+    X(REASON_NO_MEMORY, "no_memory", "the worker had no memory or tunnel record left")             \
+    X(REASON_SHUTDOWN, "shutdown", "the worker stopped")                                           \
+    X(REASON_WORKER_DIED, "worker_died", "the worker that served it died")                         \
+    X(REASON_QUARANTINED, "quarantined", "handling it crashed two workers")
+
+enum reason {
+#define X(name, word, doc) name,
+    REASON_TABLE(X)
+#undef X
+        REASON_COUNT
+};
+
+/* The word for logs; "unknown" for numbers outside the table (a board may be corrupt). */
+const char *reason_word(uint32_t reason);
+
+/* What it means, for documentation and `holdfast-stat`; "" outside the table. */
+const char *reason_doc(uint32_t reason);
+
+#endif
