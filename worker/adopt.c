@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/adopt.h"
+
+#include "worker/position.h"
+#include "worker/relay.h"
+#include "worker/tunnel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- the step in flight ---- */
+
+/* The tunnel cannot be saved: have it closed by RST, not by a FIN that would look like its end. */
+static void condemn(struct arena_tunnel *t, enum reason reason)
+{
+    t->abort = 1;
+    t->reason = (uint8_t)reason;
+    COMMIT_FENCE();
+    t->state = TUNNEL_CLOSING;
+}
+
+/* PEEK: what was sent and not yet dropped from the source is dropped now. */
+static int drop_sent(const struct arena_tunnel *t, uint32_t d, uint32_t n)
+{
+    while (n > 0) {
+        ssize_t dropped = recv(t->fd[d], NULL, n, MSG_TRUNC | MSG_DONTWAIT);
+        if (dropped <= 0)
+            return -EIO;
+        n -= (uint32_t)dropped;
+    }
+    return 0;
+}
+
+/* Bytes that were read: the tracker goes over them again from where it stood before. */
+static void rescan(struct worker *w, struct arena_tunnel *t, uint32_t d, uint32_t rx)
+{
+    const struct arena_op *op = &w->arena->header->op;
+    uint32_t n = rx - op->base;
+    uint32_t chunk = t->dir[d].chunk != 0 && t->dir[d].base == op->base ? t->dir[d].chunk
+                                                                        : op->scratch;
+    t->track[d] = op->track;
+    ws_track_feed(&t->track[d], arena_chunk(w->arena, chunk), n);
+}
+
+/* Positions from the kernel into the record. Idempotent: it may be killed and run again. */
+static int resolve_counts(struct worker *w, uint32_t kind, struct arena_tunnel *t, uint32_t d)
+{
+    const struct arena_op *op = &w->arena->header->op;
+    struct arena_dir *dir = &t->dir[d];
+    struct position src;
+    struct position dst;
+    int rc = position_read(t->fd[d], d == 1, &src);
+    if (rc == 0)
+        rc = position_read(t->fd[!d], d == 0, &dst);
+    if (rc < 0)
+        return rc;
+    if (src.reset || dst.dead)
+        return -ECONNRESET;
+    uint32_t rx = src.consumed - t->src_off[d];
+    uint32_t tx = dst.written - t->dst_off[d];
+    if (kind == OP_FLUSH)
+        rx = dir->rx; /* nothing was being read */
+    if (kind == OP_PEEK) {
+        if (tx - rx > ARENA_CHUNK_SIZE || drop_sent(t, d, tx - rx) < 0)
+            return -EIO;
+        rx = tx;
+    }
+    if (rx - tx > ARENA_CHUNK_SIZE || (kind != OP_FLUSH && rx - op->base > ARENA_CHUNK_SIZE))
+        return -ERANGE;
+    if (kind != OP_FLUSH)
+        rescan(w, t, d, rx);
+    dir->rx = rx;
+    dir->tx = tx;
+    if (rx == tx) {
+        dir->chunk = 0;
+    } else if (dir->chunk == 0) {
+        dir->base = op->base;
+        COMMIT_FENCE();
+        dir->chunk = (uint16_t)op->scratch;
+        dir->flags |= DIR_BLOCKED;
+    }
+    return 0;
+}
+
+static void resolve_op(struct worker *w)
+{
+    struct arena_op *op = &w->arena->header->op;
+    uint32_t kind = op->cur >> 28;
+    uint32_t tunnel = (op->cur & 0x0fffffff) >> 1;
+    uint32_t d = op->cur & 1;
+    if (kind == OP_NONE || kind == OP_OPEN || kind == OP_FD ||
+        tunnel >= w->arena->header->tunnels_max)
+        return;
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (kind == OP_CLOSE) {
+        if (t->state == TUNNEL_OPEN)
+            t->state = TUNNEL_CLOSING;
+        return;
+    }
+    if (t->state != TUNNEL_OPEN || t->dir[d].flags & DIR_EOF)
+        return;
+    int rc = resolve_counts(w, kind, t, d);
+    if (rc < 0) {
+        log_write(LOG_LEVEL_WARN, "tunnel_lost", "tunnel=%u error=%d", tunnel, -rc);
+        if (rc != -ECONNRESET)
+            worker_count(w, COUNTER_TUNNELS_LOST);
+        condemn(t, rc == -ECONNRESET ? (d == 0 ? REASON_CLIENT_RESET : REASON_BACKEND_RESET)
+                                     : REASON_WORKER_DIED);
+        return;
+    }
+    /* The event that was being handled is repeated in full. */
+    t->dir[0].flags |= DIR_READY;
+    t->dir[1].flags |= DIR_READY;
+}
+
+/* ---- descriptors ---- */
+
+/* Connections that were not tunnels died with their worker's heap. Bits are cleared after closing. */
+static void close_heap_fds(struct worker *w)
+{
+    for (uint32_t word = FD_DYNAMIC / 64; word < w->fd_max / 64 + 1; word++) {
+        uint64_t bits = w->arena->fds[word];
+        while (bits != 0) {
+            int fd = (int)(word * 64 + (uint32_t)__builtin_ctzll(bits));
+            bits &= bits - 1;
+            close(fd);
+        }
+        if (w->arena->fds[word] != 0)
+            w->arena->fds[word] = 0;
+    }
+}
+
+/* A descriptor was being made or closed: look at every number that no record owns. */
+static int sweep(struct worker *w)
+{
+    uint8_t *owned = calloc(w->fd_max, 1);
+    if (!owned)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < w->tunnels_used; i++) {
+        const struct arena_tunnel *t = &w->tunnels[i];
+        for (uint32_t side = 0; t->state != TUNNEL_FREE && side < 2; side++) {
+            if (t->fd[side] >= 0 && (uint32_t)t->fd[side] < w->fd_max)
+                owned[t->fd[side]] = 1;
+        }
+    }
+    for (uint32_t fd = FD_DYNAMIC; fd < w->fd_max; fd++) {
+        if (!owned[fd] && fcntl((int)fd, F_GETFD) >= 0)
+            close((int)fd);
+    }
+    free(owned);
+    return 0;
+}
+
+/* ---- the board ---- */
+
+static void zero_cell(struct worker *w, uint32_t backend)
+{
+    struct board_cell *cell = board_cell(w->board, w->slot, backend);
+    STORE_RELAXED(&cell->conns, 0u);
+    STORE_RELAXED(&cell->tunnels, 0u);
+}
+
+/* What is open is counted anew; opened is what was closed and what is open. */
+static void recount(struct worker *w)
+{
+    uint32_t open = 0;
+    uint32_t backends = w->board->header->backends_max;
+    for (uint32_t i = 0; i < backends && board_backend(w->board, i)->used != 0; i++)
+        zero_cell(w, i);
+    for (uint32_t i = 0; i < w->tunnels_used; i++) {
+        const struct arena_tunnel *t = &w->tunnels[i];
+        if (t->state == TUNNEL_FREE || t->backend >= backends)
+            continue;
+        struct board_cell *cell = board_cell(w->board, w->slot, t->backend);
+        STORE_RELAXED(&cell->conns, cell->conns + 1);
+        STORE_RELAXED(&cell->tunnels, cell->tunnels + 1);
+        open++;
+    }
+    for (uint32_t i = 0; i < backends && board_backend(w->board, i)->used != 0; i++) {
+        struct board_cell *cell = board_cell(w->board, w->slot, i);
+        STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_closed + cell->tunnels);
+    }
+    STORE_RELAXED(&w->me->tunnels_open, open);
+    STORE_RELAXED(&w->me->counters[COUNTER_TUNNELS_OPENED],
+                  w->me->counters[COUNTER_TUNNELS_CLOSED] + open);
+    worker_add(w, COUNTER_CLIENTS_CLOSED, w->me->clients_open);
+    STORE_RELAXED(&w->me->reasons[REASON_WORKER_DIED],
+                  w->me->reasons[REASON_WORKER_DIED] + w->me->requests_open);
+    STORE_RELAXED(&w->me->clients_open, 0u);
+    STORE_RELAXED(&w->me->requests_open, 0u);
+    STORE_RELAXED(&w->me->backend_idle, 0u);
+}
+
+/* Byte and frame counts of the public record follow the private one: mend what death cut off. */
+static void mend_public(struct worker *w, uint32_t tunnel)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
+    for (uint32_t d = 0; d < 2; d++) {
+        uint32_t head = d == 1 ? t->head_len : 0;
+        uint32_t missing = t->dir[d].rx - head - (uint32_t)pub->bytes[d];
+        if (missing <= ARENA_CHUNK_SIZE)
+            STORE_RELAXED(&pub->bytes[d], pub->bytes[d] + missing);
+        STORE_RELAXED(&pub->frames[d],
+                      pub->frames[d] + (t->track[d].frames - (uint32_t)pub->frames[d]));
+    }
+}
+
+/* ---- going on ---- */
+
+static void finish_half_closes(struct arena_tunnel *t)
+{
+    for (uint32_t d = 0; d < 2; d++) {
+        const struct arena_dir *dir = &t->dir[d];
+        if (dir->flags & DIR_EOF && !(dir->flags & DIR_SHUT))
+            shutdown(t->fd[!d], SHUT_WR); /* once more does no harm */
+    }
+}
+
+static uint32_t go_on(struct worker *w)
+{
+    uint32_t adopted = 0;
+    for (uint32_t i = 0; i < w->tunnels_used; i++) {
+        struct arena_tunnel *t = &w->tunnels[i];
+        if (t->state == TUNNEL_FREE)
+            STORE_RELAXED(&board_tunnel(w->board, w->slot, i)->id, 0);
+        if (t->state != TUNNEL_OPEN)
+            continue;
+        adopted++;
+        mend_public(w, i);
+        finish_half_closes(t);
+        tunnel_arm(w, i);
+        for (uint32_t d = 0; d < 2; d++) {
+            /* EOF without SHUT: run it, so that the tunnel ends if the other half has ended, too. */
+            bool half = t->dir[d].flags & DIR_EOF && !(t->dir[d].flags & DIR_SHUT);
+            if (!(t->dir[d].flags & DIR_READY) && !half)
+                continue;
+            t->dir[d].flags &= (uint8_t)~DIR_READY;
+            tunnel_mark_ready(w, i, d);
+        }
+    }
+    return adopted;
+}
+
+/* Events taken from the kernel and not handled: edges come only once. */
+static void replay_events(struct worker *w)
+{
+    struct epoll_event *events = w->arena->header->events;
+    for (uint32_t i = 0; i < ARENA_EVENTS; i++) {
+        if (events[i].events == 0)
+            continue;
+        if (events[i].data.u64 >> 56 == EVENT_TUNNEL)
+            tunnel_event(w, events[i].data.u64, events[i].events);
+        COMMIT_FENCE();
+        events[i].events = 0;
+    }
+}
+
+int adopt_predecessor(struct worker *w)
+{
+    struct arena_op *op = &w->arena->header->op;
+    uint32_t kind = op->cur >> 28;
+    if (w->me->starts > 1)
+        resolve_op(w);
+    int rc = tunnel_init(w);
+    if (rc < 0 || w->me->starts <= 1)
+        return rc;
+    close_heap_fds(w);
+    recount(w);
+    for (uint32_t i = 0; i < w->tunnels_used; i++) {
+        if (w->tunnels[i].state == TUNNEL_CLOSING) {
+            if (kind != OP_CLOSE)
+                op->step = 0;
+            tunnel_finish_close(w, i);
+        }
+    }
+    if (kind == OP_FD || kind == OP_OPEN)
+        rc = sweep(w);
+    if (rc < 0)
+        return rc;
+    uint32_t adopted = go_on(w);
+    COMMIT_FENCE();
+    op->cur = 0;
+    replay_events(w);
+    worker_add(w, COUNTER_TUNNELS_ADOPTED, adopted);
+    log_write(LOG_LEVEL_WARN, "adopted", "tunnels=%u died_by_signal=%d", adopted,
+              w->start->died_by_signal);
+    board_event(w->board, 2 + w->slot, "adopted worker=%u tunnels=%u", w->slot, adopted);
+    return 0;
+}

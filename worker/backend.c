@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/backend.h"
+
+#include "worker/request.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { KEPT_MS = 60000 }; /* as nginx's keepalive_timeout of an upstream */
+
+/* ---- connecting ---- */
+
+static int set_options(int fd, const struct addr *address)
+{
+    int one = 1;
+    if (address->u.sa.sa_family == AF_UNIX)
+        return 0;
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof one) < 0)
+        return -errno;
+    return 0;
+}
+
+/*
+ * Without IP_BIND_ADDRESS_NO_PORT bind would take a port for all destinations at once; with it the
+ * port is chosen at connect, and each destination has the whole range.
+ */
+static int bind_source(int fd, const struct addr *source)
+{
+    int one = 1;
+    if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one) < 0 ||
+        bind(fd, &source->u.sa, source->len) < 0)
+        return -errno;
+    return 0;
+}
+
+/* A socket that connects from `source` (NULL: the kernel's choice); *connected if it is done already. */
+static int start_connect(struct worker *w, const struct addr *address, const struct addr *source,
+                         bool *connected)
+{
+    conn_expect_fd(w);
+    int fd = socket(address->u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        conn_no_fd(w);
+        return -errno;
+    }
+    int rc = set_options(fd, address);
+    if (rc == 0 && source)
+        rc = bind_source(fd, source);
+    if (rc == 0 && connect(fd, &address->u.sa, address->len) < 0 && errno != EINPROGRESS)
+        rc = -errno;
+    else if (rc == 0)
+        *connected = errno != EINPROGRESS;
+    if (rc < 0) {
+        close(fd);
+        conn_no_fd(w);
+        return rc;
+    }
+    return fd;
+}
+
+/* Try the source addresses in turn, beginning with the next, until one has a port left. */
+static int connect_from_sources(struct request *request, const struct image_upstream *upstream,
+                                const struct addr *address, bool *connected)
+{
+    struct worker *w = request->client->conn.w;
+    uint32_t count = address->u.sa.sa_family == AF_UNIX ? 0 : upstream->sources.count;
+    errno = 0;
+    if (count == 0)
+        return start_connect(w, address, NULL, connected);
+    int rc = -EADDRNOTAVAIL;
+    uint32_t first = w->source_next++;
+    for (uint32_t i = 0; i < count && rc == -EADDRNOTAVAIL; i++) {
+        const struct addr *source =
+            image_upstream_source(request->image, upstream, (first + i) % count);
+        if (source->u.sa.sa_family != address->u.sa.sa_family)
+            continue;
+        errno = 0;
+        rc = start_connect(w, address, source, connected);
+    }
+    return rc;
+}
+
+int backend_connect(struct request *request, const struct image_upstream *upstream,
+                    const struct image_server *server, struct backend **out)
+{
+    struct worker *w = request->client->conn.w;
+    struct backend *backend = calloc(1, sizeof *backend);
+    if (!backend)
+        return -ENOMEM;
+    bool connected = false;
+    int fd = connect_from_sources(request, upstream, &server->address, &connected);
+    int rc = fd < 0 ? fd : conn_open(w, &backend->conn, fd, CONN_BACKEND);
+    if (rc < 0) {
+        if (fd >= 0) {
+            close(fd);
+            conn_no_fd(w);
+        }
+        free(backend);
+        return rc;
+    }
+    worker_count(w, COUNTER_BACKEND_CONNECTS);
+    struct board_cell *cell = board_cell(w->board, w->slot, server->backend);
+    STORE_RELAXED(&cell->connects, cell->connects + 1);
+    backend->index = server->backend;
+    backend->upstream = upstream->board_upstream;
+    backend->request = request;
+    backend->state = connected ? BACKEND_BUSY : BACKEND_CONNECTING;
+    backend->conn.writable = connected;
+    *out = backend;
+    return 0;
+}
+
+/* ---- kept connections ---- */
+
+static void kept_unlink(struct backend *backend)
+{
+    struct worker *w = backend->conn.w;
+    if (backend->kept_prev)
+        backend->kept_prev->kept_next = backend->kept_next;
+    else
+        w->kept = backend->kept_next;
+    if (backend->kept_next)
+        backend->kept_next->kept_prev = backend->kept_prev;
+    STORE_RELAXED(&w->me->backend_idle, w->me->backend_idle - 1);
+}
+
+static void bury(struct backend *backend)
+{
+    if (backend->state == BACKEND_KEPT)
+        kept_unlink(backend);
+    backend->state = BACKEND_CLOSED;
+    backend->request = NULL;
+    conn_bury(&backend->conn);
+}
+
+void backend_close(struct backend *backend, bool abort)
+{
+    conn_close(&backend->conn, abort);
+    bury(backend);
+}
+
+void backend_became_tunnel(struct backend *backend)
+{
+    conn_close(&backend->conn, false); /* the descriptor is detached: buffers only */
+    bury(backend);
+}
+
+struct backend *backend_take_kept(struct request *request, const struct image_server *server)
+{
+    struct worker *w = request->client->conn.w;
+    for (struct backend *b = w->kept; b; b = b->kept_next) {
+        if (b->index != server->backend)
+            continue;
+        kept_unlink(b);
+        b->state = BACKEND_BUSY;
+        b->request = request;
+        b->reused = true;
+        b->tx_before = b->conn.tx;
+        conn_timer_clear(&b->conn);
+        worker_count(w, COUNTER_BACKEND_REUSED);
+        return b;
+    }
+    return NULL;
+}
+
+void backend_keep(struct backend *backend, uint32_t limit)
+{
+    struct worker *w = backend->conn.w;
+    struct backend *oldest = NULL;
+    uint32_t count = 0;
+    for (struct backend *b = w->kept; b; b = b->kept_next) {
+        if (b->upstream == backend->upstream) {
+            oldest = b;
+            count++;
+        }
+    }
+    if (limit == 0 || w->mode != SLOT_MODE_RUN) {
+        backend_close(backend, false);
+        return;
+    }
+    if (count >= limit)
+        backend_close(oldest, false);
+    backend->state = BACKEND_KEPT;
+    backend->request = NULL;
+    backend->kept_prev = NULL;
+    backend->kept_next = w->kept;
+    if (w->kept)
+        w->kept->kept_prev = backend;
+    w->kept = backend;
+    STORE_RELAXED(&w->me->backend_idle, w->me->backend_idle + 1);
+    conn_timer_set(&backend->conn, KEPT_MS);
+}
+
+void backend_close_kept(struct worker *w)
+{
+    while (w->kept)
+        backend_close(w->kept, false);
+}
+
+/* ---- events ---- */
+
+/* The kernel says how connect ended. */
+static void connect_ended(struct backend *backend, uint32_t events)
+{
+    struct conn *conn = &backend->conn;
+    socklen_t len = sizeof conn->error;
+    if (events & (EPOLLERR | EPOLLHUP) &&
+        (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &conn->error, &len) < 0 || conn->error == 0))
+        conn->error = ECONNREFUSED;
+    if (conn->error == 0)
+        backend->state = BACKEND_BUSY;
+}
+
+void backend_event(struct backend *backend, uint32_t events)
+{
+    struct request *request = backend->request;
+    conn_note_events(&backend->conn, events);
+    switch ((enum backend_state)backend->state) {
+    case BACKEND_KEPT:
+        /* It closes, or speaks without being asked: neither may meet the next request. */
+        if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+            backend_close(backend, false);
+        return;
+    case BACKEND_CONNECTING:
+        if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+            return;
+        connect_ended(backend, events);
+        break;
+    case BACKEND_BUSY: break;
+    case BACKEND_CLOSED: return;
+    }
+    struct client *client = request->client;
+    request_run(request);
+    client_continue(client);
+}
+
+void backend_timer(struct backend *backend)
+{
+    if (backend->state == BACKEND_KEPT) {
+        backend_close(backend, false);
+        return;
+    }
+    if (backend->state == BACKEND_CLOSED)
+        return;
+    struct client *client = backend->request->client;
+    request_backend_timer(backend->request);
+    client_continue(client);
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/client.h"
+
+#include "worker/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+enum {
+    LINGER_MS = 2000,
+    LINGER_BYTES_MAX = 256 * 1024,
+};
+
+/* May the state change so? Rows: from; bits: to. */
+static const uint8_t transitions[] = {
+    [CLIENT_IDLE] = 1 << CLIENT_HEAD | 1 << CLIENT_CLOSED,
+    [CLIENT_HEAD] = 1 << CLIENT_REQUEST | 1 << CLIENT_CLOSED,
+    [CLIENT_REQUEST] = 1 << CLIENT_IDLE | 1 << CLIENT_FLUSH | 1 << CLIENT_CLOSED,
+    [CLIENT_FLUSH] = 1 << CLIENT_LINGER | 1 << CLIENT_CLOSED,
+    [CLIENT_LINGER] = 1 << CLIENT_CLOSED,
+    [CLIENT_CLOSED] = 0,
+};
+
+static void idle_unlink(struct client *client)
+{
+    struct worker *w = client->conn.w;
+    if (!client->idle_listed)
+        return;
+    if (client->idle_prev)
+        client->idle_prev->idle_next = client->idle_next;
+    else
+        w->idle_head = client->idle_next;
+    if (client->idle_next)
+        client->idle_next->idle_prev = client->idle_prev;
+    else
+        w->idle_tail = client->idle_prev;
+    client->idle_listed = false;
+}
+
+static void idle_link(struct client *client)
+{
+    struct worker *w = client->conn.w;
+    client->idle_next = NULL;
+    client->idle_prev = w->idle_tail;
+    if (w->idle_tail)
+        w->idle_tail->idle_next = client;
+    else
+        w->idle_head = client;
+    w->idle_tail = client;
+    client->idle_listed = true;
+}
+
+static void set_state(struct client *client, enum client_state state)
+{
+    struct worker *w = client->conn.w;
+    const struct image_front *front = &w->image->header->front;
+    ASSERT(transitions[client->state] & 1 << state);
+    client->state = (uint8_t)state;
+    idle_unlink(client);
+    switch (state) {
+    case CLIENT_IDLE:
+        idle_link(client);
+        conn_timer_set(&client->conn, front->keepalive_timeout_ms);
+        break;
+    case CLIENT_HEAD: conn_timer_set(&client->conn, front->header_timeout_ms); break;
+    case CLIENT_FLUSH:
+    case CLIENT_LINGER: conn_timer_set(&client->conn, LINGER_MS); break;
+    case CLIENT_REQUEST:
+    case CLIENT_CLOSED: conn_timer_clear(&client->conn); break;
+    }
+}
+
+int client_open(struct worker *w, int fd, const struct addr *address, uint16_t port)
+{
+    struct client *client = calloc(1, sizeof *client);
+    if (!client)
+        return -ENOMEM;
+    int rc = conn_open(w, &client->conn, fd, CONN_CLIENT);
+    if (rc < 0) {
+        free(client);
+        return rc;
+    }
+    client->conn.writable = true;
+    client->address = *address;
+    addr_unmap(&client->address);
+    client->port = port;
+    client->state = CLIENT_IDLE;
+    idle_link(client);
+    conn_timer_set(&client->conn, w->image->header->front.header_timeout_ms);
+    STORE_RELAXED(&w->me->clients_open, w->me->clients_open + 1);
+    return 0;
+}
+
+static void forget(struct client *client)
+{
+    struct worker *w = client->conn.w;
+    set_state(client, CLIENT_CLOSED);
+    STORE_RELAXED(&w->me->clients_open, w->me->clients_open - 1);
+}
+
+void client_close(struct client *client, bool abort)
+{
+    ASSERT(client->request == NULL);
+    forget(client);
+    worker_count(client->conn.w, COUNTER_CLIENTS_CLOSED);
+    conn_close(&client->conn, abort);
+    conn_bury(&client->conn);
+}
+
+void client_became_tunnel(struct client *client)
+{
+    forget(client);
+    conn_close(&client->conn, false); /* the descriptor is detached: buffers only */
+    conn_bury(&client->conn);
+}
+
+uint32_t client_close_idle(struct worker *w, uint32_t count)
+{
+    uint32_t closed = 0;
+    while (closed < count && w->idle_head) {
+        worker_ended(w, REASON_KEEPALIVE_TIMEOUT);
+        client_close(w->idle_head, false);
+        closed++;
+    }
+    return closed;
+}
+
+/* ---- reading a head ---- */
+
+/* The connection ended while no request ran. */
+static void lost_between(struct client *client)
+{
+    if (client->state == CLIENT_HEAD) {
+        worker_ended(client->conn.w,
+                     client->conn.error ? REASON_CLIENT_RESET : REASON_CLIENT_CLOSED);
+    }
+    struct request *request = client->request;
+    client->request = NULL;
+    request_drop(&request);
+    client_close(client, client->conn.error != 0);
+}
+
+static void read_head(struct client *client)
+{
+    struct conn *conn = &client->conn;
+    for (;;) {
+        if (client->state == CLIENT_IDLE && buf_len(&conn->in) > 0) {
+            client->request = request_new(client);
+            if (!client->request) {
+                worker_ended(conn->w, REASON_NO_MEMORY);
+                client_close(client, true);
+                return;
+            }
+            set_state(client, CLIENT_HEAD);
+        }
+        if (client->state == CLIENT_HEAD && request_read_head(client->request)) {
+            set_state(client, CLIENT_REQUEST);
+            client->requests++;
+            request_start(client->request);
+            return;
+        }
+        if (!conn_fill(conn, UINT32_MAX))
+            break;
+    }
+    if (conn->eof || conn->error)
+        lost_between(client);
+}
+
+/* ---- the end of a request ---- */
+
+static void linger(struct client *client)
+{
+    char sink[4096];
+    struct conn *conn = &client->conn;
+    while (conn->readable) {
+        ssize_t n = recv(conn->fd, sink, sizeof sink, 0);
+        if (n <= 0) {
+            if (n == 0 || errno != EAGAIN) {
+                client_close(client, false);
+                return;
+            }
+            conn->readable = false;
+            return;
+        }
+        client->lingered += (uint32_t)n;
+        if (client->lingered > LINGER_BYTES_MAX) {
+            client_close(client, true);
+            return;
+        }
+    }
+}
+
+static void flush_last(struct client *client)
+{
+    struct conn *conn = &client->conn;
+    while (conn_flush(conn))
+        ;
+    if (conn->error) {
+        client_close(client, true);
+        return;
+    }
+    if (buf_len(&conn->out) > 0)
+        return;
+    if (conn->eof) {
+        client_close(client, false);
+        return;
+    }
+    set_state(client, CLIENT_LINGER);
+    shutdown(conn->fd, SHUT_WR);
+    buf_release(&conn->w->pool, &conn->in);
+    linger(client);
+}
+
+void client_request_done(struct client *client, bool keep)
+{
+    struct conn *conn = &client->conn;
+    ASSERT(client->request == NULL);
+    if (conn->error) {
+        client_close(client, true);
+        return;
+    }
+    if (keep && !conn->eof && buf_len(&conn->out) == 0 && conn->w->mode == SLOT_MODE_RUN) {
+        set_state(client, CLIENT_IDLE);
+        return; /* client_continue reads on */
+    }
+    set_state(client, CLIENT_FLUSH);
+    flush_last(client);
+}
+
+/* ---- events ---- */
+
+static void run_state(struct client *client)
+{
+    switch ((enum client_state)client->state) {
+    case CLIENT_IDLE:
+    case CLIENT_HEAD: read_head(client); break;
+    case CLIENT_REQUEST: request_run(client->request); break;
+    case CLIENT_FLUSH: flush_last(client); break;
+    case CLIENT_LINGER: linger(client); break;
+    case CLIENT_CLOSED: break;
+    }
+}
+
+void client_continue(struct client *client)
+{
+    while (client->state == CLIENT_IDLE &&
+           (buf_len(&client->conn.in) > 0 || client->conn.readable))
+        read_head(client);
+}
+
+void client_event(struct client *client, uint32_t events)
+{
+    conn_note_events(&client->conn, events);
+    /* Reset: nobody is there to take an answer. */
+    if (events & (EPOLLERR | EPOLLHUP) && client->conn.error == 0)
+        client->conn.error = ECONNRESET;
+    run_state(client);
+    client_continue(client);
+}
+
+void client_timer(struct client *client)
+{
+    struct worker *w = client->conn.w;
+    switch ((enum client_state)client->state) {
+    case CLIENT_IDLE:
+        worker_ended(w, client->requests > 0 ? REASON_KEEPALIVE_TIMEOUT : REASON_HEADER_TIMEOUT);
+        client_close(client, false);
+        break;
+    case CLIENT_HEAD:
+        set_state(client, CLIENT_REQUEST);
+        request_refuse(client->request, 408, REASON_HEADER_TIMEOUT);
+        client_continue(client);
+        break;
+    case CLIENT_REQUEST:
+        request_client_timer(client->request);
+        client_continue(client);
+        break;
+    case CLIENT_FLUSH:
+    case CLIENT_LINGER: client_close(client, client->state == CLIENT_FLUSH); break;
+    case CLIENT_CLOSED: break;
+    }
+}

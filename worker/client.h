@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client's connection outside tunnels. It carries one request after the other; the request is an
+ * object of its own (worker/request.h), because HTTP/2 will carry many.
+ */
+#ifndef WORKER_CLIENT_H
+#define WORKER_CLIENT_H
+
+#include "common/addr.h"
+#include "worker/conn.h"
+
+struct request;
+
+enum client_state {
+    CLIENT_IDLE,    /* between requests, nothing buffered; keepalive_timeout (first: header_timeout) */
+    CLIENT_HEAD,    /* a head is arriving; header_timeout */
+    CLIENT_REQUEST, /* a request runs and has the timer */
+    CLIENT_FLUSH,   /* our own last answer goes out, then LINGER; send within LINGER_MS */
+    CLIENT_LINGER,  /* FIN sent; what still arrives is read and dropped, so that the client sees our
+                       answer instead of a reset (RFC 9112 9.6); ends with its FIN or LINGER_MS */
+    CLIENT_CLOSED,  /* waits for the end of the loop turn */
+};
+
+struct client {
+    struct conn conn; /* first: events find it by that */
+    struct addr address;
+    struct request *request;  /* NULL between requests */
+    struct client *idle_next; /* in the worker's list while IDLE */
+    struct client *idle_prev;
+    uint32_t requests;        /* served on this connection */
+    uint32_t lingered;        /* bytes dropped in LINGER */
+    uint16_t port;            /* of the listener */
+    uint8_t state;            /* enum client_state */
+    bool idle_listed;
+};
+
+/* A connection was accepted. Takes `fd` on success. Returns 0 or -errno. */
+int client_open(struct worker *w, int fd, const struct addr *address, uint16_t port) MUST_CHECK;
+
+/* An event or a timer; `events` as epoll gives them. */
+void client_event(struct client *client, uint32_t events);
+void client_timer(struct client *client);
+
+/*
+ * The request is over and its answer is in conn.out or sent. With `keep` the next one is read, else
+ * the connection is flushed, lingers and is closed.
+ */
+void client_request_done(struct client *client, bool keep);
+
+/*
+ * Read on if the client is between requests and bytes wait (pipelining). Called at the end of every
+ * event and timer that may have ended a request: a loop, so that no client chooses our stack's depth.
+ */
+void client_continue(struct client *client);
+
+/* Close now; with RST if `abort`. The request, if any, must be gone. */
+void client_close(struct client *client, bool abort);
+
+/* The descriptor has become part of a tunnel: bury the rest. */
+void client_became_tunnel(struct client *client);
+
+/* Close up to `count` clients that wait between requests, oldest first. Returns how many. */
+uint32_t client_close_idle(struct worker *w, uint32_t count);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { GEN_MASK = 0xffffff };
+
+static uint64_t event_data(const struct conn *conn)
+{
+    return (uint64_t)EVENT_CONN << 56 | (uint64_t)(conn->gen & GEN_MASK) << 32 | (uint32_t)conn->fd;
+}
+
+void conn_mark_fd(struct worker *w, int fd, bool used)
+{
+    uint64_t bit = 1ull << ((uint32_t)fd % 64);
+    uint64_t *word = &w->arena->fds[(uint32_t)fd / 64];
+    *word = used ? *word | bit : *word & ~bit;
+}
+
+int conn_open(struct worker *w, struct conn *conn, int fd, enum conn_kind kind)
+{
+    ASSERT(fd >= FD_DYNAMIC && (uint32_t)fd < w->fd_max);
+    conn->w = w;
+    conn->fd = fd;
+    conn->gen = ++w->conn_gen;
+    conn->kind = (uint8_t)kind;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                .data.u64 = event_data(conn)};
+    if (epoll_ctl(FD_EPOLL, EPOLL_CTL_ADD, fd, &event) < 0) {
+        conn->fd = -1;
+        return -errno;
+    }
+    w->conns[fd] = conn;
+    /* From here on a successor closes it; before, it finds it by a sweep (OP_FD). */
+    conn_mark_fd(w, fd, true);
+    COMMIT_FENCE();
+    w->arena->header->op.cur = 0;
+    return 0;
+}
+
+int conn_detach(struct conn *conn)
+{
+    int fd = conn->fd;
+    conn_timer_clear(conn);
+    conn->w->conns[fd] = NULL;
+    conn_mark_fd(conn->w, fd, false);
+    conn->fd = -1;
+    return fd;
+}
+
+void conn_close(struct conn *conn, bool abort)
+{
+    buf_release(&conn->w->pool, &conn->in);
+    buf_release(&conn->w->pool, &conn->out);
+    if (conn->fd < 0)
+        return;
+    conn_expect_fd(conn->w); /* death between clearing its bit and closing it: the sweep finds it */
+    int fd = conn_detach(conn);
+    if (abort) {
+        struct linger reset = {.l_onoff = 1, .l_linger = 0};
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
+    close(fd);
+    conn_no_fd(conn->w);
+}
+
+void conn_bury(struct conn *conn)
+{
+    conn->next_dead = conn->w->graveyard;
+    conn->w->graveyard = conn;
+}
+
+void conn_free_dead(struct worker *w)
+{
+    while (w->graveyard) {
+        struct conn *conn = w->graveyard;
+        w->graveyard = conn->next_dead;
+        free(conn);
+    }
+}
+
+struct conn *conn_by_event(struct worker *w, uint64_t data)
+{
+    uint32_t fd = (uint32_t)data;
+    if (fd >= w->fd_max)
+        return NULL;
+    struct conn *conn = w->conns[fd];
+    return conn && (conn->gen & GEN_MASK) == (data >> 32 & GEN_MASK) ? conn : NULL;
+}
+
+struct conn *conn_by_timer(struct worker *w, uint32_t id)
+{
+    return w->conns[id - w->arena->header->tunnels_max];
+}
+
+void conn_note_events(struct conn *conn, uint32_t events)
+{
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        conn->readable = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        conn->writable = true;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        conn->hangup = true;
+}
+
+void conn_expect_fd(struct worker *w)
+{
+    w->arena->header->op.cur = (uint32_t)OP_FD << 28;
+    COMMIT_FENCE();
+}
+
+void conn_no_fd(struct worker *w)
+{
+    COMMIT_FENCE();
+    w->arena->header->op.cur = 0;
+}
+
+bool conn_fill(struct conn *conn, uint32_t limit)
+{
+    struct worker *w = conn->w;
+    if (!conn->readable || conn->eof || conn->error || conn->fd < 0)
+        return false;
+    if (buf_acquire(&w->pool, &conn->in) < 0) {
+        conn->error = ENOMEM;
+        return false;
+    }
+    uint32_t room = buf_room(&conn->in);
+    uint32_t held = buf_len(&conn->in);
+    if (limit < conn->in.size && held + room > limit)
+        room = held < limit ? limit - held : 0;
+    if (room == 0)
+        return false;
+    ssize_t n = recv(conn->fd, conn->in.data + conn->in.end, room, 0);
+    if (n <= 0) {
+        conn->readable = false;
+        if (n == 0)
+            conn->eof = true;
+        else if (errno != EAGAIN && errno != EINTR)
+            conn->error = errno;
+        buf_release_empty(&w->pool, &conn->in);
+        return false;
+    }
+    /* Edge-triggered: a short read has emptied the queue, unless a FIN stands behind it. */
+    if ((uint32_t)n < room && !conn->hangup)
+        conn->readable = false;
+    conn->in.end += (uint32_t)n;
+    conn->rx += (uint32_t)n;
+    if (conn->kind == CONN_CLIENT)
+        worker_add(w, COUNTER_HTTP_RX_BYTES, (uint64_t)n);
+    return true;
+}
+
+bool conn_flush(struct conn *conn)
+{
+    struct worker *w = conn->w;
+    uint32_t len = buf_len(&conn->out);
+    if (len == 0 || !conn->writable || conn->error || conn->fd < 0)
+        return false;
+    ssize_t n = send(conn->fd, conn->out.data + conn->out.start, len, MSG_NOSIGNAL);
+    if (n < 0) {
+        conn->writable = false;
+        if (errno != EAGAIN && errno != EINTR)
+            conn->error = errno;
+        return false;
+    }
+    if ((uint32_t)n < len)
+        conn->writable = false;
+    conn->out.start += (uint32_t)n;
+    conn->tx += (uint32_t)n;
+    if (conn->kind == CONN_CLIENT)
+        worker_add(w, COUNTER_HTTP_TX_BYTES, (uint64_t)n);
+    buf_release_empty(&w->pool, &conn->out);
+    return n > 0;
+}
+
+void conn_timer_set(struct conn *conn, uint32_t delay_ms)
+{
+    struct worker *w = conn->w;
+    if (conn->fd >= 0)
+        timer_set(&w->timers, w->arena->header->tunnels_max + (uint32_t)conn->fd, w->now_ms,
+                  delay_ms);
+}
+
+void conn_timer_clear(struct conn *conn)
+{
+    struct worker *w = conn->w;
+    if (conn->fd >= 0)
+        timer_clear(&w->timers, w->arena->header->tunnels_max + (uint32_t)conn->fd);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All that one worker process owns: there are no globals. Private memory; dies with the worker. */
+#ifndef WORKER_CONTEXT_H
+#define WORKER_CONTEXT_H
+
+#include "common/log.h"
+#include "shm/arena.h"
+#include "shm/board.h"
+#include "shm/image.h"
+#include "worker/access_log.h"
+#include "worker/buf.h"
+#include "worker/timer.h"
+#include "worker/worker.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct client;
+struct backend;
+struct conn;
+struct balancer;
+
+/*
+ * What an event is about, in epoll_event.data.u64: tag in the top byte. For connections the
+ * descriptor and a generation, for tunnels the record, its generation and the side: a stale event
+ * meets another generation and is dropped.
+ */
+enum event_tag { EVENT_LISTENER = 1, EVENT_CONTROL, EVENT_KEEPER, EVENT_CONN, EVENT_TUNNEL };
+
+struct worker {
+    const struct worker_start *start;
+    struct board *board;
+    struct arena *arena;
+    struct arena_tunnel *tunnels; /* = arena->tunnels */
+    struct board_slot *me;
+    uint32_t slot;
+
+    /* Time of this loop turn. */
+    uint64_t mono_ms;
+    uint64_t real_ms;
+    uint32_t now_ms; /* mono_ms mod 2^32 */
+
+    struct image *image;        /* for new requests; NULL before the first control message */
+    struct balancer *balancer;  /* round-robin state for `image` */
+    uint32_t mode;              /* enum slot_mode */
+    bool accepting;             /* listeners are in the epoll set */
+    bool fd_pressure;           /* accepting is put off until descriptors are free */
+    bool master_gone;
+
+    /* Connections by descriptor; timers: id = tunnel index, or tunnels_max + descriptor. */
+    struct conn **conns;
+    uint32_t fd_max;            /* descriptors are < fd_max */
+    uint32_t conn_gen;
+    struct timer_wheel timers;
+    struct conn *graveyard;     /* closed in this turn, freed after the batch */
+    struct client *idle_head;   /* clients between requests, oldest first */
+    struct client *idle_tail;
+    struct backend *kept;       /* idle connections to backends, newest first */
+    uint32_t source_next;       /* round robin over source addresses */
+
+    struct buf_pool pool;
+
+    /* Free lists and the ready list; rebuilt from the arena by one scan. */
+    uint32_t *free_tunnels;
+    uint32_t free_tunnel_count;
+    uint16_t *free_chunks;
+    uint32_t free_chunk_count;
+    uint32_t *ready;            /* tunnel << 1 | direction */
+    uint32_t ready_count;
+    uint32_t tunnels_used;      /* records below this one have been used */
+
+    struct access_log access_log;
+    struct log_limit limit_backend; /* rate limits of log lines that peers can trigger */
+    struct log_limit limit_client;
+    struct log_limit limit_local;
+};
+
+static inline void worker_count(struct worker *w, enum counter counter)
+{
+    STORE_RELAXED(&w->me->counters[counter], w->me->counters[counter] + 1);
+}
+
+static inline void worker_add(struct worker *w, enum counter counter, uint64_t n)
+{
+    STORE_RELAXED(&w->me->counters[counter], w->me->counters[counter] + n);
+}
+
+static inline void worker_ended(struct worker *w, enum reason reason)
+{
+    STORE_RELAXED(&w->me->reasons[reason], w->me->reasons[reason] + 1);
+}
+
+/* Is there anything that keeps a draining worker alive? */
+static inline bool worker_busy(const struct worker *w)
+{
+    return w->me->tunnels_open > 0 || w->me->clients_open > 0;
+}
+
+#endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which server gets a request, and what happens when it fails (worker/request.h). */
+#include "worker/request.h"
+#include "worker/template.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { KEY_MAX = 2048 }; /* bytes of a hash key that count */
+
+static struct board_cell *cell_of(struct request *r)
+{
+    struct worker *w = r->client->conn.w;
+    return board_cell(w->board, w->slot, r->server->backend);
+}
+
+static void count_in(struct request *r)
+{
+    struct board_cell *cell = cell_of(r);
+    STORE_RELAXED(&cell->conns, cell->conns + 1);
+    STORE_RELAXED(&cell->requests, cell->requests + 1);
+    r->counted = true;
+}
+
+void dispatch_release(struct request *r, bool keep)
+{
+    if (r->counted) {
+        struct board_cell *cell = cell_of(r);
+        STORE_RELAXED(&cell->conns, cell->conns - 1);
+        r->counted = false;
+    }
+    struct backend *backend = r->backend;
+    r->backend = NULL;
+    if (!backend)
+        return;
+    if (keep)
+        backend_keep(backend, r->upstream->keepalive);
+    else
+        backend_close(backend, false);
+}
+
+static const char *server_name(const struct request *r, char *out, size_t size)
+{
+    struct slice upstream = image_slice(r->image, r->upstream->name);
+    struct slice server = image_slice(r->image, r->server->text);
+    snprintf(out, size, "%.*s/%.*s", (int)upstream.n, upstream.p, (int)server.n, server.p);
+    return out;
+}
+
+/* What failed here, when no other server can help. */
+static void give_up(struct request *r, enum reason reason)
+{
+    bool timeout = reason == REASON_CONNECT_TIMEOUT || reason == REASON_RESPONSE_TIMEOUT ||
+                   reason == REASON_SEND_TIMEOUT;
+    bool ours = reason == REASON_NO_PORTS || reason == REASON_NO_DESCRIPTORS ||
+                reason == REASON_NO_MEMORY || reason == REASON_NO_BACKEND;
+    if (r->answer_begun)
+        request_abort(r, reason);
+    else
+        request_refuse(r, timeout ? 504 : ours ? 503 : 502, reason);
+}
+
+static enum reason reason_of_connect(struct request *r, int error)
+{
+    struct worker *w = r->client->conn.w;
+    char name[BOARD_NAME_MAX + BOARD_SERVER_MAX];
+    switch (error) {
+    case -EADDRNOTAVAIL:
+        worker_count(w, COUNTER_NO_PORTS);
+        log_limited(&w->limit_local, LOG_LEVEL_ERROR, "no_ports",
+                    "backend=%s advice=\"all local ports to it are in use: give the upstream more "
+                    "addresses with source = [ ... ], or widen net.ipv4.ip_local_port_range\"",
+                    server_name(r, name, sizeof name));
+        return REASON_NO_PORTS;
+    case -EMFILE:
+    case -ENFILE:
+        log_limited(&w->limit_local, LOG_LEVEL_ERROR, "no_descriptors", "limit=%u", w->fd_max);
+        return REASON_NO_DESCRIPTORS;
+    case -ENOMEM: return REASON_NO_MEMORY;
+    default: return REASON_CONNECT_FAILED;
+    }
+}
+
+static void count_failure(struct request *r, enum reason reason, int error)
+{
+    struct worker *w = r->client->conn.w;
+    struct board_cell *cell = cell_of(r);
+    char name[BOARD_NAME_MAX + BOARD_SERVER_MAX];
+    if (reason == REASON_CONNECT_FAILED || reason == REASON_CONNECT_TIMEOUT) {
+        STORE_RELAXED(&cell->connects_failed, cell->connects_failed + 1);
+        worker_count(w, COUNTER_BACKEND_CONNECT_FAILED);
+    } else {
+        STORE_RELAXED(&cell->failures, cell->failures + 1);
+    }
+    log_limited(&w->limit_backend, LOG_LEVEL_WARN, "backend_failed", "reason=%s backend=%s error=\"%s\"",
+                reason_word(reason), server_name(r, name, sizeof name),
+                error != 0 ? strerror(error) : "none");
+}
+
+/* Key of the upstream's hash for this request; empty: round robin. */
+static struct slice hash_key(struct request *r, char buffer[KEY_MAX])
+{
+    struct template_vars vars = {
+        .client = &r->client->address,
+        .head = &r->head,
+        .head_buf = r->head_buf.data,
+        .host = r->host,
+        .uri = r->uri,
+        .backend = SLICE(""),
+        .server_port = r->client->port,
+    };
+    if (r->upstream->policy != BALANCE_HASH)
+        return SLICE("");
+    int len = template_eval(r->image, r->upstream->hash_key, &vars, buffer, KEY_MAX);
+    /* A key too long to hold is a client's trick: it may have round robin. */
+    return (struct slice){buffer, len < 0 ? 0 : (size_t)len};
+}
+
+/* Choose the next server. Returns 0 or -ENOENT. */
+static int choose(struct request *r)
+{
+    struct worker *w = r->client->conn.w;
+    char key[KEY_MAX];
+    uint32_t index = 0;
+    if (r->upstream->tries != 0 && r->pick.tries >= r->upstream->tries)
+        return -ENOENT;
+    int rc = balance_next(&r->pick, w->board, r->image, r->balancer, r->upstream,
+                          hash_key(r, key), &index);
+    if (rc == 0)
+        r->server = image_upstream_server(r->image, r->upstream, index);
+    return rc;
+}
+
+/* Connect to the chosen server. Returns 0 or the reason's errno. */
+static int connect_chosen(struct request *r)
+{
+    r->head_built = false;
+    r->answer.fields = NULL; /* an answer that another server began is forgotten */
+    /* An upgrade gets a connection of its own: nothing that went before can confuse it. */
+    if (!r->upgrade)
+        r->backend = backend_take_kept(r, r->server);
+    int rc = 0;
+    if (!r->backend)
+        rc = backend_connect(r, r->upstream, r->server, &r->backend);
+    if (rc == 0)
+        count_in(r);
+    return rc;
+}
+
+/* Try servers until one takes the connection (or will tell later), or none is left. */
+static void try_servers(struct request *r, enum reason reason)
+{
+    while (choose(r) == 0) {
+        if (r->pick.tries > 1)
+            worker_count(r->client->conn.w, COUNTER_RETRIES);
+        int rc = connect_chosen(r);
+        if (rc == 0) {
+            r->state = REQUEST_CONNECT;
+            exchange_arm_timers(r, true, true);
+            request_run(r);
+            return;
+        }
+        reason = reason_of_connect(r, rc);
+        if (reason != REASON_CONNECT_FAILED)
+            break; /* our own shortage: another server would not help */
+        count_failure(r, reason, -rc);
+    }
+    give_up(r, reason);
+}
+
+void dispatch_first(struct request *r)
+{
+    try_servers(r, REASON_NO_BACKEND);
+}
+
+/*
+ * May a further server get it? Always while nothing was sent; after that only what may be repeated
+ * (RFC 9110 9.2.2) and whose body we still have.
+ */
+static bool may_retry(const struct request *r)
+{
+    bool sent = r->backend && r->backend->conn.tx != r->backend->tx_before;
+    if (r->answer_begun || r->body_begun)
+        return false;
+    return !sent || http_method_idempotent(r->head.method);
+}
+
+void dispatch_failed(struct request *r, enum reason reason)
+{
+    struct backend *backend = r->backend;
+    bool retry = may_retry(r);
+    count_failure(r, reason, backend->conn.error);
+    dispatch_release(r, false);
+    if (retry)
+        try_servers(r, reason);
+    else
+        give_up(r, reason);
+}

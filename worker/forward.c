@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Heads written anew: what goes to a backend or to a client was never copied as a whole, so it has one
+ * reading only (worker/request.h).
+ */
+#include "worker/request.h"
+#include "worker/template.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+/* A head being written; after the first piece that does not fit it stays failed. */
+struct writer {
+    struct buf *out;
+    int rc;
+};
+
+static void put(struct writer *wr, struct slice bytes)
+{
+    if (wr->rc == 0)
+        wr->rc = buf_append(wr->out, bytes);
+}
+
+static void put_field(struct writer *wr, struct slice name, struct slice value)
+{
+    put(wr, name);
+    put(wr, SLICE(": "));
+    put(wr, value);
+    put(wr, SLICE("\r\n"));
+}
+
+static void put_number_field(struct writer *wr, struct slice name, uint64_t value)
+{
+    char text[24];
+    int n = snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    put_field(wr, name, (struct slice){text, (size_t)n});
+}
+
+/* ---- to the backend ---- */
+
+static enum image_forward policy_of(const struct image_route *route, uint8_t id)
+{
+    switch (id) {
+    case HTTP_FIELD_X_FORWARDED_FOR: return route->x_forwarded_for;
+    case HTTP_FIELD_X_FORWARDED_PROTO: return route->x_forwarded_proto;
+    case HTTP_FIELD_X_FORWARDED_HOST: return route->x_forwarded_host;
+    case HTTP_FIELD_X_REAL_IP: return route->x_real_ip;
+    default: return FORWARD_PASS;
+    }
+}
+
+/*
+ * A name with '_' that a CGI-like backend cannot tell from one of those we vouch for ("X_Real_IP"):
+ * nginx drops every name with an underscore for this reason, we drop the dangerous ones.
+ */
+static bool imitates(struct slice name)
+{
+    static const char *const guarded[] = {"x-forwarded-for", "x-forwarded-proto",
+                                          "x-forwarded-host", "x-real-ip", "content-length",
+                                          "transfer-encoding", "host"};
+    if (memchr(name.p, '_', name.n) == NULL)
+        return false;
+    for (size_t g = 0; g < ARRAY_LEN(guarded); g++) {
+        size_t i = 0;
+        while (i < name.n && guarded[g][i] != '\0') {
+            char c = name.p[i] == '_' ? '-' : name.p[i];
+            if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != guarded[g][i])
+                break;
+            i++;
+        }
+        if (i == name.n && guarded[g][i] == '\0')
+            return true;
+    }
+    return false;
+}
+
+static bool drop_field(const struct request *r, const struct http_field *field, struct slice name)
+{
+    if (field->hop_by_hop || field->id == HTTP_FIELD_HOST ||
+        field->id == HTTP_FIELD_CONTENT_LENGTH || field->id == HTTP_FIELD_TRANSFER_ENCODING)
+        return true;
+    if (field->id == HTTP_FIELD_OTHER)
+        return imitates(name);
+    enum image_forward policy = policy_of(r->route, field->id);
+    return policy == FORWARD_REPLACE || policy == FORWARD_REMOVE || policy == FORWARD_APPEND;
+}
+
+/* One of the fields that tell the backend about the client. */
+static void put_forwarded(struct writer *wr, const struct request *r, enum http_field_id id,
+                          struct slice name, struct slice ours)
+{
+    const char *buf = r->head_buf.data;
+    enum image_forward policy = policy_of(r->route, (uint8_t)id);
+    bool had = http_head_find(&r->head, id) != NULL;
+    if (policy == FORWARD_REMOVE || policy == FORWARD_PASS || (policy == FORWARD_KEEP && had) ||
+        ours.n == 0)
+        return;
+    put(wr, name);
+    put(wr, SLICE(": "));
+    for (uint32_t i = 0; policy == FORWARD_APPEND && i < r->head.field_count; i++) {
+        if (r->head.fields[i].id == id && r->head.fields[i].value_len > 0) {
+            put(wr, http_field_value(buf, &r->head.fields[i]));
+            put(wr, SLICE(", "));
+        }
+    }
+    put(wr, ours);
+    put(wr, SLICE("\r\n"));
+}
+
+static void put_host(struct writer *wr, const struct request *r)
+{
+    struct template_vars vars = {
+        .client = &r->client->address,
+        .head = &r->head,
+        .head_buf = r->head_buf.data,
+        .host = r->host,
+        .uri = r->uri,
+        .backend = image_slice(r->image, r->server->text),
+        .server_port = r->client->port,
+    };
+    put(wr, SLICE("Host: "));
+    if (wr->rc < 0)
+        return;
+    int n = template_eval(r->image, r->route->host_header, &vars, wr->out->data + wr->out->end,
+                          wr->out->size - wr->out->end);
+    if (n < 0) {
+        wr->rc = n;
+        return;
+    }
+    wr->out->end += (uint32_t)n;
+    if (n == 0) /* HTTP/1.0 without Host: name the server, as nginx does */
+        put(wr, vars.backend);
+    put(wr, SLICE("\r\n"));
+}
+
+static void put_request_line(struct writer *wr, const struct request *r)
+{
+    const char *buf = r->head_buf.data;
+    put(wr, http_head_method(&r->head, buf));
+    put(wr, SLICE(" "));
+    if (r->head.flags & HTTP_TARGET_ABSOLUTE) {
+        /* A gateway sends origin-form (RFC 9112 3.2.1). */
+        put(wr, r->head.path_len > 0 ? (struct slice){buf + r->head.path, r->head.path_len}
+                                     : SLICE("/"));
+        if (r->head.query_len > 0) {
+            put(wr, SLICE("?"));
+            put(wr, (struct slice){buf + r->head.query, r->head.query_len});
+        }
+    } else {
+        put(wr, (struct slice){buf + r->head.target, r->head.target_len});
+    }
+    put(wr, SLICE(" HTTP/1.1\r\n"));
+}
+
+int forward_request(struct request *r, struct buf *out)
+{
+    struct writer wr = {out, 0};
+    const char *buf = r->head_buf.data;
+    char client[ADDR_TEXT_MAX];
+    struct slice address = {client, addr_print_host(&r->client->address, client)};
+    put_request_line(&wr, r);
+    put_host(&wr, r);
+    for (uint32_t i = 0; i < r->head.field_count; i++) {
+        struct slice name = http_field_name(buf, &r->head.fields[i]);
+        if (!drop_field(r, &r->head.fields[i], name))
+            put_field(&wr, name, http_field_value(buf, &r->head.fields[i]));
+    }
+    put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), address);
+    put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_PROTO, SLICE("X-Forwarded-Proto"), SLICE("http"));
+    put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_HOST, SLICE("X-Forwarded-Host"),
+                  (struct slice){buf + r->head.authority, r->head.authority_len});
+    put_forwarded(&wr, r, HTTP_FIELD_X_REAL_IP, SLICE("X-Real-IP"), address);
+    if (r->head.body == HTTP_BODY_CHUNKED)
+        put(&wr, SLICE("Transfer-Encoding: chunked\r\n"));
+    else if (r->head.flags & HTTP_HAS_LENGTH)
+        put_number_field(&wr, SLICE("Content-Length"), r->head.content_length);
+    if (r->upgrade)
+        put(&wr, SLICE("Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+    else if (r->upstream->keepalive == 0)
+        put(&wr, SLICE("Connection: close\r\n"));
+    put(&wr, SLICE("\r\n"));
+    return wr.rc;
+}
+
+/* ---- to the client ---- */
+
+static void put_status_line(struct writer *wr, const struct request *r)
+{
+    char text[32];
+    int n = snprintf(text, sizeof text, "HTTP/1.1 %03u ", r->answer.status);
+    put(wr, (struct slice){text, (size_t)n});
+    const struct buf *in = &r->backend->conn.in;
+    put(wr, (struct slice){in->data + in->start + r->answer.reason, r->answer.reason_len});
+    put(wr, SLICE("\r\n"));
+}
+
+static void put_answer_fields(struct writer *wr, const struct request *r)
+{
+    const struct buf *in = &r->backend->conn.in;
+    const char *buf = in->data + in->start;
+    for (uint32_t i = 0; i < r->answer.field_count; i++) {
+        const struct http_field *field = &r->answer.fields[i];
+        if (!field->hop_by_hop && field->id != HTTP_FIELD_CONTENT_LENGTH &&
+            field->id != HTTP_FIELD_TRANSFER_ENCODING)
+            put_field(wr, http_field_name(buf, field), http_field_value(buf, field));
+    }
+}
+
+int forward_answer(struct request *r, struct buf *out, bool chunked, bool close)
+{
+    struct writer wr = {out, 0};
+    put_status_line(&wr, r);
+    put_answer_fields(&wr, r);
+    if (chunked)
+        put(&wr, SLICE("Transfer-Encoding: chunked\r\n"));
+    else if (r->answer.flags & HTTP_HAS_LENGTH)
+        put_number_field(&wr, SLICE("Content-Length"), r->answer.content_length);
+    if (close)
+        put(&wr, SLICE("Connection: close\r\n"));
+    else if (r->head.minor == 0)
+        put(&wr, SLICE("Connection: keep-alive\r\n"));
+    put(&wr, SLICE("\r\n"));
+    return wr.rc;
+}
+
+int forward_interim(struct request *r, struct buf *out)
+{
+    struct writer wr = {out, 0};
+    put_status_line(&wr, r);
+    put_answer_fields(&wr, r);
+    put(&wr, SLICE("\r\n"));
+    return wr.rc;
+}
+
+int forward_switching(struct request *r, struct buf *out)
+{
+    struct writer wr = {out, 0};
+    put_status_line(&wr, r);
+    put(&wr, SLICE("Upgrade: websocket\r\nConnection: Upgrade\r\n"));
+    put_answer_fields(&wr, r);
+    put(&wr, SLICE("\r\n"));
+    return wr.rc;
+}
+
+static struct slice reason_phrase(uint16_t status)
+{
+    switch (status) {
+    case 400: return SLICE("Bad Request");
+    case 403: return SLICE("Forbidden");
+    case 404: return SLICE("Not Found");
+    case 408: return SLICE("Request Timeout");
+    case 413: return SLICE("Content Too Large");
+    case 414: return SLICE("URI Too Long");
+    case 417: return SLICE("Expectation Failed");
+    case 426: return SLICE("Upgrade Required");
+    case 431: return SLICE("Request Header Fields Too Large");
+    case 501: return SLICE("Not Implemented");
+    case 502: return SLICE("Bad Gateway");
+    case 503: return SLICE("Service Unavailable");
+    case 504: return SLICE("Gateway Timeout");
+    case 505: return SLICE("HTTP Version Not Supported");
+    default: return SLICE("Error");
+    }
+}
+
+int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool close)
+{
+    struct writer wr = {out, 0};
+    struct slice phrase = reason_phrase(status);
+    char text[192];
+    char date[64];
+    time_t now_s = (time_t)(r->client->conn.w->real_ms / 1000);
+    struct tm tm;
+    gmtime_r(&now_s, &tm);
+    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    int n = snprintf(text, sizeof text, "HTTP/1.1 %u %.*s\r\nDate: %s\r\n", status, (int)phrase.n,
+                     phrase.p, date);
+    put(&wr, (struct slice){text, (size_t)n});
+    if (status == 426)
+        put(&wr, SLICE("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"));
+    if (status == 503)
+        put(&wr, SLICE("Retry-After: 1\r\n"));
+    n = snprintf(text, sizeof text, "Content-Type: text/plain\r\nContent-Length: %zu\r\n",
+                 phrase.n + 5);
+    put(&wr, (struct slice){text, (size_t)n});
+    if (status == 426 && close)
+        put(&wr, SLICE("Connection: upgrade, close\r\n"));
+    else if (status == 426)
+        put(&wr, SLICE("Connection: upgrade\r\n"));
+    else if (close)
+        put(&wr, SLICE("Connection: close\r\n"));
+    else if (r->head.minor == 0)
+        put(&wr, SLICE("Connection: keep-alive\r\n"));
+    put(&wr, SLICE("\r\n"));
+    if (r->head.method != HTTP_HEAD) {
+        n = snprintf(text, sizeof text, "%u %.*s\n", status, (int)phrase.n, phrase.p);
+        put(&wr, (struct slice){text, (size_t)n});
+        if (wr.rc == 0)
+            r->down.passed += (uint64_t)n;
+    }
+    return wr.rc;
+}

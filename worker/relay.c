@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/relay.h"
+
+#include "worker/tunnel.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+/* Reads of one direction before the others get their turn. */
+enum { READS_PER_TURN = 8 };
+
+static struct arena_op *op_of(const struct worker *w)
+{
+    return &w->arena->header->op;
+}
+
+/* From here on a successor looks at the kernel's counts of this tunnel before it goes on. */
+static void op_begin(struct worker *w, enum op_kind kind, uint32_t tunnel, uint32_t d)
+{
+    COMMIT_FENCE();
+    op_of(w)->cur = (uint32_t)kind << 28 | tunnel << 1 | d;
+    COMMIT_FENCE();
+}
+
+/* All stores of the step stand before this one: a successor finds either the op or its result. */
+static void op_end(struct worker *w)
+{
+    COMMIT_FENCE();
+    op_of(w)->cur = 0;
+}
+
+void relay_publish(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t bytes)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
+    t->active_ms = w->now_ms;
+    /* The low halves follow dir.rx and track.frames: adoption mends them if death came before this. */
+    STORE_RELAXED(&pub->bytes[d], pub->bytes[d] + bytes);
+    uint32_t frames = t->track[d].frames - (uint32_t)pub->frames[d];
+    if (frames != 0)
+        STORE_RELAXED(&pub->frames[d], pub->frames[d] + frames);
+    STORE_RELAXED(&pub->active_ms, w->mono_ms);
+}
+
+static enum relay_result failed(uint32_t side, enum reason *reason)
+{
+    *reason = side == 0 ? REASON_CLIENT_RESET : REASON_BACKEND_RESET;
+    return RELAY_FAILED;
+}
+
+static void note_blocked(struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    t->blocked_ms[d] = w->now_ms;
+    if (t->send_100ms != 0)
+        tunnel_arm(w, tunnel);
+    worker_count(w, COUNTER_BLOCKED);
+}
+
+/*
+ * EOF was read and nothing is pending: pass the FIN on. Idempotent: a successor that finds EOF
+ * without SHUT calls shutdown again.
+ */
+static enum relay_result half_close(struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (!(t->dir[d].flags & DIR_SHUT)) {
+        shutdown(t->fd[!d], SHUT_WR);
+        t->dir[d].flags |= DIR_SHUT;
+    }
+    return t->dir[!d].flags & DIR_SHUT ? RELAY_CLOSED : RELAY_WAIT;
+}
+
+/* Send pending bytes. WAIT: still blocked; MORE: empty now. */
+static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, enum reason *reason)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    struct arena_dir *dir = &t->dir[d];
+    uint32_t pending = dir->rx - dir->tx;
+    uint32_t chunk = dir->chunk;
+    const uint8_t *bytes = arena_chunk(w->arena, chunk) + (dir->tx - dir->base);
+
+    op_begin(w, OP_FLUSH, tunnel, d);
+    ssize_t sent = send(t->fd[!d], bytes, pending, MSG_NOSIGNAL);
+    if (sent < 0) {
+        if (errno != EAGAIN)
+            return failed(!d, reason); /* the op stays set until the close takes over */
+        op_end(w);
+        if (!(dir->flags & DIR_BLOCKED)) {
+            dir->flags |= DIR_BLOCKED;
+            note_blocked(w, tunnel, d);
+        }
+        return RELAY_WAIT;
+    }
+    /* Death before this store: the successor takes tx from the kernel, which counted `sent`. */
+    dir->tx += (uint32_t)sent;
+    if (dir->tx != dir->rx) {
+        if (!(dir->flags & DIR_BLOCKED))
+            worker_count(w, COUNTER_BLOCKED);
+        dir->flags |= DIR_BLOCKED;
+        op_end(w);
+        t->blocked_ms[d] = w->now_ms;
+        tunnel_arm(w, tunnel);
+        return RELAY_WAIT;
+    }
+    /* Death before the chunk is let go: nothing is pending, so the successor lets it go. */
+    dir->chunk = 0;
+    dir->flags &= (uint8_t)~DIR_BLOCKED;
+    op_end(w);
+    tunnel_chunk_free(w, chunk);
+    return RELAY_MORE;
+}
+
+/*
+ * The receiver took `sent` of the `n` bytes in the scratch chunk: the chunk itself becomes the
+ * direction's, nothing is copied. Called with the op in flight; ends it.
+ */
+static void park(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t n, uint32_t sent)
+{
+    struct arena_op *op = op_of(w);
+    struct arena_dir *dir = &w->tunnels[tunnel].dir[d];
+    /*
+     * Death at any point in here: the op still names us, positions come from the kernel, and pending
+     * bytes without a chunk are in op->scratch at op->base.
+     */
+    dir->base = op->base;
+    COMMIT_FENCE();
+    dir->chunk = (uint16_t)op->scratch;
+    dir->flags |= DIR_BLOCKED;
+    dir->rx += n;
+    dir->tx += sent;
+    COMMIT_FENCE();
+    op->scratch = tunnel_chunk_take(w);
+    op_end(w);
+    note_blocked(w, tunnel, d);
+}
+
+/* recv has failed or read the end. An error is consumed: the op stays set until the close takes over. */
+static enum relay_result read_ended(struct worker *w, uint32_t tunnel, uint32_t d, ssize_t n,
+                                    enum reason *reason)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (n < 0 && errno != EAGAIN)
+        return failed(d, reason);
+    op_end(w);
+    if (n < 0)
+        return RELAY_WAIT;
+    if (!(t->dir[!d].flags & DIR_EOF))
+        t->reason = d == 0 ? REASON_CLIENT_CLOSED : REASON_BACKEND_CLOSED;
+    t->dir[d].flags |= DIR_EOF;
+    return half_close(w, tunnel, d);
+}
+
+/*
+ * No chunk is free to park bytes in, so leave in the kernel what the receiver does not take: peek,
+ * send, then drop from the source what was sent.
+ */
+static enum relay_result peek_once(struct worker *w, uint32_t tunnel, uint32_t d,
+                                   enum reason *reason)
+{
+    struct arena_op *op = op_of(w);
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    struct arena_dir *dir = &t->dir[d];
+    uint8_t *bytes = arena_chunk(w->arena, op->scratch);
+
+    worker_count(w, COUNTER_CHUNKS_SHORT);
+    op->base = dir->rx;
+    op->track = t->track[d];
+    op_begin(w, OP_PEEK, tunnel, d);
+    ssize_t n = recv(t->fd[d], bytes, ARENA_CHUNK_SIZE, MSG_PEEK);
+    if (n <= 0)
+        return read_ended(w, tunnel, d, n, reason);
+    ssize_t sent = send(t->fd[!d], bytes, (size_t)n, MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN)
+        return failed(!d, reason);
+    if (sent > 0) {
+        /* Death here: tx of the kernel is ahead of rx: the successor drops the difference. */
+        ssize_t dropped = recv(t->fd[d], NULL, (size_t)sent, MSG_TRUNC);
+        if (dropped != sent)
+            return failed(d, reason);
+        ws_track_feed(&t->track[d], bytes, (size_t)sent);
+        dir->rx += (uint32_t)sent;
+        dir->tx += (uint32_t)sent;
+    }
+    if (sent < n)
+        dir->flags |= DIR_BLOCKED;
+    op_end(w);
+    if (sent > 0)
+        relay_publish(w, tunnel, d, (uint32_t)sent);
+    if (sent < n) {
+        note_blocked(w, tunnel, d);
+        return RELAY_WAIT;
+    }
+    return n == ARENA_CHUNK_SIZE || dir->flags & DIR_HANGUP ? RELAY_MORE : RELAY_WAIT;
+}
+
+/* One recv and one send. */
+static enum relay_result relay_once(struct worker *w, uint32_t tunnel, uint32_t d,
+                                    enum reason *reason)
+{
+    struct arena_op *op = op_of(w);
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    struct arena_dir *dir = &t->dir[d];
+    uint8_t *bytes = arena_chunk(w->arena, op->scratch);
+
+    /* The last chunk is the scratch of the next read: it is never parked. */
+    if (UNLIKELY(w->free_chunk_count < 2))
+        return peek_once(w, tunnel, d, reason);
+    op->base = dir->rx;
+    op->track = t->track[d];
+    op_begin(w, OP_RELAY, tunnel, d);
+    ssize_t n = recv(t->fd[d], bytes, ARENA_CHUNK_SIZE, 0);
+    if (n <= 0)
+        return read_ended(w, tunnel, d, n, reason);
+    /* Death from here on: the successor scans the chunk again from op->track. */
+    ws_track_feed(&t->track[d], bytes, (size_t)n);
+    ssize_t sent = send(t->fd[!d], bytes, (size_t)n, MSG_NOSIGNAL);
+    if (LIKELY(sent == n)) {
+        /* Death between the two: the op is still set and both come from the kernel. */
+        dir->rx += (uint32_t)n;
+        dir->tx += (uint32_t)n;
+        op_end(w);
+    } else {
+        /* The op stays set until the close takes over: a cleared one would drop the bytes read. */
+        if (sent < 0 && errno != EAGAIN)
+            return failed(!d, reason);
+        park(w, tunnel, d, (uint32_t)n, sent < 0 ? 0 : (uint32_t)sent);
+    }
+    relay_publish(w, tunnel, d, (uint32_t)n);
+    if (UNLIKELY(sent != n))
+        return RELAY_WAIT;
+    /* Edge-triggered: a short read has emptied the queue, unless a FIN stands behind it. */
+    return n == ARENA_CHUNK_SIZE || dir->flags & DIR_HANGUP ? RELAY_MORE : RELAY_WAIT;
+}
+
+enum relay_result relay_run(struct worker *w, uint32_t tunnel, uint32_t d, enum reason *reason)
+{
+    struct arena_dir *dir = &w->tunnels[tunnel].dir[d];
+    if (dir->flags & DIR_SHUT)
+        return RELAY_WAIT;
+    if (dir->rx != dir->tx) {
+        enum relay_result result = flush(w, tunnel, d, reason);
+        if (result != RELAY_MORE)
+            return result;
+    }
+    dir->flags &= (uint8_t)~DIR_BLOCKED;
+    if (dir->flags & DIR_EOF)
+        return half_close(w, tunnel, d);
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        enum relay_result result = relay_once(w, tunnel, d, reason);
+        if (result != RELAY_MORE)
+            return result;
+    }
+    return RELAY_MORE;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/template.h"
+
+#include "common/uri.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static struct slice field_value(const struct template_vars *vars, const struct http_field *field)
+{
+    return field ? http_field_value(vars->head_buf, field) : SLICE("");
+}
+
+/* $cookie_NAME: the first field that has it. */
+static struct slice cookie_value(const struct template_vars *vars, struct slice name)
+{
+    const struct http_head *head = vars->head;
+    struct slice value = SLICE("");
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        if (head->fields[i].id == HTTP_FIELD_COOKIE &&
+            uri_cookie(http_field_value(vars->head_buf, &head->fields[i]), name, &value))
+            break;
+    }
+    return value;
+}
+
+/* Variables that point into the request; the others are written to scratch. */
+static struct slice value_of(const struct image_part *part, struct slice text,
+                             const struct template_vars *vars, char scratch[ADDR_TEXT_MAX])
+{
+    const struct http_head *head = vars->head;
+    struct slice value = SLICE("");
+    switch (part->var) {
+    case VAR_TEXT: return text;
+    case VAR_REMOTE_ADDR: return (struct slice){scratch, addr_print_host(vars->client, scratch)};
+    case VAR_BINARY_REMOTE_ADDR:
+        return (struct slice){scratch, addr_binary(vars->client, (uint8_t *)scratch)};
+    case VAR_REMOTE_PORT:
+        return (struct slice){
+            scratch, (size_t)snprintf(scratch, ADDR_TEXT_MAX, "%u", addr_port(vars->client))};
+    case VAR_SERVER_PORT:
+        return (struct slice){
+            scratch, (size_t)snprintf(scratch, ADDR_TEXT_MAX, "%u", vars->server_port)};
+    case VAR_HOST: return vars->host;
+    case VAR_HTTP_HOST:
+        return (struct slice){vars->head_buf + head->authority, head->authority_len};
+    case VAR_URI: return vars->uri;
+    case VAR_REQUEST_URI: return (struct slice){vars->head_buf + head->target, head->target_len};
+    case VAR_ARGS: return (struct slice){vars->head_buf + head->query, head->query_len};
+    case VAR_SCHEME: return vars->tls ? SLICE("https") : SLICE("http");
+    case VAR_METHOD: return http_head_method(head, vars->head_buf);
+    case VAR_ARG:
+        uri_arg((struct slice){vars->head_buf + head->query, head->query_len}, text, &value);
+        return value;
+    case VAR_HTTP: return field_value(vars, http_head_find_name(head, vars->head_buf, text));
+    case VAR_COOKIE: return cookie_value(vars, text);
+    case VAR_BACKEND: return vars->backend;
+    default: return value;
+    }
+}
+
+int template_eval(const struct image *image, struct image_array parts,
+                  const struct template_vars *vars, char *out, size_t size)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < parts.count; i++) {
+        const struct image_part *part = image_part(image, parts, i);
+        char scratch[ADDR_TEXT_MAX];
+        struct slice value = value_of(part, image_slice(image, part->text), vars, scratch);
+        if (value.n > size - n)
+            return -ENOSPC;
+        if (value.n > 0)
+            memcpy(out + n, value.p, value.n);
+        n += value.n;
+    }
+    return (int)n;
+}

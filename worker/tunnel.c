@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/tunnel.h"
+
+#include "worker/conn.h"
+#include "worker/relay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Free chunks below this number keep their memory; above it they give it back to the kernel. */
+enum { CHUNKS_KEPT = 64 };
+
+/* ---- chunks ---- */
+
+uint32_t tunnel_chunk_take(struct worker *w)
+{
+    if (w->free_chunk_count == 0)
+        return 0;
+    STORE_RELAXED(&w->me->chunks_used, w->me->chunks_used + 1);
+    return w->free_chunks[--w->free_chunk_count];
+}
+
+void tunnel_chunk_free(struct worker *w, uint32_t chunk)
+{
+    w->free_chunks[w->free_chunk_count++] = (uint16_t)chunk;
+    STORE_RELAXED(&w->me->chunks_used, w->me->chunks_used - 1);
+    if (chunk >= CHUNKS_KEPT)
+        madvise(arena_chunk(w->arena, chunk), ARENA_CHUNK_SIZE, MADV_REMOVE);
+}
+
+/* ---- records ---- */
+
+uint64_t tunnel_event_data(const struct arena_tunnel *record, uint32_t tunnel, uint32_t side)
+{
+    return (uint64_t)EVENT_TUNNEL << 56 | (uint64_t)record->gen << 32 | tunnel << 1 | side;
+}
+
+bool tunnel_room(const struct worker *w)
+{
+    bool record = w->free_tunnel_count > 0 || w->tunnels_used < w->arena->header->tunnels_max;
+    return record && w->free_chunk_count >= 4;
+}
+
+static void op_set(struct worker *w, enum op_kind kind, uint32_t tunnel)
+{
+    COMMIT_FENCE();
+    w->arena->header->op.cur = kind == OP_NONE ? 0 : (uint32_t)kind << 28 | tunnel << 1;
+    COMMIT_FENCE();
+}
+
+static uint32_t cookie_of(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof cookie;
+    if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
+        return 0;
+    return (uint32_t)cookie;
+}
+
+static uint64_t public_id(const struct worker *w, uint32_t tunnel)
+{
+    return (uint64_t)w->slot << 56 | (uint64_t)w->tunnels[tunnel].gen << 32 | (tunnel + 1);
+}
+
+/* Bytes that wait to be sent in a new tunnel's direction, the chunk filled. */
+static void stage(struct worker *w, struct arena_dir *dir, struct slice bytes)
+{
+    dir->rx = (uint32_t)bytes.n;
+    if (bytes.n == 0)
+        return;
+    dir->chunk = (uint16_t)tunnel_chunk_take(w);
+    memcpy(arena_chunk(w->arena, dir->chunk), bytes.p, bytes.n);
+}
+
+static void fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_opening *o)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    uint16_t gen = t->gen;
+    uint32_t send_100ms = (o->route->send_timeout_ms + 99) / 100;
+    memset(t, 0, sizeof *t);
+    t->gen = (uint16_t)(gen + 1);
+    t->active_ms = w->now_ms;
+    t->idle_ms = o->route->idle_timeout_ms;
+    t->send_100ms = (uint16_t)(send_100ms > UINT16_MAX ? UINT16_MAX : send_100ms);
+    t->head_len = (uint16_t)o->head_len;
+    t->backend = o->backend;
+    for (uint32_t d = 0; d < 2; d++) {
+        t->fd[d] = o->fd[d];
+        t->cookie[d] = cookie_of(o->fd[d]);
+        stage(w, &t->dir[d], o->held[d]);
+        t->src_off[d] = o->rx[d] - t->dir[d].rx;
+        t->dst_off[d] = o->tx[!d];
+        ws_track_init(&t->track[d]);
+    }
+    ws_track_feed(&t->track[0], o->held[0].p, o->held[0].n);
+    ws_track_feed(&t->track[1], o->held[1].p + o->head_len, o->held[1].n - o->head_len);
+}
+
+static void fill_public(struct worker *w, uint32_t tunnel, const struct tunnel_opening *o)
+{
+    struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
+    memset(pub, 0, sizeof *pub);
+    pub->opened_real_ms = w->real_ms;
+    pub->active_ms = w->mono_ms;
+    uint8_t raw[16];
+    size_t len = addr_binary(o->client, raw);
+    if (len == 4) {
+        pub->client_ip[10] = 0xff;
+        pub->client_ip[11] = 0xff;
+    }
+    memcpy(pub->client_ip + 16 - len, raw, len);
+    pub->client_port = addr_port(o->client);
+    pub->site = (uint16_t)o->site;
+    pub->backend = o->backend;
+    for (uint32_t d = 0; d < 2; d++) {
+        pub->bytes[d] = o->held[d].n - (d == 1 ? o->head_len : 0);
+        pub->frames[d] = w->tunnels[tunnel].track[d].frames;
+    }
+    STORE_RELEASE(&pub->id, public_id(w, tunnel));
+    if (tunnel >= w->tunnels_used) {
+        w->tunnels_used = tunnel + 1;
+        STORE_RELEASE(&w->me->tunnels_high, w->tunnels_used);
+    }
+}
+
+/* From now on events of both sockets name the tunnel. MOD re-arms: nothing that waits is missed. */
+static int watch_as_tunnel(const struct arena_tunnel *t, uint32_t tunnel)
+{
+    for (uint32_t side = 0; side < 2; side++) {
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                    .data.u64 = tunnel_event_data(t, tunnel, side)};
+        if (epoll_ctl(FD_EPOLL, EPOLL_CTL_MOD, t->fd[side], &event) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+static void drop_chunks(struct worker *w, struct arena_tunnel *t)
+{
+    for (uint32_t d = 0; d < 2; d++) {
+        if (t->dir[d].chunk != 0) {
+            uint32_t chunk = t->dir[d].chunk;
+            t->dir[d].chunk = 0;
+            tunnel_chunk_free(w, chunk);
+        }
+    }
+}
+
+int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
+{
+    if (!tunnel_room(w))
+        return -ENOBUFS;
+    if (o->held[0].n > ARENA_CHUNK_SIZE || o->held[1].n > ARENA_CHUNK_SIZE)
+        return -EMSGSIZE;
+    /* Low numbers first: untouched records and their lists cost no memory. */
+    bool reuse = w->free_tunnel_count > 0;
+    uint32_t tunnel = reuse ? w->free_tunnels[w->free_tunnel_count - 1] : w->tunnels_used;
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    op_set(w, OP_OPEN, tunnel);
+    /* Death before OPEN is stored: the record is free, the sweep closes both descriptors. */
+    fill_record(w, tunnel, o);
+    int rc = watch_as_tunnel(t, tunnel);
+    if (rc < 0) {
+        drop_chunks(w, t);
+        op_set(w, OP_NONE, 0);
+        return rc;
+    }
+    fill_public(w, tunnel, o);
+    /* The record's now, not the heap's. Death before the commit: OP_OPEN makes the sweep look. */
+    conn_mark_fd(w, o->fd[0], false);
+    conn_mark_fd(w, o->fd[1], false);
+    COMMIT_FENCE();
+    t->state = TUNNEL_OPEN; /* the commit: from here on the tunnel outlives us */
+    if (reuse)
+        w->free_tunnel_count--;
+    /* Death in here: adoption counts what is open anew, and opened = closed + open. */
+    struct board_cell *cell = board_cell(w->board, w->slot, o->backend);
+    STORE_RELAXED(&cell->tunnels, cell->tunnels + 1);
+    STORE_RELAXED(&cell->conns, cell->conns + 1);
+    STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_opened + 1);
+    STORE_RELAXED(&w->me->tunnels_open, w->me->tunnels_open + 1);
+    worker_count(w, COUNTER_TUNNELS_OPENED);
+    op_set(w, OP_NONE, 0);
+    *id = public_id(w, tunnel);
+    tunnel_arm(w, tunnel);
+    tunnel_mark_ready(w, tunnel, 1);
+    if (o->held[0].n > 0)
+        tunnel_mark_ready(w, tunnel, 0);
+    return 0;
+}
+
+/* ---- closing ---- */
+
+static void log_end(struct worker *w, const struct board_tunnel *pub, enum reason reason)
+{
+    struct board_backend *backend = board_backend(w->board, pub->backend);
+    struct board_site *site = board_site(w->board, pub->site);
+    struct addr client = {.u.in6 = {.sin6_family = AF_INET6, .sin6_port = htons(pub->client_port)},
+                          .len = sizeof(struct sockaddr_in6)};
+    memcpy(&client.u.in6.sin6_addr, pub->client_ip, 16);
+    addr_unmap(&client);
+    char text[ADDR_TEXT_MAX];
+    struct access_tunnel line = {
+        .client = {text, addr_print(&client, text)},
+        .site = {site->name, strnlen(site->name, sizeof site->name)},
+        .upstream = {backend->upstream, strnlen(backend->upstream, sizeof backend->upstream)},
+        .server = {backend->server, strnlen(backend->server, sizeof backend->server)},
+        .tunnel = pub->id,
+        .ended_real_ms = w->real_ms,
+        .duration_ms = w->real_ms > pub->opened_real_ms ? w->real_ms - pub->opened_real_ms : 0,
+        .bytes = {pub->bytes[0], pub->bytes[1]},
+        .frames = {pub->frames[0], pub->frames[1]},
+        .reason = reason_word(reason),
+    };
+    access_log_tunnel(&w->access_log, &line);
+    log_write(LOG_LEVEL_DEBUG, "closed",
+              "reason=%s tunnel=%llx client=%s backend=%.*s/%.*s rx=%llu tx=%llu",
+              reason_word(reason), (unsigned long long)pub->id, text, (int)line.upstream.n,
+              line.upstream.p, (int)line.server.n, line.server.p,
+              (unsigned long long)pub->bytes[0], (unsigned long long)pub->bytes[1]);
+}
+
+/*
+ * One counter of a close. The value before is journaled, so that a successor which finds this step
+ * begun sets the same result again instead of adding twice.
+ */
+static void settle_one(struct arena_op *op, uint32_t step, uint64_t *counter, uint64_t n)
+{
+    if (op->step > 2 * step + 1)
+        return; /* done by a predecessor */
+    if (op->step < 2 * step + 1) {
+        op->saved = *counter;
+        COMMIT_FENCE();
+        op->step = 2 * step + 1;
+        COMMIT_FENCE();
+    }
+    STORE_RELAXED(counter, op->saved + n);
+    COMMIT_FENCE();
+    op->step = 2 * step + 2;
+}
+
+/* Its sums move from the live record to the counters; readers see close_seq odd meanwhile. */
+static void settle(struct worker *w, uint32_t tunnel, enum reason reason)
+{
+    struct arena_op *op = &w->arena->header->op;
+    struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
+    struct board_cell *cell = board_cell(w->board, w->slot, w->tunnels[tunnel].backend);
+    uint64_t *counters = w->me->counters;
+    const struct {
+        uint64_t *counter;
+        uint64_t n;
+    } moves[] = {
+        {&counters[COUNTER_CLOSED_RX_BYTES], pub->bytes[0]},
+        {&counters[COUNTER_CLOSED_TX_BYTES], pub->bytes[1]},
+        {&counters[COUNTER_CLOSED_RX_FRAMES], pub->frames[0]},
+        {&counters[COUNTER_CLOSED_TX_FRAMES], pub->frames[1]},
+        {&counters[COUNTER_TUNNELS_CLOSED], 1},
+        {&counters[COUNTER_CLIENTS_CLOSED], 1},
+        {&w->me->reasons[reason], 1},
+        {&cell->rx_bytes, pub->bytes[0]},
+        {&cell->tx_bytes, pub->bytes[1]},
+        {&cell->rx_frames, pub->frames[0]},
+        {&cell->tx_frames, pub->frames[1]},
+        {&cell->tunnels_closed, 1},
+    };
+    STORE_RELEASE(&w->me->close_seq, w->me->close_seq | 1);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    for (uint32_t i = 0; i < ARRAY_LEN(moves); i++)
+        settle_one(op, i, moves[i].counter, moves[i].n);
+    STORE_RELAXED(&cell->tunnels, cell->tunnels - 1);
+    STORE_RELAXED(&cell->conns, cell->conns - 1);
+    STORE_RELAXED(&w->me->tunnels_open, w->me->tunnels_open - 1);
+    STORE_RELEASE(&pub->id, 0);
+    STORE_RELEASE(&w->me->close_seq, w->me->close_seq + 1);
+}
+
+void tunnel_finish_close(struct worker *w, uint32_t tunnel)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
+    timer_clear(&w->timers, tunnel);
+    for (uint32_t side = 0; side < 2; side++) {
+        int fd = t->fd[side];
+        if (fd < 0)
+            continue;
+        if (t->abort) {
+            struct linger reset = {.l_onoff = 1, .l_linger = 0};
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        }
+        /* Death between the two: the successor's close fails with EBADF, as nobody opens between. */
+        close(fd);
+        t->fd[side] = -1;
+    }
+    drop_chunks(w, t);
+    if (pub->id != 0) {
+        log_end(w, pub, t->reason);
+        settle(w, tunnel, t->reason);
+    }
+    COMMIT_FENCE();
+    t->state = TUNNEL_FREE;
+    w->free_tunnels[w->free_tunnel_count++] = tunnel;
+    op_set(w, OP_NONE, 0);
+}
+
+void tunnel_close(struct worker *w, uint32_t tunnel, enum reason reason, bool abort)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    ASSERT(t->state == TUNNEL_OPEN);
+    /* Before anything is closed, so that a successor, too, sends RST and not a clean FIN. */
+    t->abort = abort;
+    t->reason = (uint8_t)reason;
+    w->arena->header->op.step = 0;
+    op_set(w, OP_CLOSE, tunnel);
+    t->gen++; /* events on their way are stale from here */
+    COMMIT_FENCE();
+    t->state = TUNNEL_CLOSING; /* from here on a successor finishes the close */
+    tunnel_finish_close(w, tunnel);
+}
+
+/* ---- events ---- */
+
+void tunnel_mark_ready(struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    struct arena_dir *dir = &w->tunnels[tunnel].dir[d];
+    if (dir->flags & DIR_READY)
+        return;
+    dir->flags |= DIR_READY;
+    w->ready[w->ready_count++] = tunnel << 1 | d;
+}
+
+/* In order if both have sent Close (RFC 6455 7.1.4); else whoever ended first is named. */
+static enum reason end_reason(const struct arena_tunnel *t)
+{
+    bool closed = t->track[0].flags & WS_SAW_CLOSE && t->track[1].flags & WS_SAW_CLOSE;
+    return closed ? REASON_DONE : (enum reason)t->reason;
+}
+
+/* Relay one direction; closes the tunnel when it ends. Returns WAIT or MORE, CLOSED when it is gone. */
+static enum relay_result run_direction(struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    enum reason reason = REASON_DONE;
+    enum relay_result result = relay_run(w, tunnel, d, &reason);
+    if (result == RELAY_CLOSED)
+        tunnel_close(w, tunnel, end_reason(&w->tunnels[tunnel]), false);
+    else if (result == RELAY_FAILED)
+        tunnel_close(w, tunnel, reason, true);
+    return result == RELAY_FAILED ? RELAY_CLOSED : result;
+}
+
+/* The same, and put it on the ready list if there is more. Returns false if the tunnel is gone. */
+static bool serve_direction(struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    enum relay_result result = run_direction(w, tunnel, d);
+    if (result == RELAY_MORE)
+        tunnel_mark_ready(w, tunnel, d);
+    return result != RELAY_CLOSED;
+}
+
+void tunnel_event(struct worker *w, uint64_t data, uint32_t events)
+{
+    uint32_t tunnel = (uint32_t)data >> 1;
+    uint32_t side = (uint32_t)data & 1;
+    if (tunnel >= w->arena->header->tunnels_max)
+        return;
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (t->state != TUNNEL_OPEN || t->gen != (uint16_t)(data >> 32))
+        return;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        t->dir[side].flags |= DIR_HANGUP;
+    /* Room first: what is pending to this side is older than what it may have sent. */
+    if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP) && t->dir[!side].flags & DIR_BLOCKED) {
+        if (!serve_direction(w, tunnel, !side))
+            return;
+    }
+    /* While its receiver takes nothing, reading more would only cost a failing send. */
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP) &&
+        !(t->dir[side].flags & DIR_BLOCKED))
+        serve_direction(w, tunnel, side);
+}
+
+void tunnel_run_ready(struct worker *w)
+{
+    uint32_t count = w->ready_count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t tunnel = w->ready[i] >> 1;
+        uint32_t d = w->ready[i] & 1;
+        struct arena_tunnel *t = &w->tunnels[tunnel];
+        if (t->state != TUNNEL_OPEN || !(t->dir[d].flags & DIR_READY))
+            continue;
+        /* The flag is cleared after the work, not before: a successor must find it if we die here. */
+        enum relay_result result = run_direction(w, tunnel, d);
+        if (result == RELAY_MORE)
+            w->ready[w->ready_count++] = tunnel << 1 | d;
+        else if (result == RELAY_WAIT)
+            t->dir[d].flags &= (uint8_t)~DIR_READY;
+    }
+    w->ready_count -= count;
+    memmove(w->ready, w->ready + count, w->ready_count * sizeof w->ready[0]);
+}
+
+/* ---- timers ---- */
+
+/* Milliseconds until the tunnel's next timeout (0: due), UINT32_MAX: none; *reason says which. */
+static uint32_t time_left(const struct worker *w, const struct arena_tunnel *t,
+                          enum reason *reason)
+{
+    uint32_t left = UINT32_MAX;
+    if (t->idle_ms != 0) {
+        uint32_t idle = w->now_ms - t->active_ms;
+        left = idle >= t->idle_ms ? 0 : t->idle_ms - idle;
+        *reason = REASON_IDLE_TIMEOUT;
+    }
+    uint32_t send_ms = t->send_100ms * 100u;
+    for (uint32_t d = 0; d < 2; d++) {
+        if (send_ms == 0 || !(t->dir[d].flags & DIR_BLOCKED))
+            continue;
+        uint32_t stuck = w->now_ms - t->blocked_ms[d];
+        uint32_t send_left = stuck >= send_ms ? 0 : send_ms - stuck;
+        if (send_left < left) {
+            left = send_left;
+            *reason = REASON_SEND_TIMEOUT;
+        }
+    }
+    return left;
+}
+
+void tunnel_arm(struct worker *w, uint32_t tunnel)
+{
+    enum reason reason;
+    uint32_t left = time_left(w, &w->tunnels[tunnel], &reason);
+    if (left != UINT32_MAX)
+        timer_set(&w->timers, tunnel, w->now_ms, left);
+    else
+        timer_clear(&w->timers, tunnel);
+}
+
+void tunnel_timer(struct worker *w, uint32_t tunnel)
+{
+    enum reason reason = REASON_IDLE_TIMEOUT;
+    if (w->tunnels[tunnel].state != TUNNEL_OPEN)
+        return;
+    /* Traffic does not touch the timer: it only moves active_ms, and here we look how far. */
+    if (time_left(w, &w->tunnels[tunnel], &reason) == 0)
+        tunnel_close(w, tunnel, reason, reason == REASON_SEND_TIMEOUT);
+    else
+        tunnel_arm(w, tunnel);
+}
+
+/* ---- start ---- */
+
+int tunnel_init(struct worker *w)
+{
+    const struct arena_header *header = w->arena->header;
+    w->free_tunnels = malloc(header->tunnels_max * sizeof *w->free_tunnels);
+    w->free_chunks = malloc(header->chunks_max * sizeof *w->free_chunks);
+    /* Both directions once, and once more for those that are put back while the list is run. */
+    w->ready = malloc((size_t)header->tunnels_max * 4 * sizeof *w->ready);
+    uint8_t *used = calloc(header->chunks_max, 1);
+    if (!w->free_tunnels || !w->free_chunks || !w->ready || !used) {
+        free(used);
+        return -ENOMEM;
+    }
+    w->tunnels_used = w->me->tunnels_high < header->tunnels_max ? w->me->tunnels_high
+                                                                : header->tunnels_max;
+    for (uint32_t i = w->tunnels_used; i > 0; i--) {
+        const struct arena_tunnel *t = &w->tunnels[i - 1];
+        if (t->state == TUNNEL_FREE) {
+            w->free_tunnels[w->free_tunnel_count++] = i - 1;
+            continue;
+        }
+        for (uint32_t d = 0; d < 2; d++) {
+            if (t->dir[d].chunk < header->chunks_max)
+                used[t->dir[d].chunk] = 1;
+        }
+    }
+    /* The scratch chunk may have become a direction's in the last step of a dead worker. */
+    uint32_t *scratch = &w->arena->header->op.scratch;
+    if (*scratch >= header->chunks_max || used[*scratch])
+        *scratch = 0;
+    used[0] = 1;
+    used[*scratch] = 1;
+    for (uint32_t i = header->chunks_max; i > 0; i--) {
+        if (!used[i - 1])
+            w->free_chunks[w->free_chunk_count++] = (uint16_t)(i - 1);
+    }
+    free(used);
+    STORE_RELAXED(&w->me->chunks_used, header->chunks_max - 1 - w->free_chunk_count);
+    if (*scratch == 0)
+        *scratch = tunnel_chunk_take(w);
+    return 0;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tunnels: a record in the arena and a public one on the board, no heap. Opened by a verified 101,
+ * relayed by worker/relay.c, closed here with a reason.
+ */
+#ifndef WORKER_TUNNEL_H
+#define WORKER_TUNNEL_H
+
+#include "worker/context.h"
+
+/* Everything a tunnel is opened from. Descriptors are taken on success. */
+struct tunnel_opening {
+    int fd[2];              /* client, backend; in the epoll set already */
+    uint32_t rx[2];         /* bytes read from fd[d] since its birth, mod 2^32 */
+    uint32_t tx[2];         /* bytes written to fd[d] since its birth */
+    struct slice held[2];   /* [0] client bytes behind the request; [1] the 101 head and what followed */
+    uint32_t head_len;      /* bytes of held[1] that are the 101 answer's head */
+    const struct addr *client;
+    const struct image_route *route;
+    uint32_t site;          /* index on the board */
+    uint32_t backend;       /* index on the board */
+};
+
+/* True if a tunnel could be opened now: a record and the chunks it begins with are free. */
+bool tunnel_room(const struct worker *w);
+
+/*
+ * Commit a tunnel and begin to relay. *id is its public id. Returns 0, -ENOBUFS (no record or chunk),
+ * -EMSGSIZE (held bytes do not fit a chunk) or -errno; then nothing was taken.
+ */
+int tunnel_open(struct worker *w, const struct tunnel_opening *opening, uint64_t *id) MUST_CHECK;
+
+/* Close both sides: FIN, or RST if `abort`. Moves its sums to the counters, logs, frees the record. */
+void tunnel_close(struct worker *w, uint32_t tunnel, enum reason reason, bool abort);
+
+/* The rest of a close that a dead worker had begun, or all of it: the record is CLOSING. */
+void tunnel_finish_close(struct worker *w, uint32_t tunnel);
+
+/* An epoll event of a tunnel's side; stale ones are dropped. */
+void tunnel_event(struct worker *w, uint64_t data, uint32_t events);
+
+/* Its timer is due: idle_timeout or send_timeout. */
+void tunnel_timer(struct worker *w, uint32_t tunnel);
+
+/* Arm the timer for the earlier of both timeouts. */
+void tunnel_arm(struct worker *w, uint32_t tunnel);
+
+/* Relay what is on the ready list: directions with more to read than one turn may take. */
+void tunnel_run_ready(struct worker *w);
+void tunnel_mark_ready(struct worker *w, uint32_t tunnel, uint32_t d);
+
+/* epoll data of a side; used by adoption, too. */
+uint64_t tunnel_event_data(const struct arena_tunnel *record, uint32_t tunnel, uint32_t side);
+
+/* Rebuild free lists from the records: on start. Then `closing` records must be finished. */
+int tunnel_init(struct worker *w) MUST_CHECK;
+
+/* Chunks: 0 when none is free. Freed ones beyond the first few give their memory back. */
+uint32_t tunnel_chunk_take(struct worker *w);
+void tunnel_chunk_free(struct worker *w, uint32_t chunk);
+
+#endif

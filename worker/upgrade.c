@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A 101 has arrived: verified, it makes a tunnel (worker/request.h). */
+#include "common/ws_handshake.h"
+#include "worker/request.h"
+#include "worker/tunnel.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static void refuse_101(struct request *r, const char *why)
+{
+    struct worker *w = r->client->conn.w;
+    struct board_cell *cell = board_cell(w->board, w->slot, r->server->backend);
+    struct slice server = image_slice(r->image, r->server->text);
+    struct slice upstream = image_slice(r->image, r->upstream->name);
+    STORE_RELAXED(&cell->bad_upgrades, cell->bad_upgrades + 1);
+    log_limited(&w->limit_backend, LOG_LEVEL_WARN, "bad_upgrade", "backend=%.*s/%.*s why=\"%s\"",
+                (int)upstream.n, upstream.p, (int)server.n, server.p, why);
+    request_refuse(r, 502, REASON_BAD_UPGRADE);
+}
+
+/* The handshake's own log line and end; both connections live on as a tunnel. */
+static void became_tunnel(struct request *r, struct backend *backend)
+{
+    struct client *client = r->client;
+    r->status = 101;
+    r->keep_client = false;
+    conn_detach(&backend->conn);
+    conn_detach(&client->conn);
+    client->request = NULL;
+    request_log(r);
+    request_drop(&r);
+    backend_became_tunnel(backend);
+    client_became_tunnel(client);
+}
+
+static void commit(struct request *r, struct slice answer, uint32_t head_len)
+{
+    struct conn *client = &r->client->conn;
+    struct backend *backend = r->backend;
+    struct worker *w = client->w;
+    struct tunnel_opening opening = {
+        .fd = {client->fd, backend->conn.fd},
+        .rx = {client->rx, backend->conn.rx},
+        .tx = {client->tx, backend->conn.tx},
+        .held = {buf_slice(&client->in), answer},
+        .head_len = head_len,
+        .client = &r->client->address,
+        .route = r->route,
+        .site = r->site->board_site,
+        .backend = r->server->backend,
+    };
+    int rc = tunnel_open(w, &opening, &r->tunnel);
+    if (rc < 0) {
+        log_limited(&w->limit_local, LOG_LEVEL_ERROR, "no_tunnel", "error=%d open=%u", -rc,
+                    w->me->tunnels_open);
+        request_refuse(r, 503, REASON_NO_MEMORY);
+        return;
+    }
+    r->backend = NULL;
+    became_tunnel(r, backend);
+}
+
+void upgrade_answered(struct request *r, uint32_t len)
+{
+    struct conn *client = &r->client->conn;
+    struct backend *backend = r->backend;
+    struct worker *w = client->w;
+    struct buf *in = &backend->conn.in;
+    const char *why = NULL;
+    if (ws_response_check(&r->head, r->head_buf.data, &r->answer, in->data + in->start, &why) < 0) {
+        refuse_101(r, why);
+        return;
+    }
+    if (buf_len(&client->out) > 0) {
+        /* An interim answer that the client does not take: no place to stage it. */
+        request_abort(r, REASON_SEND_TIMEOUT);
+        return;
+    }
+    struct buf answer = {NULL, 0, 0, 0};
+    if (buf_acquire(&w->pool, &answer) < 0 || forward_switching(r, &answer) < 0) {
+        buf_release(&w->pool, &answer);
+        refuse_101(r, "head too large");
+        return;
+    }
+    uint32_t head_len = buf_len(&answer);
+    in->start += len;
+    if (buf_append(&answer, buf_slice(in)) < 0) {
+        buf_release(&w->pool, &answer);
+        refuse_101(r, "head too large");
+        return;
+    }
+    commit(r, buf_slice(&answer), head_len);
+    buf_release(&w->pool, &answer);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/worker.h"
+
+#include "common/clock.h"
+#include "worker/accept.h"
+#include "worker/adopt.h"
+#include "worker/apply.h"
+#include "worker/backend.h"
+#include "worker/client.h"
+#include "worker/context.h"
+#include "worker/tunnel.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { BEAT_MS = 1000 };
+
+static void update_clock(struct worker *w)
+{
+    w->mono_ms = clock_mono_ms();
+    w->real_ms = clock_real_ms();
+    w->now_ms = (uint32_t)w->mono_ms;
+    STORE_RELAXED(&w->me->beat_ms, w->mono_ms);
+}
+
+/* The descriptor limit bounds the tables that are indexed by descriptor. */
+static int make_tables(struct worker *w)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -errno;
+    w->fd_max = limit.rlim_cur < ARENA_FDS_MAX ? (uint32_t)limit.rlim_cur : ARENA_FDS_MAX;
+    w->conns = calloc(w->fd_max, sizeof *w->conns);
+    if (!w->conns)
+        return -ENOMEM;
+    return timer_init(&w->timers, w->arena->header->tunnels_max + w->fd_max, w->now_ms);
+}
+
+static int watch_infrastructure(void)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)EVENT_CONTROL << 56};
+    if (epoll_ctl(FD_EPOLL, EPOLL_CTL_ADD, FD_CONTROL, &event) < 0 && errno != EEXIST)
+        return -errno;
+    /* The number may name another pidfd than the predecessor's: put it in anew. */
+    event.data.u64 = (uint64_t)EVENT_KEEPER << 56;
+    epoll_ctl(FD_EPOLL, EPOLL_CTL_DEL, FD_KEEPER_PID, NULL);
+    if (epoll_ctl(FD_EPOLL, EPOLL_CTL_ADD, FD_KEEPER_PID, &event) < 0 && errno != EEXIST)
+        return -errno;
+    return 0;
+}
+
+static void keeper_event(struct worker *w)
+{
+    struct pollfd keeper = {.fd = FD_KEEPER_PID, .events = POLLIN};
+    if (poll(&keeper, 1, 0) != 1 || w->mode == SLOT_MODE_STOP)
+        return;
+    int rc = w->start->respawn_keeper(w->start->context);
+    if (rc < 0) {
+        log_limited(&w->limit_local, LOG_LEVEL_ERROR, "keeper_lost", "error=%d", -rc);
+        return;
+    }
+    log_write(LOG_LEVEL_WARN, "keeper_replaced", "pid=%d", rc);
+    board_event(w->board, 2 + w->slot, "keeper_replaced worker=%u pid=%d", w->slot, rc);
+    rc = watch_infrastructure();
+    if (rc < 0)
+        log_write(LOG_LEVEL_ERROR, "keeper_unwatched", "error=%d", -rc);
+}
+
+static void conn_event(struct worker *w, uint64_t data, uint32_t events)
+{
+    struct conn *conn = conn_by_event(w, data);
+    if (!conn)
+        return;
+    if (conn->kind == CONN_CLIENT)
+        client_event((struct client *)conn, events);
+    else
+        backend_event((struct backend *)conn, events);
+}
+
+static void handle(struct worker *w, uint64_t data, uint32_t events)
+{
+    switch ((enum event_tag)(data >> 56)) {
+    case EVENT_TUNNEL: tunnel_event(w, data, events); break;
+    case EVENT_CONN: conn_event(w, data, events); break;
+    case EVENT_LISTENER: accept_event(w, (uint32_t)data); break;
+    case EVENT_CONTROL: apply_event(w); break;
+    case EVENT_KEEPER: keeper_event(w); break;
+    }
+}
+
+static void timer_due(void *context, uint32_t id)
+{
+    struct worker *w = context;
+    if (id < w->arena->header->tunnels_max) {
+        tunnel_timer(w, id);
+        return;
+    }
+    struct conn *conn = conn_by_timer(w, id);
+    if (conn && conn->kind == CONN_CLIENT)
+        client_timer((struct client *)conn);
+    else if (conn)
+        backend_timer((struct backend *)conn);
+}
+
+static void each_second(struct worker *w)
+{
+    access_log_flush(&w->access_log);
+    STORE_RELAXED(&w->me->counters[COUNTER_LOG_LOST],
+                  w->access_log.lost + log_lost());
+}
+
+static void one_turn(struct worker *w)
+{
+    struct epoll_event *events = w->arena->header->events;
+    uint32_t wait = w->ready_count > 0 ? 0 : timer_wait(&w->timers, w->now_ms, BEAT_MS);
+    int count = epoll_wait(FD_EPOLL, events, ARENA_EVENTS, (int)wait);
+    update_clock(w);
+    /* Tunnels first: new connections never starve open ones. */
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < count; i++) {
+            bool tunnel = events[i].data.u64 >> 56 == EVENT_TUNNEL;
+            if (tunnel != (pass == 0) || events[i].events == 0)
+                continue;
+            handle(w, events[i].data.u64, events[i].events);
+            /* Death before this: a successor handles the event again; edges come only once. */
+            COMMIT_FENCE();
+            events[i].events = 0;
+        }
+    }
+    if (w->ready_count > 0)
+        tunnel_run_ready(w);
+    timer_run(&w->timers, w->now_ms, timer_due, w);
+    accept_regulate(w);
+    conn_free_dead(w);
+}
+
+static bool finished(const struct worker *w)
+{
+    return w->mode == SLOT_MODE_STOP || (w->mode == SLOT_MODE_DRAIN && !worker_busy(w));
+}
+
+static void close_tunnels(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->tunnels_used; i++) {
+        if (w->tunnels[i].state == TUNNEL_OPEN)
+            tunnel_close(w, i, REASON_SHUTDOWN, false);
+    }
+}
+
+static NORETURN void end(struct worker *w)
+{
+    close_tunnels(w);
+    each_second(w);
+    STORE_RELAXED(&w->me->state, (uint32_t)SLOT_FREE);
+    log_write(LOG_LEVEL_INFO, "worker_ended", "mode=%u", w->mode);
+    _exit(WORKER_EXIT_DONE);
+}
+
+static int begin(struct worker *w, const struct worker_start *start)
+{
+    char who[16];
+    w->start = start;
+    w->board = start->board;
+    w->arena = start->arena;
+    w->tunnels = start->arena->tunnels;
+    w->slot = start->slot;
+    w->me = board_slot(start->board, start->slot);
+    prctl(PR_SET_NAME, "hf-worker");
+    snprintf(who, sizeof who, "w%u", start->slot);
+    log_init(STDERR_FILENO, LOG_LEVEL_INFO, who);
+    assert_set_last_words(w->me->last_words, sizeof w->me->last_words);
+    update_clock(w);
+    STORE_RELAXED(&w->me->started_real_ms, w->real_ms);
+    STORE_RELAXED(&w->me->state, (uint32_t)SLOT_STARTING);
+    buf_pool_resize(&w->pool, 16384);
+    int rc = make_tables(w);
+    return rc < 0 ? rc : watch_infrastructure();
+}
+
+NORETURN void worker_main(const struct worker_start *start)
+{
+    static struct worker worker; /* one a process */
+    struct worker *w = &worker;
+    int rc = begin(w, start);
+    if (rc < 0) {
+        log_write(LOG_LEVEL_ERROR, "worker_failed", "error=%d", -rc);
+        _exit(1);
+    }
+    apply_inherited(w);
+    rc = adopt_predecessor(w);
+    if (rc < 0) {
+        log_write(LOG_LEVEL_ERROR, "adopt_failed", "error=%d", -rc);
+        _exit(1);
+    }
+    uint64_t next_second = w->mono_ms + BEAT_MS;
+    apply_event(w);
+    while (!finished(w)) {
+        one_turn(w);
+        if (w->mono_ms >= next_second) {
+            each_second(w);
+            next_second = w->mono_ms + BEAT_MS;
+        }
+    }
+    end(w);
+}

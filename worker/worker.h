@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A worker: what the keeper clones. The only header of this directory that the master may include. */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include "shm/arena.h"
+#include "shm/board.h"
+
+/* What a worker starts from. All mapped memory and descriptors are the slot's, set up by the keeper. */
+struct worker_start {
+    struct board *board;
+    struct arena *arena;
+    uint32_t slot;
+    int died_by_signal; /* 0: first of its slot, or its predecessor ended by itself; else the signal */
+    /*
+     * Clone a new keeper with the same descriptor table: called by the worker when its keeper died.
+     * Returns the new keeper's PID in the worker, does not return in the keeper; or -errno.
+     */
+    int (*respawn_keeper)(void *context);
+    void *context;
+};
+
+enum { WORKER_EXIT_DONE = 0 }; /* ended because the master said so: not to be replaced */
+
+/*
+ * Run the worker of a slot: applies control messages, accepts, serves, and ends by _exit:
+ * WORKER_EXIT_DONE after SLOT_MODE_STOP, or SLOT_MODE_DRAIN when nothing is open any more.
+ * Expects: privileges dropped, RLIMIT_NOFILE set, signals blocked or ignored as in the keeper,
+ * FD_* of arena.h in place (FD_IMAGE, logs and listeners only after the first control message).
+ */
+NORETURN void worker_main(const struct worker_start *start);
+
+#endif
