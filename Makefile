@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+#   make                 build/holdfast, build/holdfast-stat and build/echo-backend
+#   make run             install what is missing, build, start the demo on port 8080
+#   make test            install what is missing, build, run all tests
+#   make install         to DESTDIR and PREFIX (/usr/local)
+#   make uninstall, format, clean
+#
+# V=1 shows the commands. CC=clang builds in build/clang; SAN=address,undefined, also with test,
+# in build/san-address,undefined.
+
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+CFLAGS ?= -O2 -g
+PREFIX ?= /usr/local
+sysconfdir ?= /etc
+SAN ?=
+say = $(if $(V),,@printf '  %-4s %s\n' $(1) $@ && )
+
+empty :=
+space := $(empty) $(empty)
+variant := $(subst $(space),-,$(strip $(if $(SAN),san-$(SAN)) $(notdir $(filter-out gcc cc,$(CC)))))
+BUILD := build$(if $(variant),/$(variant))
+
+warnings := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wconversion -Werror
+hardening := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+# _FORTIFY_SOURCE hides overflows from the sanitizer, and jemalloc would take its allocator away.
+sanitizing := -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=$(SAN)
+# As a library gcc's UBSan loses log_path beside ASan, and with it what a replaced worker said.
+static_ubsan := $(if $(findstring clang,$(CC)),,-static-libubsan)
+all_cflags := -std=gnu11 $(CFLAGS) $(warnings) -I. -D_GNU_SOURCE $(if $(SAN),$(sanitizing),$(hardening))
+all_ldflags := $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN) $(static_ubsan))
+libs := -lconfig -lcrypto -lz
+allocator := $(if $(SAN),,-ljemalloc)
+check_libs := -lcheck -lsubunit -lm -lrt -lpthread
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+stat_src := $(wildcard shm/stat*.c)
+master_obj := $(call obj,$(wildcard master/*.c))
+worker_obj := $(call obj,$(wildcard worker/*.c))
+stat_obj := $(call obj,$(stat_src))
+echo_obj := $(call obj,$(wildcard test/tools/echo_*.c))
+libcommon := $(BUILD)/libcommon.a
+libshm := $(BUILD)/libshm.a
+# What a unit test may draw from; its own main() wins over the programs'.
+test_libs := $(BUILD)/libmaster.a $(BUILD)/libworker.a $(BUILD)/libstat.a $(libshm) $(libcommon)
+unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/unit/test_*.c))
+fuzz_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/fuzz/fuzz_*.c))
+version := $(or $(if $(wildcard .git),$(shell git describe --always --dirty 2>/dev/null)),0.1.0)
+
+.PHONY: all tests run test install uninstall format clean
+all: $(BUILD)/holdfast $(BUILD)/holdfast-stat $(BUILD)/echo-backend
+tests: all $(unit_tests) $(fuzz_tests)
+
+$(BUILD)/holdfast: $(master_obj) $(worker_obj) $(libshm) $(libcommon)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs) $(allocator)
+$(BUILD)/holdfast-stat: $(stat_obj) $(libshm) $(libcommon)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
+$(BUILD)/echo-backend: $(echo_obj) $(libcommon)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
+
+$(libcommon): $(call obj,$(wildcard common/*.c))
+$(libshm): $(call obj,$(filter-out $(stat_src),$(wildcard shm/*.c)))
+$(BUILD)/libstat.a: $(stat_obj)
+$(BUILD)/libmaster.a: $(master_obj)
+$(BUILD)/libworker.a: $(worker_obj)
+# From scratch: a member whose source is gone must go, too.
+$(BUILD)/%.a:
+	@rm -f $@
+	$(call say,AR)$(AR) rcs $@ $^
+
+$(BUILD)/test/unit/%: $(BUILD)/obj/test/unit/%.o $(test_libs)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $< -Wl,--start-group $(test_libs) -Wl,--end-group $(check_libs) $(libs)
+$(BUILD)/test/fuzz/%: $(BUILD)/obj/test/fuzz/%.o $(BUILD)/obj/test/fuzz/replay.o $(test_libs)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $(wordlist 1,2,$^) -Wl,--start-group $(test_libs) -Wl,--end-group $(libs)
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(all_cflags) -MMD -MP -c -o $@ $<
+$(BUILD)/obj/common/version.o: all_cflags += -DHOLDFAST_VERSION='"$(version)"'
+$(BUILD)/obj/common/version.o: $(BUILD)/version
+$(BUILD)/obj/test/tools/echo_page.o: test/tools/echo_page.html
+# Touched only when the version has changed.
+$(BUILD)/version: FORCE
+	@mkdir -p $(@D)
+	@echo '$(version)' | cmp -s - $@ || echo '$(version)' >$@
+.PHONY: FORCE
+.SECONDARY:
+
+# The build comes after the packages that it needs, so it is a second make.
+run:
+	scripts/install-deps run
+	$(MAKE) all
+	HOLDFAST_BUILD=$(BUILD) scripts/demo
+test:
+	scripts/install-deps test
+	$(MAKE) tests
+	HOLDFAST_BUILD=$(BUILD) scripts/run-tests
+
+unitdir := $(PREFIX)/lib/systemd/system
+docdir := $(PREFIX)/share/doc/holdfast
+installed := $(PREFIX)/sbin/holdfast $(PREFIX)/bin/holdfast-stat $(unitdir)/holdfast.service \
+	$(PREFIX)/lib/sysusers.d/holdfast.conf $(sysconfdir)/logrotate.d/holdfast \
+	$(docdir)/README.md
+config := $(sysconfdir)/holdfast/holdfast.conf
+install: all
+	install -D -m 755 $(BUILD)/holdfast $(DESTDIR)$(PREFIX)/sbin/holdfast
+	install -D -m 755 $(BUILD)/holdfast-stat $(DESTDIR)$(PREFIX)/bin/holdfast-stat
+	test -e $(DESTDIR)$(config) || install -D -m 644 etc/holdfast.conf $(DESTDIR)$(config)
+	install -d $(DESTDIR)$(unitdir)
+	sed 's|@sbindir@|$(PREFIX)/sbin|; s|@config@|$(config)|; s|@docdir@|$(docdir)|' etc/holdfast.service \
+		>$(DESTDIR)$(unitdir)/holdfast.service
+	chmod 644 $(DESTDIR)$(unitdir)/holdfast.service
+	install -D -m 644 etc/holdfast.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/holdfast.conf
+	install -D -m 644 etc/holdfast.logrotate $(DESTDIR)$(sysconfdir)/logrotate.d/holdfast
+	install -D -m 644 README.md $(DESTDIR)$(docdir)/README.md
+	@echo 'Installed. Next, as root: systemd-sysusers; systemctl daemon-reload; systemctl enable --now holdfast'
+# The configuration stays: it is the administrator's.
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(installed))
+	-rmdir $(DESTDIR)$(docdir)
+
+format:
+	clang-format -i $(wildcard $(addsuffix /*.[ch],common shm worker master test/*))
+clean:
+	rm -rf build
+
+-include $(patsubst %.o,%.d,$(call obj,$(wildcard $(addsuffix /*.c,common shm worker master test/*))))
