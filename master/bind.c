@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE 1
+
+#include "master/bind.h"
+
+#include "common/clock.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PROBE_EVERY_MS = 50 };
+
+static bool is_unix(const struct addr *address)
+{
+    return address->u.sa.sa_family == AF_UNIX;
+}
+
+static int set_on(int fd, int level, int option)
+{
+    int on = 1;
+    return setsockopt(fd, level, option, &on, sizeof on) < 0 ? -errno : 0;
+}
+
+static int set_options(int fd, const struct addr *address, bool dual_stack, bool share)
+{
+    int error = set_on(fd, SOL_SOCKET, SO_REUSEADDR);
+    if (!error && share)
+        error = set_on(fd, SOL_SOCKET, SO_REUSEPORT);
+    if (!error && share)
+        error = set_on(fd, SOL_SOCKET, SO_OOBINLINE);
+    if (!error && share)
+        error = set_on(fd, IPPROTO_TCP, TCP_NODELAY);
+    int only6 = !dual_stack;
+    if (!error && address->u.sa.sa_family == AF_INET6 &&
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only6, sizeof only6) < 0)
+        error = -errno;
+    return error;
+}
+
+static int bind_inet(const struct addr *address, bool dual_stack, bool share)
+{
+    int fd = socket(address->u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int error = set_options(fd, address, dual_stack, share);
+    if (!error && bind(fd, &address->u.sa, address->len) < 0)
+        error = -errno;
+    if (!error)
+        return fd;
+    close(fd);
+    return error;
+}
+
+/* The IPv6 wildcard; the IPv4 wildcard where the kernel knows no IPv6. */
+static int bind_shared(const struct addr *address, bool dual_stack, bool share)
+{
+    int fd = bind_inet(address, dual_stack, share);
+    if (!dual_stack || (fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL))
+        return fd;
+    struct addr any = {.len = sizeof any.u.in};
+    any.u.in.sin_family = AF_INET;
+    any.u.in.sin_port = address->u.in6.sin6_port;
+    any.u.in.sin_addr.s_addr = htonl(INADDR_ANY);
+    return bind_inet(&any, false, share);
+}
+
+/* Nobody behind the name any more: it may be taken over. */
+static bool is_stale(const struct addr *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool refused = connect(fd, &address->u.sa, address->len) < 0 && errno == ECONNREFUSED;
+    close(fd);
+    return refused;
+}
+
+static int bind_unix(const struct addr *address)
+{
+    if (is_stale(address))
+        (void)unlink(address->u.un.sun_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (bind(fd, &address->u.sa, address->len) == 0 && chmod(address->u.un.sun_path, 0666) == 0)
+        return fd;
+    int error = -errno;
+    close(fd);
+    return error;
+}
+
+int bind_listener(const struct addr *address, bool dual_stack, uint32_t backlog)
+{
+    int fd = is_unix(address) ? bind_unix(address) : bind_shared(address, dual_stack, true);
+    if (fd < 0)
+        return fd;
+    if (listen(fd, (int)backlog) == 0)
+        return fd;
+    int error = -errno;
+    close(fd);
+    return error;
+}
+
+int bind_probe(const struct addr *address, bool dual_stack, uint32_t patience_ms)
+{
+    if (is_unix(address))
+        return 0; /* bind itself refuses a name that somebody listens on */
+    uint64_t end_ms = clock_mono_ms() + patience_ms;
+    for (;;) {
+        int fd = bind_shared(address, dual_stack, false);
+        if (fd >= 0)
+            return close(fd) < 0 ? -errno : 0;
+        if (fd != -EADDRINUSE || clock_mono_ms() >= end_ms)
+            return fd;
+        poll(NULL, 0, PROBE_EVERY_MS);
+    }
+}
+
+void bind_unlink(const struct addr *address)
+{
+    if (is_unix(address))
+        (void)unlink(address->u.un.sun_path);
+}

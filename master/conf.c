@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "master/conf.h"
+
+#include "master/conf_check.h"
+#include "master/conf_error.h"
+#include "master/conf_file.h"
+#include "master/conf_value.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* What `to` does not set itself is what `from` has. */
+static int inherit_options(struct conf_options *to, const struct conf_options *from)
+{
+    int rc = 0;
+    for (const struct conf_key *key = NULL;
+         rc == 0 && (key = conf_schema_next(CONF_OPTIONS, key)) != NULL;) {
+        if (!(to->set & conf_schema_bit(key)))
+            rc = conf_value_copy(to, from, key);
+    }
+    return rc;
+}
+
+static int inherit(struct conf *conf)
+{
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < conf->site_count; i++) {
+        struct conf_site *site = &conf->sites[i];
+        rc = inherit_options(&site->options, &conf->options);
+        for (uint32_t j = 0; rc == 0 && j < site->route_count; j++)
+            rc = inherit_options(&site->routes[j].options, &site->options);
+    }
+    return rc;
+}
+
+/* What stands in the struct but in no key. */
+static void settle(struct conf *conf)
+{
+    if (!conf->access_log.path)
+        conf->access_log.format = ACCESS_LOG_OFF;
+    for (uint32_t i = 0; i < conf->listener_count; i++)
+        conf->listeners[i].line = conf_error_line(conf, &conf->listeners[i].text);
+}
+
+static int load(struct conf *conf, struct conf_errors *errors)
+{
+    int rc = conf_file_read(conf, errors);
+    if (rc < 0)
+        return rc;
+    rc = inherit(conf);
+    if (rc < 0) {
+        fprintf(errors->out, "%s: %s\n", conf->path, strerror(-rc));
+        return rc;
+    }
+    settle(conf);
+    conf_check_all(conf, errors);
+    return errors->count > 0 ? -EINVAL : 0;
+}
+
+int conf_load(struct conf **out, const char *path, FILE *errors)
+{
+    struct conf_errors count = {.out = errors, .path = path};
+    struct conf *conf = calloc(1, sizeof(*conf));
+    *out = NULL;
+    if (!conf || !(conf->path = strdup(path))) {
+        fprintf(errors, "%s: %s\n", path, strerror(ENOMEM));
+        conf_free(&conf);
+        return -ENOMEM;
+    }
+    int rc = load(conf, &count);
+    if (rc < 0)
+        conf_free(&conf);
+    *out = conf;
+    return rc;
+}
+
+void conf_free(struct conf **conf)
+{
+    if (!*conf)
+        return;
+    conf_value_free_all(CONF_TOP, *conf);
+    conf_error_fini(*conf);
+    free((*conf)->path);
+    free(*conf);
+    *conf = NULL;
+}

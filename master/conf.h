@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration as a plain struct: read from a libconfig file, checked as a whole, printed,
+ * compiled into an image. Master only. All strings are owned by the struct, and everything stands
+ * resolved: what a route or a site does not set holds what its parent or the default says.
+ */
+#ifndef MASTER_CONF_H
+#define MASTER_CONF_H
+
+#include "common/addr.h"
+#include "common/compiler.h"
+#include "common/log.h"
+#include "shm/board.h"
+#include "shm/image.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct conf_place;
+
+/* What may stand at the top level, in a site and in a route, and is inherited downwards. */
+struct conf_options {
+    uint64_t set; /* bit i: option i of the schema is written at this level */
+    uint32_t connect_timeout_ms;
+    uint32_t send_timeout_ms;
+    uint32_t response_timeout_ms;
+    uint32_t body_timeout_ms;
+    uint32_t idle_timeout_ms; /* 0: none */
+    uint64_t max_body;        /* bytes; 0: no limit */
+    bool upgrade;
+    char *host_header; /* template */
+    enum image_forward x_forwarded_for;
+    enum image_forward x_forwarded_proto;
+    enum image_forward x_forwarded_host;
+    enum image_forward x_real_ip;
+};
+
+struct conf_error_log {
+    char *path; /* "stderr" or a file */
+    enum log_level level;
+};
+
+struct conf_access_log {
+    char *path; /* NULL: off; "stderr", "stdout" or a file */
+    enum image_log_format format;
+};
+
+struct conf_listener {
+    struct addr address;
+    char *text; /* the address as written */
+    uint32_t backlog;
+    int line; /* where it stands, for messages about bind */
+};
+
+struct conf_server {
+    struct addr address;
+    char *text; /* as written: what the ring hashes */
+    uint32_t weight;
+    bool down;
+};
+
+struct conf_source {
+    struct addr address; /* port 0 */
+    char *text;
+};
+
+struct conf_upstream {
+    char *name;
+    enum balance_policy balance;
+    char *hash_key; /* template; NULL unless balance is hash */
+    struct conf_server *servers;
+    uint32_t server_count;
+    struct conf_source *sources;
+    uint32_t source_count;
+    uint32_t keepalive;
+    uint32_t tries; /* 0: all servers */
+};
+
+struct conf_route {
+    char *path;
+    char *upstream;
+    struct conf_options options;
+};
+
+struct conf_site {
+    char **hosts; /* lower case; "*": default site */
+    uint32_t host_count;
+    struct conf_route *routes; /* in the order of the file */
+    uint32_t route_count;
+    struct conf_options options;
+};
+
+struct conf {
+    char *path;       /* as given to conf_load */
+    uint32_t workers; /* as written; 0: one per core */
+    char *user;       /* NULL: none given */
+    char *pid_file;
+    char *board;
+    struct conf_error_log error_log;
+    struct conf_access_log access_log;
+    struct conf_listener *listeners; /* at least one */
+    uint32_t listener_count;
+    struct conf_upstream *upstreams;
+    uint32_t upstream_count;
+    struct conf_site *sites;
+    uint32_t site_count;
+    uint32_t header_timeout_ms;
+    uint32_t keepalive_timeout_ms;
+    uint64_t max_line; /* bytes */
+    uint64_t max_head; /* bytes */
+    uint32_t max_headers;
+    struct conf_options options;
+    struct conf_place *places; /* where each value was written, see conf_error.h */
+    struct conf_place *last_place;
+};
+
+/*
+ * Read and check the file. Blocks on the file only; changes nothing but *out.
+ * On 0 the caller owns *out. Returns -EINVAL after every error of the file was printed to `errors`
+ * as `file:line: key: what is wrong, and why it matters`; -errno (printed, too) when the file cannot
+ * be read or memory is out. *out is NULL then.
+ * A relative @include is taken from the directory of `path`: the working directory of the process
+ * changes for the time of the call.
+ */
+int conf_load(struct conf **out, const char *path, FILE *errors) MUST_CHECK;
+
+/* Free and null; accepts NULL. */
+void conf_free(struct conf **conf);
+
+/*
+ * -T: the whole configuration with every default, in libconfig syntax. Loading what was printed
+ * gives a configuration that prints the same.
+ */
+void conf_print(const struct conf *conf, FILE *out);
+
+/* --keys: the reference of all keys, Markdown, from the schema table; etc/KEYS.md holds it. */
+void conf_print_keys(FILE *out);
+
+/*
+ * Compile into a sealed memfd (shm/image.h) of this generation. Registers sites, upstreams and
+ * servers on the board and publishes the rings; the board's generation is the caller's to raise.
+ * On 0 the caller owns *fd (close-on-exec). On -errno, printed to `errors`, nothing that the running
+ * generation uses has changed, *fd is -1, and the same generation number may be tried again.
+ */
+int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,
+                     int *fd, FILE *errors) MUST_CHECK;
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "master/conf_schema.h"
+
+/* 24 days: what fits into signed 32-bit milliseconds with room to spare. */
+#define DURATION_MAX UINT64_C(2073600000)
+#define SIZE_NO_MAX  (UINT64_C(1) << 50)
+
+#define AT(type, field)   .offset = offsetof(struct type, field)
+#define ALSO(type, field) .extra = offsetof(struct type, field)
+#define FORWARD_WORDS                                                                              \
+    {                                                                                              \
+        "replace", "", "keep", "pass", "remove"                                                    \
+    }
+
+static const struct conf_level_info LEVELS[CONF_LEVEL_COUNT] = {
+    [CONF_TOP] = {"", sizeof(struct conf), offsetof(struct conf, options), true,
+                  "Keys of the file itself."},
+    [CONF_ERROR_LOG] = {"error_log", sizeof(struct conf_error_log), 0, false,
+                        "What happened to the proxy itself."},
+    [CONF_ACCESS_LOG] = {"access_log", sizeof(struct conf_access_log), 0, false,
+                         "One line for each request and for each tunnel at its end. "
+                         "`access_log = \"off\"` turns it off."},
+    [CONF_LISTENER] = {"listeners", sizeof(struct conf_listener), 0, false,
+                       "Where clients connect: a list, one group for each address."},
+    [CONF_UPSTREAM] = {"upstreams", sizeof(struct conf_upstream), 0, false,
+                       "Groups of servers that can answer the same requests: a list."},
+    [CONF_SERVER] = {"upstreams.servers", sizeof(struct conf_server), 0, false,
+                     "The servers of an upstream: a list."},
+    [CONF_SITE] = {"sites", sizeof(struct conf_site), offsetof(struct conf_site, options), true,
+                   "Which host names are served: a list. The longest matching name wins."},
+    [CONF_ROUTE] = {"sites.routes", sizeof(struct conf_route), offsetof(struct conf_route, options),
+                    true,
+                    "Which paths of a site go to which upstream: a list. The longest prefix wins."},
+    [CONF_OPTIONS] = {"options", sizeof(struct conf_options), 0, false,
+                      "These may stand at the top level, in a site or in a route; what is nearest "
+                      "to the route holds."},
+};
+
+/* clang-format off */
+static const struct conf_key KEYS[] = {
+    {CONF_TOP, "workers", CONF_INT, AT(conf, workers), .max = BOARD_SLOTS_MAX, .preset = "0",
+     .doc = "worker processes; 0: one for each core"},
+    {CONF_TOP, "user", CONF_TEXT, AT(conf, user), .example = "\"holdfast\"",
+     .doc = "user that workers run as; needed when started as root"},
+    {CONF_TOP, "pid_file", CONF_TEXT, AT(conf, pid_file), .preset = "/run/holdfast.pid",
+     .doc = "file that holds the master's process ID"},
+    {CONF_TOP, "board", CONF_TEXT, AT(conf, board), .preset = "/holdfast",
+     .doc = "name of the shared memory that holdfast-stat reads; one for each master of a host"},
+    {CONF_TOP, "error_log", CONF_GROUP, AT(conf, error_log), .child = CONF_ERROR_LOG,
+     .example = "{ path = \"stderr\"; level = \"info\"; }", .doc = "the error log"},
+    {CONF_TOP, "access_log", CONF_GROUP, CONF_MAY_BE_OFF, AT(conf, access_log),
+     .child = CONF_ACCESS_LOG,
+     .example = "{ path = \"/var/log/holdfast/access.log\"; format = \"json\"; }",
+     .doc = "the access log"},
+    {CONF_TOP, "header_timeout", CONF_DURATION, AT(conf, header_timeout_ms), .min = 1,
+     .max = DURATION_MAX, .preset = "10s",
+     .doc = "for a whole request head to arrive, counted from its first byte or the accept"},
+    {CONF_TOP, "keepalive_timeout", CONF_DURATION, AT(conf, keepalive_timeout_ms),
+     .max = DURATION_MAX, .preset = "75s",
+     .doc = "how long a client connection waits for its next request; 0s: it is closed after each"},
+    {CONF_TOP, "max_line", CONF_SIZE, AT(conf, max_line), .min = 256, .max = 1 << 20,
+     .preset = "8k", .doc = "longest request line; more is answered 414"},
+    {CONF_TOP, "max_head", CONF_SIZE, AT(conf, max_head), .min = 512, .max = 1 << 20,
+     .preset = "16k", .doc = "biggest request head; more is answered 431"},
+    {CONF_TOP, "max_headers", CONF_INT, AT(conf, max_headers), .min = 8, .max = 1000,
+     .preset = "100", .doc = "most header fields of a request; more is answered 431"},
+    {CONF_TOP, "listeners", CONF_LIST, CONF_REQUIRED, AT(conf, listeners), ALSO(conf, listener_count),
+     .child = CONF_LISTENER, .example = "( { address = \"*:80\"; } )",
+     .doc = "addresses to accept connections on, at least one"},
+    {CONF_TOP, "upstreams", CONF_LIST, AT(conf, upstreams), ALSO(conf, upstream_count),
+     .child = CONF_UPSTREAM,
+     .example = "( { name = \"app\"; servers = ( { address = \"10.0.0.1:8080\"; } ); } )",
+     .doc = "groups of servers"},
+    {CONF_TOP, "sites", CONF_LIST, AT(conf, sites), ALSO(conf, site_count), .child = CONF_SITE,
+     .example = "( { routes = ( { path = \"/\"; upstream = \"app\"; } ); } )",
+     .doc = "host names and their routes"},
+
+    {CONF_ERROR_LOG, "path", CONF_TEXT, AT(conf_error_log, path), .preset = "stderr",
+     .doc = "a file, or \"stderr\""},
+    {CONF_ERROR_LOG, "level", CONF_WORD, AT(conf_error_log, level), .preset = "info",
+     .words = {"error", "warn", "info", "debug"}, .example = "\"info\"",
+     .doc = "least important lines that are written"},
+
+    {CONF_ACCESS_LOG, "path", CONF_TEXT, CONF_REQUIRED, AT(conf_access_log, path),
+     .example = "\"/var/log/holdfast/access.log\"", .doc = "a file, \"stderr\" or \"stdout\""},
+    {CONF_ACCESS_LOG, "format", CONF_WORD, AT(conf_access_log, format), .preset = "json",
+     .words = {"", "json", "combined"}, .example = "\"json\"",
+     .doc = "what a line looks like"},
+
+    {CONF_LISTENER, "address", CONF_LISTEN, CONF_REQUIRED, AT(conf_listener, text),
+     ALSO(conf_listener, address),
+     .doc = "address and port; \"*:80\" is every address of the host, IPv6 and IPv4"},
+    {CONF_LISTENER, "backlog", CONF_INT, AT(conf_listener, backlog), .min = 1, .max = 65535,
+     .preset = "4096", .doc = "connections that may wait for each worker to accept them"},
+
+    {CONF_UPSTREAM, "name", CONF_TEXT, CONF_REQUIRED, AT(conf_upstream, name),
+     .example = "\"app\"", .doc = "what routes call it; letters, digits and _ . -"},
+    {CONF_UPSTREAM, "balance", CONF_WORD, AT(conf_upstream, balance), .preset = "round_robin",
+     .words = {[BALANCE_ROUND_ROBIN] = "round_robin", [BALANCE_HASH] = "hash",
+               [BALANCE_LEAST_CONN] = "least_conn"}, .example = "\"hash\"",
+     .doc = "how a server is chosen; \"hash\" is nginx's `hash KEY consistent`"},
+    {CONF_UPSTREAM, "hash_key", CONF_HASH_KEY, AT(conf_upstream, hash_key),
+     .doc = "what is hashed: text and variables; needed with, and only with, balance = \"hash\""},
+    {CONF_UPSTREAM, "keepalive", CONF_INT, AT(conf_upstream, keepalive), .max = 10000,
+     .preset = "16", .doc = "idle connections to its servers that each worker keeps"},
+    {CONF_UPSTREAM, "source", CONF_SOURCES, AT(conf_upstream, sources),
+     ALSO(conf_upstream, source_count),
+     .doc = "local addresses to connect from, taken in turn: each adds some 28,000 ports to a "
+            "server; none: the kernel chooses"},
+    {CONF_UPSTREAM, "tries", CONF_INT, AT(conf_upstream, tries), .max = 1000, .preset = "0",
+     .doc = "servers tried for one request at most; 0: all"},
+    {CONF_UPSTREAM, "servers", CONF_LIST, CONF_REQUIRED, AT(conf_upstream, servers),
+     ALSO(conf_upstream, server_count), .child = CONF_SERVER,
+     .example = "( { address = \"10.0.0.1:8080\"; } )", .doc = "at least one"},
+
+    {CONF_SERVER, "address", CONF_ADDRESS, CONF_REQUIRED, AT(conf_server, text),
+     ALSO(conf_server, address),
+     .doc = "IP address and port (80 if left out), or unix:/path; hashed exactly as written"},
+    {CONF_SERVER, "weight", CONF_INT, AT(conf_server, weight), .min = 1, .max = 1000,
+     .preset = "1", .doc = "its share, relative to the other servers"},
+    {CONF_SERVER, "down", CONF_BOOL, AT(conf_server, down), .preset = "false",
+     .doc = "gets no new work; keys of the other servers stay where they are"},
+
+    {CONF_SITE, "hosts", CONF_HOSTS, AT(conf_site, hosts), ALSO(conf_site, host_count),
+     .doc = "names without port, \"*.example.com\" for all below; none, or \"*\": all that no "
+            "other site names"},
+    {CONF_SITE, "routes", CONF_LIST, AT(conf_site, routes), ALSO(conf_site, route_count),
+     .child = CONF_ROUTE, .example = "( { path = \"/\"; upstream = \"app\"; } )",
+     .doc = "paths; what no route matches is answered 404"},
+
+    {CONF_ROUTE, "path", CONF_TEXT, CONF_REQUIRED, AT(conf_route, path), .example = "\"/\"",
+     .doc = "what the decoded path begins with"},
+    {CONF_ROUTE, "upstream", CONF_TEXT, CONF_REQUIRED, AT(conf_route, upstream),
+     .example = "\"app\"", .doc = "name of the upstream that answers"},
+
+    {CONF_OPTIONS, "connect_timeout", CONF_DURATION, AT(conf_options, connect_timeout_ms),
+     .min = 1, .max = DURATION_MAX, .preset = "4s", .doc = "for a server to accept a connection"},
+    {CONF_OPTIONS, "send_timeout", CONF_DURATION, AT(conf_options, send_timeout_ms), .min = 1,
+     .max = DURATION_MAX, .preset = "60s",
+     .doc = "for a receiver, client or server, to take at least one byte"},
+    {CONF_OPTIONS, "response_timeout", CONF_DURATION, AT(conf_options, response_timeout_ms),
+     .min = 1, .max = DURATION_MAX, .preset = "60s",
+     .doc = "for a server to answer, and between two pieces of its answer"},
+    {CONF_OPTIONS, "body_timeout", CONF_DURATION, AT(conf_options, body_timeout_ms), .min = 1,
+     .max = DURATION_MAX, .preset = "60s", .doc = "between two pieces of a request's body"},
+    {CONF_OPTIONS, "idle_timeout", CONF_DURATION, AT(conf_options, idle_timeout_ms),
+     .max = DURATION_MAX, .preset = "1h",
+     .doc = "a tunnel without a byte either way, pings included, is closed; 0s: never"},
+    {CONF_OPTIONS, "max_body", CONF_SIZE, AT(conf_options, max_body), .max = SIZE_NO_MAX,
+     .preset = "1m", .doc = "biggest request body; more is answered 413; 0: no limit"},
+    {CONF_OPTIONS, "upgrade", CONF_BOOL, AT(conf_options, upgrade), .preset = "true",
+     .doc = "WebSocket upgrades are allowed; false refuses them"},
+    {CONF_OPTIONS, "host_header", CONF_HOST_HEADER, AT(conf_options, host_header),
+     .preset = "$http_host",
+     .doc = "Host sent to the server: text, $http_host (as sent), $host, $server_port, "
+            "$proxy_host (the server as written)"},
+    {CONF_OPTIONS, "x_forwarded_for", CONF_WORD, AT(conf_options, x_forwarded_for),
+     .preset = "append", .words = {"replace", "append", "keep", "pass", "remove"}, .example = "\"append\"",
+     .doc = "X-Forwarded-For: the client's address behind what the client sent (append), instead "
+            "of it (replace), only if it sent none (keep); as the client sent it (pass); none "
+            "(remove)"},
+    {CONF_OPTIONS, "x_forwarded_proto", CONF_WORD, AT(conf_options, x_forwarded_proto),
+     .preset = "replace", .words = FORWARD_WORDS, .example = "\"replace\"",
+     .doc = "X-Forwarded-Proto: http or https"},
+    {CONF_OPTIONS, "x_forwarded_host", CONF_WORD, AT(conf_options, x_forwarded_host),
+     .preset = "replace", .words = FORWARD_WORDS, .example = "\"replace\"",
+     .doc = "X-Forwarded-Host: the Host that the client sent"},
+    {CONF_OPTIONS, "x_real_ip", CONF_WORD, AT(conf_options, x_real_ip), .preset = "replace",
+     .words = FORWARD_WORDS, .example = "\"replace\"", .doc = "X-Real-IP: the client's address"},
+};
+/* clang-format on */
+
+/* Words are stored as the number of their place. */
+_Static_assert(FORWARD_REPLACE == 0 && FORWARD_APPEND == 1 && FORWARD_KEEP == 2 &&
+                   FORWARD_PASS == 3 && FORWARD_REMOVE == 4,
+               "FORWARD_WORDS");
+_Static_assert(ACCESS_LOG_JSON == 1 && ACCESS_LOG_COMBINED == 2, "words of access_log.format");
+_Static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_WARN == 1 && LOG_LEVEL_INFO == 2 &&
+                   LOG_LEVEL_DEBUG == 3,
+               "words of error_log.level");
+_Static_assert(sizeof(enum image_forward) == sizeof(uint32_t), "enums are stored as uint32_t");
+
+const struct conf_level_info *conf_schema_level(enum conf_level level)
+{
+    ASSERT(level < CONF_LEVEL_COUNT);
+    return &LEVELS[level];
+}
+
+/* Lists of groups come last, so that what -T prints reads from the general to the particular. */
+static int rank(enum conf_level level, const struct conf_key *key)
+{
+    if (key->level == level)
+        return key->type == CONF_LIST ? 2 : 0;
+    return key->level == CONF_OPTIONS && LEVELS[level].has_options ? 1 : -1;
+}
+
+const struct conf_key *conf_schema_next(enum conf_level level, const struct conf_key *previous)
+{
+    int from = previous ? rank(level, previous) : 0;
+    size_t i = previous ? (size_t)(previous - KEYS) + 1 : 0;
+    for (; from <= 2; from++, i = 0) {
+        for (; i < ARRAY_LEN(KEYS); i++) {
+            if (rank(level, &KEYS[i]) == from)
+                return &KEYS[i];
+        }
+    }
+    return NULL;
+}
+
+const struct conf_key *conf_schema_find(enum conf_level level, const char *name)
+{
+    for (const struct conf_key *key = NULL; (key = conf_schema_next(level, key)) != NULL;) {
+        if (strcmp(key->name, name) == 0)
+            return key;
+    }
+    return NULL;
+}
+
+uint64_t conf_schema_bit(const struct conf_key *key)
+{
+    uint32_t bit = 0;
+    ASSERT(key->level == CONF_OPTIONS);
+    while (key > KEYS && key[-1].level == CONF_OPTIONS) {
+        key--;
+        bit++;
+    }
+    ASSERT(bit < 64);
+    return UINT64_C(1) << bit;
+}
+
+static char *base(enum conf_level level, const void *object, const struct conf_key *key)
+{
+    size_t shift = key->level == level ? 0 : LEVELS[level].options;
+    return (char *)(uintptr_t)object + shift;
+}
+
+void *conf_schema_field(enum conf_level level, const void *object, const struct conf_key *key)
+{
+    return base(level, object, key) + key->offset;
+}
+
+void *conf_schema_extra(enum conf_level level, const void *object, const struct conf_key *key)
+{
+    return base(level, object, key) + key->extra;
+}
+
+const char *conf_schema_example(const struct conf_key *key)
+{
+    static const char *const EXAMPLES[] = {
+        [CONF_INT] = "4",
+        [CONF_BOOL] = "true",
+        [CONF_TEXT] = "\"text\"",
+        [CONF_DURATION] = "\"4s\"",
+        [CONF_SIZE] = "\"16k\"",
+        [CONF_HASH_KEY] = "\"$remote_addr\"",
+        [CONF_HOST_HEADER] = "\"$http_host\"",
+        [CONF_LISTEN] = "\"*:80\"",
+        [CONF_ADDRESS] = "\"10.0.0.1:8080\"",
+        [CONF_HOSTS] = "[ \"www.example.com\" ]",
+        [CONF_SOURCES] = "[ \"10.0.0.5\", \"10.0.0.6\" ]",
+    };
+    return key->example ? key->example : EXAMPLES[key->type];
+}
+
+const char *conf_schema_type_name(enum conf_type type)
+{
+    static const char *const NAMES[] = {
+        [CONF_INT] = "an integer",
+        [CONF_BOOL] = "true or false",
+        [CONF_TEXT] = "a text in quotes",
+        [CONF_WORD] = "a word in quotes",
+        [CONF_DURATION] = "a duration in quotes",
+        [CONF_SIZE] = "a size in quotes",
+        [CONF_HASH_KEY] = "a template in quotes",
+        [CONF_HOST_HEADER] = "a template in quotes",
+        [CONF_LISTEN] = "an address in quotes",
+        [CONF_ADDRESS] = "an address in quotes",
+        [CONF_HOSTS] = "an array of names",
+        [CONF_SOURCES] = "an array of addresses",
+        [CONF_GROUP] = "a group",
+        [CONF_LIST] = "a list of groups",
+    };
+    return NAMES[type];
+}
+
+/* Edits (insert, remove, change a letter) from a to b; both at most WORD_MAX long. */
+enum { WORD_MAX = 48 };
+static size_t edits(const char *a, const char *b)
+{
+    size_t row[WORD_MAX + 1];
+    size_t b_len = strlen(b);
+    for (size_t j = 0; j <= b_len; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_len; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            best = row[j] + 1 < best ? row[j] + 1 : best;
+            row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+        }
+    }
+    return row[b_len];
+}
+
+void conf_schema_nearest(struct conf_nearest *nearest, const char *candidate)
+{
+    size_t word_len = strlen(nearest->word), len = strlen(candidate);
+    if (word_len > WORD_MAX || len > WORD_MAX)
+        return;
+    size_t distance = edits(nearest->word, candidate);
+    size_t longer = word_len > len ? word_len : len;
+    if (distance * 2 > longer || (nearest->best && distance >= nearest->distance))
+        return;
+    nearest->best = candidate;
+    nearest->distance = distance;
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE 1
+
+#include "master/keeper.h"
+
+#include "common/clock.h"
+#include "master/descriptors.h"
+#include "master/obituary.h"
+#include "master/process.h"
+#include "master/throttle.h"
+#include "shm/arena.h"
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    CLONE_RETRY_MIN_MS = 10,
+    CLONE_RETRY_MAX_MS = 1000,
+    GO_PATIENCE_MS = 100,   /* how often a waiting worker looks whether its keeper lives */
+    STATUS_TRIES = 5,       /* a traced worker is dead before we may know how it died */
+    OOM_SCORE_WORKER = 500, /* above the keeper's */
+    OOM_SCORE_MAX = 1000,
+};
+
+struct keeper {
+    struct board board;
+    struct board_slot *shown; /* our slot on the board */
+    struct arena arena;
+    uint32_t slot;
+    int32_t self;
+    int32_t worker;    /* watched, or our own PID when we are the worker */
+    bool foreign;      /* the worker is not our child: its status stays unknown */
+    bool pidfd_placed; /* FD_WORKER_PID is the worker's */
+    enum log_level log_level;
+    uint64_t started_ms; /* monotonic: when the worker was cloned */
+    int died_by_signal;
+    int oom_score; /* the keeper's own */
+    struct throttle throttle;
+    struct log_limit limit;
+    jmp_buf watch; /* where a respawned keeper begins */
+};
+
+static void pause_ms(uint32_t ms)
+{
+    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    while (nanosleep(&left, &left) < 0 && errno == EINTR)
+        continue;
+}
+
+/* ---- what every keeper is, forked by the master or respawned by its worker ---- */
+
+/* The master rules: a signal to a group or by name ends no keeper and no worker. */
+static void ignore_signals(void)
+{
+    static const int ignored[] = {SIGTERM, SIGINT,  SIGHUP,   SIGQUIT,
+                                  SIGUSR1, SIGUSR2, SIGWINCH, SIGPIPE};
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+        signal(ignored[i], SIG_IGN);
+    signal(SIGCHLD, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void become_keeper(struct keeper *keeper)
+{
+    process_set_name(PROCESS_KEEPER);
+    (void)setsid();
+    ignore_signals();
+    char who[16];
+    snprintf(who, sizeof who, "k%u", keeper->slot);
+    log_init(FD_ERROR_LOG, keeper->log_level, who);
+    keeper->self = (int32_t)getpid();
+    STORE_RELEASE(&keeper->shown->keeper_pid, keeper->self);
+}
+
+/*
+ * Raising one's own OOM score needs no right, but the file belongs to root while a process that has
+ * changed its user is not dumpable.
+ */
+static void set_oom_score(int score)
+{
+    char text[16];
+    int n = snprintf(text, sizeof text, "%d", score);
+    int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+    (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t ignored = write(fd, text, (size_t)n);
+        (void)ignored;
+        close(fd);
+    }
+    if (dumpable != 1)
+        (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static int read_oom_score(void)
+{
+    char text[16] = "";
+    int fd = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    return n > 0 ? (int)strtol(text, NULL, 10) : 0;
+}
+
+/* Worker: of the two, the one that can be replaced is to be taken. */
+static void raise_oom_score(const struct keeper *keeper)
+{
+    int score = keeper->oom_score + OOM_SCORE_WORKER;
+    set_oom_score(score < OOM_SCORE_MAX ? score : OOM_SCORE_MAX);
+}
+
+/* ---- the worker's side of a clone ---- */
+
+static void go_wait(struct arena_header *header)
+{
+    struct timespec patience = {.tv_nsec = GO_PATIENCE_MS * 1000000L};
+    (void)syscall(SYS_futex, &header->go, FUTEX_WAIT, 0, &patience, NULL, 0);
+}
+
+static void go_wake(struct arena_header *header)
+{
+    STORE_RELEASE(&header->go, 1);
+    (void)syscall(SYS_futex, &header->go, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* The worker stands on the board and its pidfd in the table. Keeper, or a worker it left alone. */
+static void introduce(struct keeper *keeper, int32_t worker)
+{
+    keeper->pidfd_placed = descriptors_place_pidfd(worker, FD_WORKER_PID) == 0;
+    STORE_RELAXED(&keeper->shown->starts, keeper->shown->starts + 1);
+    STORE_RELEASE(&keeper->shown->worker_pid, worker);
+}
+
+static int respawn_keeper(void *context);
+
+static NORETURN void run_worker(struct keeper *keeper)
+{
+    keeper->worker = (int32_t)getpid();
+    process_set_name(PROCESS_WORKER);
+    while (LOAD_ACQUIRE(&keeper->arena.header->go) == 0) {
+        go_wait(keeper->arena.header);
+        if ((int32_t)getppid() == keeper->self)
+            continue;
+        /* The keeper died before it let us go: do the rest of its work, and replace it later. */
+        if (LOAD_ACQUIRE(&keeper->shown->worker_pid) != keeper->worker)
+            introduce(keeper, keeper->worker);
+        break;
+    }
+    raise_oom_score(keeper);
+    struct worker_start start = {
+        .board = &keeper->board,
+        .arena = &keeper->arena,
+        .slot = keeper->slot,
+        .died_by_signal = keeper->died_by_signal,
+        .respawn_keeper = respawn_keeper,
+        .context = keeper,
+    };
+    worker_main(&start);
+}
+
+/* A child with the same descriptor table and a copy of the memory. */
+static int32_t clone_sharing_files(void)
+{
+    return (int32_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
+/*
+ * Worker: the keeper died. The new one holds a copy of this worker's memory, and goes back to the
+ * frame in which the first keeper watches: nothing is stacked on stack, however often this happens.
+ */
+static int respawn_keeper(void *context)
+{
+    struct keeper *keeper = context;
+    int32_t dead = LOAD_ACQUIRE(&keeper->shown->keeper_pid);
+    if (dead > 1 && dead != keeper->self)
+        (void)waitpid(dead, NULL, WNOHANG); /* ours if it was respawned, too; the master's if not */
+    /* The new keeper inherits the score: it must open nothing while we place its pidfd. */
+    set_oom_score(keeper->oom_score);
+    int32_t pid = clone_sharing_files();
+    int error = pid < 0 ? -errno : 0;
+    if (pid == 0) {
+        keeper->foreign = true;
+        become_keeper(keeper);
+        longjmp(keeper->watch, 1);
+    }
+    if (!error) {
+        keeper->self = pid;
+        STORE_RELEASE(&keeper->shown->keeper_pid, pid);
+        error = descriptors_place_pidfd(pid, FD_KEEPER_PID);
+    }
+    raise_oom_score(keeper);
+    if (pid < 0)
+        return error;
+    log_write(LOG_LEVEL_WARN, "keeper_replaced", "slot=%u dead=%d pid=%d", keeper->slot, dead, pid);
+    board_event(&keeper->board, OBITUARY_WRITER_SLOT + keeper->slot,
+                "keeper_replaced slot=%u pid=%d", keeper->slot, pid);
+    return error ? error : pid;
+}
+
+/* ---- the keeper's side ---- */
+
+static void clone_worker(struct keeper *keeper)
+{
+    uint32_t wait_ms = CLONE_RETRY_MIN_MS;
+    STORE_RELAXED(&keeper->shown->state, SLOT_STARTING);
+    STORE_RELEASE(&keeper->arena.header->go, 0);
+    for (;;) {
+        keeper->started_ms = clock_mono_ms();
+        int32_t pid = clone_sharing_files();
+        if (pid == 0)
+            run_worker(keeper);
+        if (pid > 0) {
+            keeper->worker = pid;
+            keeper->foreign = false;
+            introduce(keeper, pid);
+            go_wake(keeper->arena.header);
+            return;
+        }
+        log_limited(&keeper->limit, LOG_LEVEL_ERROR, "worker_clone_failed", "slot=%u error=\"%s\"",
+                    keeper->slot, strerror(errno));
+        pause_ms(wait_ms);
+        wait_ms = wait_ms * 2 < CLONE_RETRY_MAX_MS ? wait_ms * 2 : CLONE_RETRY_MAX_MS;
+    }
+}
+
+/* Blocks until the worker has ended. It stays a zombie: reaping can take 10 ms and comes last. */
+static void await_death(const struct keeper *keeper)
+{
+    for (;;) {
+        struct pollfd pidfd = {.fd = FD_WORKER_PID, .events = POLLIN};
+        if (keeper->pidfd_placed && poll(&pidfd, 1, -1) < 0)
+            continue;
+        if (keeper->pidfd_placed && (pidfd.revents & POLLIN))
+            return;
+        /* No pidfd, or the worker has closed it: slower ways. */
+        siginfo_t info;
+        if (!keeper->foreign && waitid(P_PID, (id_t)keeper->worker, &info, WEXITED | WNOWAIT) == 0)
+            return;
+        if (keeper->foreign && !process_is_named(keeper->worker, PROCESS_WORKER))
+            return;
+        pause_ms(CLONE_RETRY_MIN_MS);
+    }
+}
+
+/* How the worker ended, as a wait status; OBITUARY_UNKNOWN if nobody tells us. */
+static int death_status(const struct keeper *keeper)
+{
+    for (int i = 0; i < STATUS_TRIES && !keeper->foreign; i++) {
+        siginfo_t info;
+        info.si_pid = 0;
+        if (waitid(P_PID, (id_t)keeper->worker, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+            break;
+        if (info.si_pid == keeper->worker)
+            return info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8
+                                              : (info.si_status & 0x7f);
+        pause_ms(1); /* a tracer has it */
+    }
+    return OBITUARY_UNKNOWN;
+}
+
+/* Did it end because the master said so? A worker that is not our child cannot tell by its status. */
+static bool ended_as_told(const struct keeper *keeper, int status)
+{
+    if (status != OBITUARY_UNKNOWN)
+        return WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DONE;
+    uint32_t mode = keeper->arena.header->mode;
+    bool empty = LOAD_RELAXED(&keeper->shown->tunnels_open) == 0 &&
+                 LOAD_RELAXED(&keeper->shown->clients_open) == 0;
+    return mode == SLOT_MODE_STOP || (mode == SLOT_MODE_DRAIN && empty);
+}
+
+static NORETURN void finish(struct keeper *keeper)
+{
+    STORE_RELAXED(&keeper->shown->state, SLOT_FREE);
+    STORE_RELEASE(&keeper->shown->worker_pid, 0);
+    STORE_RELEASE(&keeper->shown->keeper_pid, 0);
+    _exit(0);
+}
+
+/* Too many died young: wait, and show it. */
+static void hold_back(struct keeper *keeper, uint32_t wait_ms)
+{
+    STORE_RELAXED(&keeper->shown->state, SLOT_THROTTLED);
+    STORE_RELAXED(&keeper->shown->throttled, keeper->shown->throttled + 1);
+    log_limited(&keeper->limit, LOG_LEVEL_ERROR, "worker_throttled",
+                "slot=%u young_deaths=%u pause_ms=%u", keeper->slot, keeper->throttle.young,
+                wait_ms);
+    pause_ms(wait_ms);
+}
+
+/* One life of a worker: wait for its end, replace it first, tell and reap after. */
+static void watch_once(struct keeper *keeper)
+{
+    await_death(keeper);
+    struct obituary death = {
+        .slot = keeper->slot,
+        .pid = keeper->worker,
+        .status = death_status(keeper),
+        .lived_ms = clock_mono_ms() - keeper->started_ms,
+    };
+    bool child = !keeper->foreign;
+    if (ended_as_told(keeper, death.status))
+        finish(keeper);
+    obituary_show(&death, &keeper->board);
+    keeper->died_by_signal = obituary_signal(&death);
+    int status = death.status == OBITUARY_UNKNOWN ? SIGKILL : death.status;
+    uint32_t wait_ms = throttle_pause_ms(&keeper->throttle, death.lived_ms, status);
+    if (wait_ms > 0)
+        hold_back(keeper, wait_ms);
+    /* A worker that died while it respawned us may not have got so far. */
+    if (keeper->foreign && descriptors_place_pidfd(keeper->self, FD_KEEPER_PID) < 0)
+        log_limited(&keeper->limit, LOG_LEVEL_WARN, "keeper_unwatched", "slot=%u", keeper->slot);
+    clone_worker(keeper);
+    obituary_log(&death, &keeper->limit);
+    if (child)
+        (void)waitpid(death.pid, NULL, 0);
+}
+
+static int set_up(struct keeper *keeper, const struct keeper_start *start)
+{
+    keeper->board = *start->board;
+    keeper->board.fd = -1;
+    keeper->slot = start->slot;
+    keeper->log_level = start->log_level;
+    keeper->shown = board_slot(&keeper->board, start->slot);
+    int error =
+        descriptors_arrange(start->control, start->error_log, start->detached, start->descriptors);
+    if (error)
+        return error;
+    become_keeper(keeper);
+    tzset(); /* so that no later log line opens a file for it */
+    keeper->oom_score = read_oom_score();
+    int arena;
+    error = arena_create(&keeper->arena, start->slot, start->tunnels_max, &arena);
+    if (error || (error = descriptors_place(arena, FD_ARENA)))
+        return error;
+    int epoll = epoll_create1(0);
+    if (epoll < 0)
+        return -errno;
+    error = descriptors_place(epoll, FD_EPOLL);
+    int wake = error ? -1 : eventfd(0, EFD_NONBLOCK);
+    if (!error)
+        error = wake < 0 ? -errno : descriptors_place(wake, FD_WAKE);
+    if (error || (error = descriptors_place_pidfd(keeper->self, FD_KEEPER_PID)))
+        return error;
+    /* A core file would keep the successor waiting; 1, because 0 does not stop one piped to a program. */
+    struct rlimit no_core = {.rlim_cur = 1, .rlim_max = 1};
+    (void)setrlimit(RLIMIT_CORE, &no_core);
+    return privileges_drop(start->privileges);
+}
+
+void keeper_main(const struct keeper_start *start)
+{
+    struct keeper keeper;
+    memset(&keeper, 0, sizeof keeper);
+    int error = set_up(&keeper, start);
+    if (error) {
+        log_write(LOG_LEVEL_ERROR, "keeper_failed", "slot=%u error=\"%s\"", start->slot,
+                  strerror(-error));
+        _exit(1);
+    }
+    /* A new keeper, cloned by a worker whose keeper died, begins here, too: with its worker running. */
+    if (setjmp(keeper.watch) == 0)
+        clone_worker(&keeper);
+    for (;;)
+        watch_once(&keeper);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "master/pause.h"
+
+#include "master/slots.h"
+
+void pause_accepting(struct master *master)
+{
+    if (master->paused || master->phase != MASTER_RUNNING)
+        return;
+    log_write(LOG_LEVEL_INFO, "paused", "listeners=%u", master->listeners.count);
+    board_event(&master->board, MASTER_EVENT_WRITER, "paused");
+    master->paused = true;
+    for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
+        if (i < master->workers)
+            master->slots[i].mode = SLOT_MODE_PAUSED; /* one that waits for its start, too */
+        if (master->slots[i].running && master->slots[i].mode == SLOT_MODE_PAUSED)
+            slots_want(master, i, SLOT_MODE_PAUSED);
+    }
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE 1
+
+#include "master/reload.h"
+
+#include "common/clock.h"
+#include "master/listen.h"
+#include "master/logs.h"
+#include "master/notify.h"
+#include "master/report.h"
+#include "master/slots.h"
+#include "master/spawn.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FOLLOW_PATIENCE_MS = 1000 };
+
+/* All that the next generation needs, made before anything of the running one changes. */
+struct next {
+    struct conf *conf;
+    struct master_logs logs;
+    struct master_listeners listeners;
+    uint32_t generation;
+    uint32_t workers;
+    int image;
+};
+
+uint32_t reload_workers(const struct conf *conf)
+{
+    uint32_t workers = conf->workers;
+    if (workers == 0) {
+        cpu_set_t cores;
+        workers = sched_getaffinity(0, sizeof cores, &cores) == 0 ? (uint32_t)CPU_COUNT(&cores) : 1;
+    }
+    return workers < BOARD_SLOTS_MAX ? workers : BOARD_SLOTS_MAX;
+}
+
+void reload_ask(struct master *master)
+{
+    if (master->phase == MASTER_QUITTING || master->phase == MASTER_STOPPING) {
+        log_write(LOG_LEVEL_WARN, "reload_ignored", "reason=stopping");
+        return;
+    }
+    if (!master->reload_wanted)
+        master->reload_ms = clock_mono_ms();
+    master->reload_wanted = true;
+}
+
+static void give_up(struct next *next)
+{
+    listen_give_up(&next->listeners);
+    logs_close(&next->logs);
+    conf_free(&next->conf);
+}
+
+/* Every fallible step; bind before build, build before publish. */
+static int prepare(struct master *master, struct next *next, FILE *errors)
+{
+    int error = conf_load(&next->conf, master->conf_path, errors);
+    if (error)
+        return error;
+    next->workers = reload_workers(next->conf);
+    error = logs_open(&next->logs, next->conf, errors);
+    if (error)
+        return error;
+    struct listen_plan plan = {.conf = next->conf, .workers = next->workers, .errors = errors};
+    error = listen_prepare(master, &plan, &next->listeners);
+    if (error)
+        return error;
+    return conf_image_build(next->conf, &master->board, next->generation, &next->image, errors);
+}
+
+static bool differs(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) != 0 : a != b;
+}
+
+static void warn_of_restart(const struct master *master, const struct conf *conf)
+{
+    if (differs(master->pid_file, conf->pid_file))
+        log_write(LOG_LEVEL_WARN, "needs_restart", "key=pid_file in_use=%s", master->pid_file);
+    if (differs(master->board_name, conf->board))
+        log_write(LOG_LEVEL_WARN, "needs_restart", "key=board in_use=%s", master->board_name);
+    if (differs(master->user, conf->user))
+        log_write(LOG_LEVEL_WARN, "needs_restart", "key=user in_use=%s",
+                  master->user ? master->user : "-");
+}
+
+/* More slots: new keepers. Fewer: the leaving ones drain. A draining one that is needed again runs. */
+static void resize(struct master *master, uint32_t workers)
+{
+    master->workers = workers;
+    STORE_RELAXED(&master->board.header->workers, workers);
+    for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
+        struct master_slot *s = &master->slots[i];
+        enum slot_mode mode = i < workers ? slots_mode(master) : SLOT_MODE_DRAIN;
+        if (s->running) {
+            slots_want(master, i, mode);
+        } else if (i < workers) {
+            s->mode = mode;
+        } else {
+            s->mode = SLOT_MODE_STOP;
+            s->start_at_ms = 0;
+        }
+    }
+    spawn_missing(master, clock_mono_ms());
+}
+
+static void commit(struct master *master, struct next *next)
+{
+    warn_of_restart(master, next->conf);
+    conf_free(&master->conf);
+    master->conf = next->conf;
+    next->conf = NULL;
+    logs_use(master, &next->logs);
+    listen_commit(master, &next->listeners);
+    close(master->image);
+    master->image = next->image;
+    /* The image and the rings stand: from here on observers may look for this generation. */
+    master->generation = next->generation;
+    STORE_RELEASE(&master->board.header->generation, next->generation);
+    STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
+    master->paused = false;
+    resize(master, next->workers);
+}
+
+static void reload(struct master *master)
+{
+    struct next next = {
+        .logs = {.error = -1, .access = -1}, .image = -1, .generation = master->generation + 1};
+    struct report report;
+    notify_reloading();
+    int error = report_begin(&report);
+    if (!error)
+        error = prepare(master, &next, report.messages);
+    report_log(&report, error ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "configuration");
+    if (error) {
+        give_up(&next);
+        STORE_RELAXED(&master->board.header->reloads_failed,
+                      master->board.header->reloads_failed + 1);
+        log_write(LOG_LEVEL_ERROR, "reload_failed", "file=%s generation=%u", master->conf_path,
+                  master->generation);
+        board_event(&master->board, MASTER_EVENT_WRITER, "reload_failed generation=%u",
+                    master->generation);
+    } else {
+        commit(master, &next);
+        log_write(LOG_LEVEL_INFO, "reloaded", "generation=%u workers=%u listeners=%u",
+                  master->generation, master->workers, master->conf->listener_count);
+        board_event(&master->board, MASTER_EVENT_WRITER, "reloaded generation=%u workers=%u",
+                    master->generation, master->workers);
+    }
+    notify_ready(master->workers, master->generation);
+}
+
+void reload_step(struct master *master, uint64_t now_ms)
+{
+    if (!master->reload_wanted || master->phase != MASTER_RUNNING)
+        return;
+    /* The next rings overwrite those of the generation before the running one: nobody may use them. */
+    if (!slots_follow(master) && master_since(now_ms, master->reload_ms) < FOLLOW_PATIENCE_MS)
+        return;
+    master->reload_wanted = false;
+    reload(master);
+}

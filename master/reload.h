@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HUP: a new configuration for running workers. Master only. */
+#ifndef MASTER_RELOAD_H
+#define MASTER_RELOAD_H
+
+#include "master/master.h"
+
+/* Remember that a reload was asked for; several until reload_step has done it are one. */
+void reload_ask(struct master *master);
+
+/*
+ * Once every slot uses the generation before (or has had a second to do so): read, check, bind,
+ * build, publish, and tell the slots. Whatever fails, the running configuration is untouched, and
+ * the error log says every reason. Call it every turn.
+ */
+void reload_step(struct master *master, uint64_t now_ms);
+
+/* Worker slots that a configuration asks for: one per core for 0, never more than the board has. */
+uint32_t reload_workers(const struct conf *conf);
+
+#endif

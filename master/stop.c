@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE 1
+
+#include "master/stop.h"
+
+#include "common/clock.h"
+#include "master/listen.h"
+#include "master/logs.h"
+#include "master/notify.h"
+#include "master/pidfile.h"
+#include "master/process.h"
+#include "master/slots.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    STOP_PATIENCE_MS = 2000,
+    KILL_EVERY_MS = 20, /* a worker that is just replacing its keeper may slip through one round */
+};
+
+static void enter(struct master *master, enum master_phase phase)
+{
+    master->phase = phase;
+    master->phase_ms = clock_mono_ms();
+    master->reload_wanted = false;
+    STORE_RELEASE(&master->board.header->state, BOARD_STOPPING);
+    notify_stopping();
+}
+
+void stop_now(struct master *master)
+{
+    if (master->phase == MASTER_STOPPING)
+        return;
+    log_write(LOG_LEVEL_INFO, "stopping", "workers=%u", master->workers);
+    board_event(&master->board, MASTER_EVENT_WRITER, "stopping");
+    enter(master, MASTER_STOPPING);
+    slots_want_all(master, SLOT_MODE_STOP);
+}
+
+void stop_gracefully(struct master *master)
+{
+    if (master->phase == MASTER_STOPPING || master->phase == MASTER_QUITTING)
+        return;
+    log_write(LOG_LEVEL_INFO, "quitting", "workers=%u", master->workers);
+    board_event(&master->board, MASTER_EVENT_WRITER, "quitting");
+    enter(master, MASTER_QUITTING);
+    slots_want_all(master, SLOT_MODE_DRAIN);
+}
+
+/*
+ * A keeper that holds its worker back has nobody to read what we say. With a tunnel to be adopted
+ * it may go on; else it ends here.
+ */
+static void end_throttled(const struct master *master)
+{
+    for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
+        const struct master_slot *s = &master->slots[i];
+        const struct board_slot *shown = board_slot(&master->board, i);
+        if (!s->running || LOAD_RELAXED(&shown->state) != SLOT_THROTTLED)
+            continue;
+        if (master->phase == MASTER_STOPPING || LOAD_RELAXED(&shown->tunnels_open) == 0)
+            (void)!process_signal(s->keeper, PROCESS_KEEPER, SIGKILL);
+    }
+}
+
+bool stop_step(struct master *master, uint64_t now_ms)
+{
+    if (master->childless)
+        return true;
+    end_throttled(master);
+    if (master->phase == MASTER_STOPPING &&
+        master_since(now_ms, master->phase_ms) >= STOP_PATIENCE_MS &&
+        master_since(now_ms, master->killed_ms) >= KILL_EVERY_MS) {
+        if (master->killed_ms == 0)
+            log_write(LOG_LEVEL_WARN, "killing", "after_ms=%d", STOP_PATIENCE_MS);
+        master->killed_ms = now_ms;
+        process_kill_all();
+    }
+    return false;
+}
+
+static void end_board(struct master *master)
+{
+    if (!master->board.header)
+        return;
+    STORE_RELEASE(&master->board.header->state, BOARD_STOPPED);
+    int error = board_unlink(master->board_name);
+    if (error)
+        log_write(LOG_LEVEL_WARN, "board_unlink_failed", "board=%s error=%d", master->board_name,
+                  -error);
+    board_fini(&master->board);
+}
+
+void stop_finish(struct master *master)
+{
+    listen_close_all(master);
+    for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
+        if (master->slots[i].control >= 0)
+            close(master->slots[i].control);
+    }
+    end_board(master);
+    if (master->pid_written)
+        pidfile_remove(master->pid_file);
+    if (master->image >= 0)
+        close(master->image);
+    if (master->generation > 0)
+        log_write(LOG_LEVEL_INFO, "stopped", "status=%d", master->exit_status);
+    log_set_fd(STDERR_FILENO);
+    logs_close(&master->logs);
+    conf_free(&master->conf);
+    free(master->board_name);
+    free(master->pid_file);
+    free(master->user);
+}
