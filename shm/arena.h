@@ -37,7 +37,8 @@ enum slot_fd {
     FD_IMAGE = 9,       /* configuration in use */
     FD_ERROR_LOG = 10,
     FD_ACCESS_LOG = 11,
-    FD_RESERVE = 12,    /* given up for a moment to shed a connection when descriptors run out */
+    FD_RESERVE = 12,    /* /dev/null: fills places that are given up */
+    FD_WAKE = 13,       /* eventfd by which the keeper wakes its worker to look at `command` */
     FD_LISTENERS = 32,  /* + index into arena_header.listeners */
     FD_DYNAMIC = 96,    /* = FD_LISTENERS + ARENA_LISTENERS_MAX: connections */
 };
@@ -84,8 +85,8 @@ struct arena_tunnel {
     uint32_t src_off[2];  /* consumed(fd[d]) = dir[d].rx + src_off[d], mod 2^32 */
     uint32_t dst_off[2];  /* written(fd[!d]) = dir[d].tx + dst_off[d], mod 2^32 */
     uint32_t backend;     /* index on the board */
-    uint16_t strike_s;    /* K: when the last strike was, mod 2^16 */
-    uint8_t strikes;      /* K: workers that crashed while handling this tunnel */
+    uint16_t strike_s;    /* when the last strike was, mod 2^16 */
+    uint8_t strikes;      /* workers that crashed while handling this tunnel */
     uint8_t abort;        /* close with RST, also by a successor */
 };
 _Static_assert(sizeof(struct arena_tunnel) == 128, "two cache lines");
@@ -105,6 +106,16 @@ struct arena_op {
     uint8_t spare[20];
 };
 _Static_assert(sizeof(struct arena_op) == CACHE_LINE, "one cache line");
+
+/*
+ * How a keeper that is about to exec gets its worker out of the way, and back if that fails: both
+ * sides change `command` by compare-and-swap only, so that exactly one of commit and abort happens.
+ */
+enum arena_command {
+    ARENA_RUN = 0,  /* W serves */
+    ARENA_PARK = 1, /* K: W is to finish its requests, stop at a safe point and set `parked` */
+    ARENA_EXIT = 2, /* K: commit: the new program has the descriptors, the parked worker must exit */
+};
 
 enum slot_mode {
     SLOT_MODE_RUN = 0,    /* accept and serve */
@@ -132,6 +143,9 @@ struct arena_header {
     uint32_t mode;          /* enum slot_mode, as last applied */
     uint32_t go;            /* K: futex word: the worker waits for it before it does anything */
     uint64_t applied_seq;   /* control message last applied */
+    uint32_t command;       /* K, W: enum arena_command; futex word of a parked worker */
+    uint32_t parked;        /* W: 1 while it is parked; futex word of a waiting keeper */
+    uint64_t park_by_ms;    /* K: monotonic: requests that are not done by then are given up */
     struct arena_listener listeners[ARENA_LISTENERS_MAX];
     struct arena_op op ALIGNED(CACHE_LINE);
     struct epoll_event events[ARENA_EVENTS]; /* epoll_wait writes here; .events = 0 once handled */

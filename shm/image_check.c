@@ -128,7 +128,9 @@ static bool routes_ok(const struct image_header *header)
 {
     for (uint32_t i = 0; i < header->routes.count; i++) {
         const struct image_route *route = AT(header, routes, image_route, i);
-        if (!str_ok(header, route->path) || route->upstream >= header->upstreams.count ||
+        if (!str_ok(header, route->path) ||
+            !slice_starts(str_slice(header, route->path), SLICE("/")) ||
+            route->upstream >= header->upstreams.count ||
             !run_ok(header->parts, route->host_header, sizeof(struct image_part)) ||
             route->x_forwarded_for > FORWARD_REMOVE || route->x_forwarded_proto > FORWARD_REMOVE ||
             route->x_forwarded_host > FORWARD_REMOVE || route->x_real_ip > FORWARD_REMOVE)

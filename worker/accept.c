@@ -144,6 +144,7 @@ void accept_regulate(struct worker *w)
                         w->fd_max, w->me->tunnels_open, w->me->clients_open);
         }
     }
-    bool may = w->mode == SLOT_MODE_RUN && w->image && !w->fd_pressure && !w->master_gone;
+    bool may = w->mode == SLOT_MODE_RUN && w->image && !w->fd_pressure && !w->master_gone &&
+               !w->parking;
     set_accepting(w, may);
 }

@@ -4,6 +4,7 @@
 #include "worker/position.h"
 #include "worker/relay.h"
 #include "worker/tunnel.h"
+#include "worker/verify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,15 +15,6 @@
 #include <unistd.h>
 
 /* ---- the step in flight ---- */
-
-/* The tunnel cannot be saved: have it closed by RST, not by a FIN that would look like its end. */
-static void condemn(struct arena_tunnel *t, enum reason reason)
-{
-    t->abort = 1;
-    t->reason = (uint8_t)reason;
-    COMMIT_FENCE();
-    t->state = TUNNEL_CLOSING;
-}
 
 /* PEEK: what was sent and not yet dropped from the source is dropped now. */
 static int drop_sent(const struct arena_tunnel *t, uint32_t d, uint32_t n)
@@ -102,15 +94,23 @@ static void resolve_op(struct worker *w)
             t->state = TUNNEL_CLOSING;
         return;
     }
-    if (t->state != TUNNEL_OPEN || t->dir[d].flags & DIR_EOF)
+    if (t->state != TUNNEL_OPEN)
+        return;
+    if (verify_is_crash(w->start->died_by_signal) && verify_strike(w, t)) {
+        log_write(LOG_LEVEL_ERROR, "quarantined", "tunnel=%u signal=%d last_words=\"%.200s\"", tunnel,
+                  w->start->died_by_signal, w->me->last_words);
+        board_event(w->board, 2 + w->slot, "quarantined worker=%u tunnel=%u", w->slot, tunnel);
+        return;
+    }
+    if (t->dir[d].flags & DIR_EOF || op->scratch >= w->arena->header->chunks_max)
         return;
     int rc = resolve_counts(w, kind, t, d);
     if (rc < 0) {
         log_write(LOG_LEVEL_WARN, "tunnel_lost", "tunnel=%u error=%d", tunnel, -rc);
         if (rc != -ECONNRESET)
             worker_count(w, COUNTER_TUNNELS_LOST);
-        condemn(t, rc == -ECONNRESET ? (d == 0 ? REASON_CLIENT_RESET : REASON_BACKEND_RESET)
-                                     : REASON_WORKER_DIED);
+        enum reason reset = d == 0 ? REASON_CLIENT_RESET : REASON_BACKEND_RESET;
+        verify_condemn(t, rc == -ECONNRESET ? reset : REASON_WORKER_DIED);
         return;
     }
     /* The event that was being handled is repeated in full. */
@@ -261,13 +261,35 @@ static void replay_events(struct worker *w)
     }
 }
 
+/* SIGKILL cannot tear a record; a wild store before SIGSEGV can. Re-arm events, too: trust nothing. */
+static int check_after_crash(struct worker *w)
+{
+    if (!verify_is_crash(w->start->died_by_signal))
+        return 0;
+    int condemned = verify_records(w);
+    if (condemned < 0)
+        return condemned;
+    uint32_t high = w->arena->header->tunnels_max;
+    while (high > 0 && w->tunnels[high - 1].state == TUNNEL_FREE)
+        high--;
+    if (high > w->me->tunnels_high || w->me->tunnels_high > w->arena->header->tunnels_max)
+        w->me->tunnels_high = high;
+    worker_add(w, COUNTER_TUNNELS_LOST, (uint64_t)condemned);
+    log_write(LOG_LEVEL_WARN, "verified", "condemned=%d", condemned);
+    return 0;
+}
+
 int adopt_predecessor(struct worker *w)
 {
     struct arena_op *op = &w->arena->header->op;
     uint32_t kind = op->cur >> 28;
-    if (w->me->starts > 1)
+    int rc = 0;
+    if (w->me->starts > 1) {
         resolve_op(w);
-    int rc = tunnel_init(w);
+        rc = check_after_crash(w);
+    }
+    if (rc == 0)
+        rc = tunnel_init(w);
     if (rc < 0 || w->me->starts <= 1)
         return rc;
     close_heap_fds(w);

@@ -179,7 +179,7 @@ void backend_keep(struct backend *backend, uint32_t limit)
             count++;
         }
     }
-    if (limit == 0 || w->mode != SLOT_MODE_RUN) {
+    if (limit == 0 || !worker_keeps_clients(w)) {
         backend_close(backend, false);
         return;
     }

@@ -221,7 +221,7 @@ void client_request_done(struct client *client, bool keep)
         client_close(client, true);
         return;
     }
-    if (keep && !conn->eof && buf_len(&conn->out) == 0 && conn->w->mode == SLOT_MODE_RUN) {
+    if (keep && !conn->eof && buf_len(&conn->out) == 0 && worker_keeps_clients(conn->w)) {
         set_state(client, CLIENT_IDLE);
         return; /* client_continue reads on */
     }

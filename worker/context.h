@@ -25,7 +25,14 @@ struct balancer;
  * descriptor and a generation, for tunnels the record, its generation and the side: a stale event
  * meets another generation and is dropped.
  */
-enum event_tag { EVENT_LISTENER = 1, EVENT_CONTROL, EVENT_KEEPER, EVENT_CONN, EVENT_TUNNEL };
+enum event_tag {
+    EVENT_LISTENER = 1,
+    EVENT_CONTROL,
+    EVENT_KEEPER,
+    EVENT_WAKE,
+    EVENT_CONN,
+    EVENT_TUNNEL,
+};
 
 struct worker {
     const struct worker_start *start;
@@ -46,6 +53,7 @@ struct worker {
     bool accepting;             /* listeners are in the epoll set */
     bool fd_pressure;           /* accepting is put off until descriptors are free */
     bool master_gone;
+    bool parking;               /* the keeper wants us to stop at a safe point */
 
     /* Connections by descriptor; timers: id = tunnel index, or tunnels_max + descriptor. */
     struct conn **conns;
@@ -88,6 +96,12 @@ static inline void worker_add(struct worker *w, enum counter counter, uint64_t n
 static inline void worker_ended(struct worker *w, enum reason reason)
 {
     STORE_RELAXED(&w->me->reasons[reason], w->me->reasons[reason] + 1);
+}
+
+/* May connections outside tunnels stay open for another request? */
+static inline bool worker_keeps_clients(const struct worker *w)
+{
+    return w->mode == SLOT_MODE_RUN && !w->parking;
 }
 
 /* Is there anything that keeps a draining worker alive? */

@@ -178,7 +178,7 @@ static enum step relay_head(struct request *r, uint32_t len)
     bool chunked = unknown && r->head.minor > 0;
     if (unknown && !chunked)
         r->keep_client = false;
-    if (r->client->conn.eof || client->w->mode != SLOT_MODE_RUN)
+    if (r->client->conn.eof || !worker_keeps_clients(client->w))
         r->keep_client = false;
     bool close = !r->keep_client || !r->up.done;
     if (buf_acquire(&client->w->pool, &client->out) < 0 ||

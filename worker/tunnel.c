@@ -197,10 +197,13 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
 
 /* ---- closing ---- */
 
-static void log_end(struct worker *w, const struct board_tunnel *pub, enum reason reason)
+static void log_end(struct worker *w, uint32_t tunnel, enum reason reason)
 {
-    struct board_backend *backend = board_backend(w->board, pub->backend);
-    struct board_site *site = board_site(w->board, pub->site);
+    const struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
+    /* The public record is gossip by now: a predecessor may have died of a wild store. */
+    struct board_backend *backend = board_backend(w->board, w->tunnels[tunnel].backend);
+    uint32_t known_site = pub->site < w->board->header->sites_max ? pub->site : 0;
+    struct board_site *site = board_site(w->board, known_site);
     struct addr client = {.u.in6 = {.sin6_family = AF_INET6, .sin6_port = htons(pub->client_port)},
                           .len = sizeof(struct sockaddr_in6)};
     memcpy(&client.u.in6.sin6_addr, pub->client_ip, 16);
@@ -299,7 +302,7 @@ void tunnel_finish_close(struct worker *w, uint32_t tunnel)
     }
     drop_chunks(w, t);
     if (pub->id != 0) {
-        log_end(w, pub, t->reason);
+        log_end(w, tunnel, t->reason);
         settle(w, tunnel, t->reason);
     }
     COMMIT_FENCE();

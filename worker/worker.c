@@ -8,6 +8,7 @@
 #include "worker/backend.h"
 #include "worker/client.h"
 #include "worker/context.h"
+#include "worker/park.h"
 #include "worker/tunnel.h"
 
 #include <errno.h>
@@ -47,6 +48,9 @@ static int watch_infrastructure(void)
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)EVENT_CONTROL << 56};
     if (epoll_ctl(FD_EPOLL, EPOLL_CTL_ADD, FD_CONTROL, &event) < 0 && errno != EEXIST)
         return -errno;
+    event.data.u64 = (uint64_t)EVENT_WAKE << 56;
+    if (epoll_ctl(FD_EPOLL, EPOLL_CTL_ADD, FD_WAKE, &event) < 0 && errno != EEXIST)
+        return -errno;
     /* The number may name another pidfd than the predecessor's: put it in anew. */
     event.data.u64 = (uint64_t)EVENT_KEEPER << 56;
     epoll_ctl(FD_EPOLL, EPOLL_CTL_DEL, FD_KEEPER_PID, NULL);
@@ -65,8 +69,6 @@ static void keeper_event(struct worker *w)
         log_limited(&w->limit_local, LOG_LEVEL_ERROR, "keeper_lost", "error=%d", -rc);
         return;
     }
-    log_write(LOG_LEVEL_WARN, "keeper_replaced", "pid=%d", rc);
-    board_event(w->board, 2 + w->slot, "keeper_replaced worker=%u pid=%d", w->slot, rc);
     rc = watch_infrastructure();
     if (rc < 0)
         log_write(LOG_LEVEL_ERROR, "keeper_unwatched", "error=%d", -rc);
@@ -91,6 +93,7 @@ static void handle(struct worker *w, uint64_t data, uint32_t events)
     case EVENT_LISTENER: accept_event(w, (uint32_t)data); break;
     case EVENT_CONTROL: apply_event(w); break;
     case EVENT_KEEPER: keeper_event(w); break;
+    case EVENT_WAKE: park_event(w); break;
     }
 }
 
@@ -118,7 +121,8 @@ static void each_second(struct worker *w)
 static void one_turn(struct worker *w)
 {
     struct epoll_event *events = w->arena->header->events;
-    uint32_t wait = w->ready_count > 0 ? 0 : timer_wait(&w->timers, w->now_ms, BEAT_MS);
+    uint32_t limit = w->parking ? PARK_LOOK_MS : BEAT_MS;
+    uint32_t wait = w->ready_count > 0 ? 0 : timer_wait(&w->timers, w->now_ms, limit);
     int count = epoll_wait(FD_EPOLL, events, ARENA_EVENTS, (int)wait);
     update_clock(w);
     /* Tunnels first: new connections never starve open ones. */
@@ -138,6 +142,8 @@ static void one_turn(struct worker *w)
     timer_run(&w->timers, w->now_ms, timer_due, w);
     accept_regulate(w);
     conn_free_dead(w);
+    if (w->parking)
+        park_when_ready(w);
 }
 
 static bool finished(const struct worker *w)

@@ -20,7 +20,10 @@ struct worker_start {
     void *context;
 };
 
-enum { WORKER_EXIT_DONE = 0 }; /* ended because the master said so: not to be replaced */
+enum worker_exit {
+    WORKER_EXIT_DONE = 0,   /* ended because the master said so: not to be replaced */
+    WORKER_EXIT_PARKED = 3, /* parked, and told to make room for a successor (ARENA_EXIT) */
+};
 
 /*
  * Run the worker of a slot: applies control messages, accepts, serves, and ends by _exit:
