@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* No bit of an image makes its reader leave it: the check finds it, or it does no harm. */
+#include "shm/image.h"
+
+#include "shm/image_check.h"
+#include "test/unit/conf_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+static struct conf_fixture fixture;
+static uint8_t *good; /* a good image */
+static size_t size;
+
+static const char TEXT[] =
+    "listeners = ( { address = \"127.0.0.1:81\"; }, { address = \"*:82\"; } );\n"
+    "upstreams = ( { name = \"web\"; servers = ( { address = \"10.0.0.1\"; },\n"
+    "    { address = \"unix:/run/s\"; } ); },\n"
+    "  { name = \"chat\"; balance = \"hash\"; hash_key = \"$remote_addr:$arg_room\";\n"
+    "    source = [ \"10.9.9.9\", \"::9\" ]; servers = ( { address = \"[::1]:80\"; } ); } );\n"
+    "sites = ( { hosts = [ \"b.example\", \"*.example\" ];\n"
+    "    routes = ( { path = \"/\"; upstream = \"web\"; },\n"
+    "      { path = \"/chat\"; upstream = \"chat\"; host_header = \"x.$host\"; } ); },\n"
+    "  { hosts = [ \"a.example\", \"*\" ]; routes = ( { path = \"/\"; upstream = \"web\"; } ); },\n"
+    "  { hosts = [ \"empty\" ]; } );\n";
+
+static void setup(void)
+{
+    struct board_shape shape = {.tunnels_max = 1};
+    struct board board;
+    struct stat st;
+    char name[64];
+    int32_t owner;
+    int fd;
+    conf_fixture_init(&fixture);
+    snprintf(name, sizeof(name), "/holdfast-image-%d", (int)getpid());
+    ck_assert_int_eq(board_create(&board, name, &shape, &owner), 0);
+    struct conf *conf = conf_fixture_good(&fixture, TEXT);
+    ck_assert_int_eq(conf_image_build(conf, &board, 1, &fd, stderr), 0);
+    conf_free(&conf);
+    board_fini(&board);
+    ck_assert_int_eq(board_unlink(name), 0);
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    size = (size_t)st.st_size;
+    good = malloc(size);
+    ck_assert_int_eq(pread(fd, good, size, 0), (ssize_t)size);
+    close(fd);
+}
+
+static void teardown(void)
+{
+    free(good);
+    conf_fixture_fini(&fixture);
+}
+
+/* Use every byte, so that a sanitizer sees what lies outside. */
+static volatile uint32_t sum;
+static void touch(struct slice slice)
+{
+    for (size_t i = 0; i < slice.n; i++)
+        sum += (unsigned char)slice.p[i];
+}
+
+static void walk_parts(const struct image *image, struct image_array parts)
+{
+    for (uint32_t i = 0; i < parts.count; i++)
+        touch(image_slice(image, image_part(image, parts, i)->text));
+}
+
+static void walk_address(const struct addr *addr)
+{
+    char out[ADDR_TEXT_MAX];
+    addr_print(addr, out);
+    touch((struct slice){(const char *)&addr->u, addr->len});
+}
+
+static void walk_upstreams(const struct image *image)
+{
+    for (uint32_t i = 0; i < image->header->upstreams.count; i++) {
+        const struct image_upstream *upstream = image_upstream(image, i);
+        touch(image_slice(image, upstream->name));
+        walk_parts(image, upstream->hash_key);
+        for (uint32_t j = 0; j < upstream->servers.count; j++) {
+            const struct image_server *server = image_upstream_server(image, upstream, j);
+            touch(image_slice(image, server->text));
+            walk_address(&server->address);
+            ck_assert_uint_lt(server->backend, BOARD_BACKENDS_MAX);
+            ck_assert_uint_gt(server->weight, 0);
+        }
+        for (uint32_t j = 0; j < upstream->sources.count; j++)
+            walk_address(image_upstream_source(image, upstream, j));
+    }
+}
+
+static void walk_sites(const struct image *image)
+{
+    static const char *const hosts[] = {"b.example", "x.example", "empty", "nobody", "a.b.c"};
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        const struct image_site *site = image_find_site(image, slice_of(hosts[i]));
+        const struct image_route *route =
+            site ? image_find_route(image, site, SLICE("/chat/x")) : NULL;
+        if (!site)
+            continue;
+        touch(image_slice(image, site->name));
+        ck_assert_uint_lt(site->board_site, BOARD_SITES_MAX);
+        if (!route)
+            continue;
+        touch(image_slice(image, route->path));
+        walk_parts(image, route->host_header);
+        touch(image_slice(image, image_upstream(image, route->upstream)->name));
+    }
+    for (uint32_t i = 0; i < image->header->sites.count; i++) {
+        const struct image_site *site = image_site(image, i);
+        touch(image_slice(image, site->name));
+        /* A path that nothing matches: all routes are looked at. */
+        ck_assert_ptr_null(image_find_route(image, site, SLICE("")));
+    }
+    for (uint32_t i = 0; i < image->header->routes.count; i++) {
+        touch(image_slice(image, image_route(image, i)->path));
+        walk_parts(image, image_route(image, i)->host_header);
+        touch(image_slice(image, image_upstream(image, image_route(image, i)->upstream)->name));
+    }
+}
+
+static void walk(const struct image *image)
+{
+    for (uint32_t i = 0; i < image->header->listeners.count; i++) {
+        touch(image_slice(image, image_listener(image, i)->text));
+        walk_address(&image_listener(image, i)->address);
+    }
+    for (uint32_t i = 0; i < image->header->servers.count; i++)
+        touch(image_slice(image, image_server(image, i)->text));
+    walk_upstreams(image);
+    walk_sites(image);
+}
+
+/* Bytes on the heap, exactly as long as the image: what is beyond them is poisoned under ASan. */
+static int check_and_walk(const uint8_t *bytes, size_t n)
+{
+    uint8_t *exact = malloc(n + (n == 0));
+    memcpy(exact, bytes, n);
+    const struct image_header *header = (const struct image_header *)(const void *)exact;
+    int rc = image_check(header, n);
+    if (rc == 0) {
+        struct image image = {.header = header, .size = n, .references = 1};
+        walk(&image);
+    }
+    free(exact);
+    return rc;
+}
+
+static int memfd_of(const uint8_t *bytes, size_t n, unsigned seals)
+{
+    int fd = memfd_create("test-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, bytes, n), (ssize_t)n);
+    ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, seals), 0);
+    return fd;
+}
+
+static int open_and_walk(const uint8_t *bytes, size_t n)
+{
+    struct image *image;
+    int fd = memfd_of(bytes, n, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK);
+    int rc = image_open(&image, fd);
+    close(fd);
+    if (rc == 0)
+        walk(image);
+    else
+        ck_assert_ptr_null(image);
+    image_release(&image);
+    return rc;
+}
+
+START_TEST(the_good_image_is_good)
+{
+    ck_assert_int_eq(check_and_walk(good, size), 0);
+    ck_assert_int_eq(open_and_walk(good, size), 0);
+}
+END_TEST
+
+START_TEST(no_flipped_bit_makes_a_reader_leave_the_image)
+{
+    uint32_t refused = 0;
+    for (size_t i = 0; i < size; i++) {
+        for (int bit = 0; bit < 8; bit++) {
+            good[i] ^= (uint8_t)(1u << bit);
+            refused += check_and_walk(good, size) < 0;
+            good[i] ^= (uint8_t)(1u << bit);
+        }
+    }
+    /* Most of an image is numbers that may have any value; but many bits must not be lost. */
+    ck_assert_uint_gt(refused, size / 2);
+}
+END_TEST
+
+START_TEST(no_byte_value_makes_a_reader_leave_the_image)
+{
+    static const uint8_t values[] = {0, 1, 0x7f, 0x80, 0xff};
+    for (size_t i = 0; i < size; i++) {
+        uint8_t was = good[i];
+        for (size_t j = 0; j < sizeof(values); j++) {
+            good[i] = values[j];
+            check_and_walk(good, size);
+        }
+        good[i] = (uint8_t)~was;
+        open_and_walk(good, size);
+        good[i] = was;
+    }
+}
+END_TEST
+
+START_TEST(no_number_in_any_place_makes_a_reader_leave_the_image)
+{
+    uint32_t values[] = {0,          1,          (uint32_t)size - 1, (uint32_t)size,
+                         0x7fffffff, 0x80000000, 0xffffffff,         (uint32_t)size + 1};
+    for (size_t i = 0; i + 4 <= size; i += 4) {
+        uint32_t was;
+        memcpy(&was, good + i, 4);
+        for (size_t j = 0; j < ARRAY_LEN(values); j++) {
+            memcpy(good + i, &values[j], 4);
+            check_and_walk(good, size);
+        }
+        memcpy(good + i, &was, 4);
+    }
+}
+END_TEST
+
+START_TEST(noise_in_several_places_makes_no_reader_leave_the_image)
+{
+    uint64_t random = 20;
+    uint8_t *bytes = malloc(size);
+    for (int round = 0; round < 20000; round++) {
+        memcpy(bytes, good, size);
+        for (int i = 0; i < 3; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            bytes[(random >> 33) % size] = (uint8_t)(random >> 24);
+        }
+        check_and_walk(bytes, size);
+    }
+    free(bytes);
+}
+END_TEST
+
+START_TEST(an_image_of_any_other_length_is_refused)
+{
+    for (size_t n = 0; n < size; n++)
+        ck_assert_int_lt(check_and_walk(good, n), 0);
+    uint8_t *longer = calloc(1, size + 8);
+    memcpy(longer, good, size);
+    ck_assert_int_eq(check_and_walk(longer, size + 8), -EBADMSG);
+    ck_assert_int_eq(open_and_walk(good, 0), -EPROTO);
+    ck_assert_int_eq(open_and_walk(good, size - 1), -EBADMSG);
+    free(longer);
+}
+END_TEST
+
+/* A changed header, refused with this error. */
+static void header_refused(struct image_header changed, int error)
+{
+    struct image_header was;
+    memcpy(&was, good, sizeof(was));
+    memcpy(good, &changed, sizeof(changed));
+    ck_assert_int_eq(check_and_walk(good, size), error);
+    memcpy(good, &was, sizeof(was));
+}
+
+START_TEST(each_trouble_has_its_error)
+{
+    struct image_header header, changed;
+    memcpy(&header, good, sizeof(header));
+    changed = header;
+    changed.magic++;
+    header_refused(changed, -EPROTO);
+    changed = header;
+    changed.version++;
+    header_refused(changed, -EPROTONOSUPPORT);
+    changed = header;
+    changed.size--;
+    header_refused(changed, -EBADMSG);
+    changed = header;
+    changed.default_site = header.sites.count;
+    header_refused(changed, -EBADMSG);
+    changed = header;
+    changed.routes.count = 0;
+    header_refused(changed, -EBADMSG);
+    changed = header;
+    changed.servers.off = 0; /* inside the header */
+    header_refused(changed, -EBADMSG);
+    changed = header;
+    changed.sites.off += 4; /* not aligned */
+    header_refused(changed, -EBADMSG);
+}
+END_TEST
+
+START_TEST(hosts_out_of_order_are_refused)
+{
+    struct image_header header;
+    struct image_host hosts[2];
+    memcpy(&header, good, sizeof(header));
+    ck_assert_uint_ge(header.hosts.count, 2);
+    memcpy(hosts, good + header.hosts.off, sizeof(hosts));
+    memcpy(good + header.hosts.off, &hosts[1], sizeof(hosts[1]));
+    ck_assert_int_eq(check_and_walk(good, size), -EBADMSG); /* the same twice */
+    memcpy(good + header.hosts.off + sizeof(hosts[0]), &hosts[0], sizeof(hosts[0]));
+    ck_assert_int_eq(check_and_walk(good, size), -EBADMSG);
+}
+END_TEST
+
+START_TEST(what_could_change_behind_the_check_is_refused)
+{
+    struct image *image;
+    static const unsigned seals[] = {0, F_SEAL_WRITE | F_SEAL_GROW, F_SEAL_WRITE | F_SEAL_SHRINK,
+                                     F_SEAL_GROW | F_SEAL_SHRINK};
+    for (size_t i = 0; i < ARRAY_LEN(seals); i++) {
+        int fd = memfd_of(good, size, seals[i]);
+        ck_assert_int_eq(image_open(&image, fd), -EPROTO);
+        close(fd);
+    }
+    int pipes[2];
+    ck_assert_int_eq(pipe(pipes), 0);
+    ck_assert_int_eq(image_open(&image, pipes[0]), -EPROTO);
+    close(pipes[0]);
+    close(pipes[1]);
+    ck_assert_int_eq(image_open(&image, -1), -EBADF);
+    ck_assert_ptr_null(image);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *all = tcase_create("image");
+    tcase_add_checked_fixture(all, setup, teardown);
+    tcase_set_timeout(all, 120);
+    tcase_add_test(all, the_good_image_is_good);
+    tcase_add_test(all, no_flipped_bit_makes_a_reader_leave_the_image);
+    tcase_add_test(all, no_byte_value_makes_a_reader_leave_the_image);
+    tcase_add_test(all, no_number_in_any_place_makes_a_reader_leave_the_image);
+    tcase_add_test(all, noise_in_several_places_makes_no_reader_leave_the_image);
+    tcase_add_test(all, an_image_of_any_other_length_is_refused);
+    tcase_add_test(all, each_trouble_has_its_error);
+    tcase_add_test(all, hosts_out_of_order_are_refused);
+    tcase_add_test(all, what_could_change_behind_the_check_is_refused);
+    Suite *suite = suite_create("image");
+    suite_add_tcase(suite, all);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
