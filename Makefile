@@ -3,6 +3,7 @@
 #   make                 build/holdfast, build/holdfast-stat and build/echo-backend
 #   make run             install what is missing, build, start the demo on port 8080
 #   make test            install what is missing, build, run all tests
+#   make chaos           kill workers under checked traffic: SECONDS=60 TUNNELS=2000 SEED=1
 #   make install         to DESTDIR and PREFIX (/usr/local)
 #   make uninstall, format, clean
 #
@@ -41,6 +42,7 @@ master_obj := $(call obj,$(wildcard master/*.c))
 worker_obj := $(call obj,$(wildcard worker/*.c))
 stat_obj := $(call obj,$(stat_src))
 echo_obj := $(call obj,$(wildcard test/tools/echo_*.c))
+load_obj := $(call obj,$(wildcard test/tools/ws_load*.c))
 libcommon := $(BUILD)/libcommon.a
 libshm := $(BUILD)/libshm.a
 # What a unit test may draw from; its own main() wins over the programs'.
@@ -49,15 +51,17 @@ unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/unit/test_*.c))
 fuzz_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/fuzz/fuzz_*.c))
 version := $(or $(if $(wildcard .git),$(shell git describe --always --dirty 2>/dev/null)),0.1.0)
 
-.PHONY: all tests run test install uninstall format clean
+.PHONY: all tests run test chaos install uninstall format clean
 all: $(BUILD)/holdfast $(BUILD)/holdfast-stat $(BUILD)/echo-backend
-tests: all $(unit_tests) $(fuzz_tests)
+tests: all $(BUILD)/ws-load $(unit_tests) $(fuzz_tests)
 
 $(BUILD)/holdfast: $(master_obj) $(worker_obj) $(libshm) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs) $(allocator)
 $(BUILD)/holdfast-stat: $(stat_obj) $(libshm) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
 $(BUILD)/echo-backend: $(echo_obj) $(libcommon)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
+$(BUILD)/ws-load: $(load_obj) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
 
 $(libcommon): $(call obj,$(wildcard common/*.c))
@@ -99,6 +103,12 @@ test:
 	scripts/install-deps test
 	$(MAKE) tests
 	HOLDFAST_BUILD=$(BUILD) scripts/run-tests
+
+SECONDS ?= 60
+TUNNELS ?= 2000
+SEED ?= 1
+chaos: all $(BUILD)/ws-load
+	HOLDFAST_BUILD=$(BUILD) scripts/chaos --seconds $(SECONDS) --tunnels $(TUNNELS) --seed $(SEED) $(CHAOS)
 
 unitdir := $(PREFIX)/lib/systemd/system
 docdir := $(PREFIX)/share/doc/holdfast

@@ -13,7 +13,8 @@ void ws_track_init(struct ws_track *track)
 
 bool ws_track_at_boundary(const struct ws_track *track)
 {
-    return track->need == 0 && track->left == 0 && (track->flags & WS_BROKEN) == 0;
+    /* A broken stream stays amid its last header for ever. */
+    return track->need == 0 && track->left == 0;
 }
 
 /*

@@ -10,15 +10,9 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PROBE_EVERY_MS = 50 };
-
-static bool is_unix(const struct addr *address)
-{
-    return address->u.sa.sa_family == AF_UNIX;
-}
 
 static int set_on(int fd, int level, int option)
 {
@@ -69,34 +63,9 @@ static int bind_shared(const struct addr *address, bool dual_stack, bool share)
     return bind_inet(&any, false, share);
 }
 
-/* Nobody behind the name any more: it may be taken over. */
-static bool is_stale(const struct addr *address)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    bool refused = connect(fd, &address->u.sa, address->len) < 0 && errno == ECONNREFUSED;
-    close(fd);
-    return refused;
-}
-
-static int bind_unix(const struct addr *address)
-{
-    if (is_stale(address))
-        (void)unlink(address->u.un.sun_path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (bind(fd, &address->u.sa, address->len) == 0 && chmod(address->u.un.sun_path, 0666) == 0)
-        return fd;
-    int error = -errno;
-    close(fd);
-    return error;
-}
-
 int bind_listener(const struct addr *address, bool dual_stack, uint32_t backlog)
 {
-    int fd = is_unix(address) ? bind_unix(address) : bind_shared(address, dual_stack, true);
+    int fd = bind_shared(address, dual_stack, true);
     if (fd < 0)
         return fd;
     if (listen(fd, (int)backlog) == 0)
@@ -108,8 +77,6 @@ int bind_listener(const struct addr *address, bool dual_stack, uint32_t backlog)
 
 int bind_probe(const struct addr *address, bool dual_stack, uint32_t patience_ms)
 {
-    if (is_unix(address))
-        return 0; /* bind itself refuses a name that somebody listens on */
     uint64_t end_ms = clock_mono_ms() + patience_ms;
     for (;;) {
         int fd = bind_shared(address, dual_stack, false);
@@ -119,10 +86,4 @@ int bind_probe(const struct addr *address, bool dual_stack, uint32_t patience_ms
             return fd;
         poll(NULL, 0, PROBE_EVERY_MS);
     }
-}
-
-void bind_unlink(const struct addr *address)
-{
-    if (is_unix(address))
-        (void)unlink(address->u.un.sun_path);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One listening socket. Master only. */
+/* One listening socket, IPv4 or IPv6. Master only. */
 #ifndef MASTER_BIND_H
 #define MASTER_BIND_H
 
@@ -13,7 +13,6 @@
  * A non-blocking listening socket: SO_REUSEPORT, so that each slot has its own, TCP_NODELAY and
  * SO_OOBINLINE, which accepted connections inherit (urgent data would upset the kernel's counts).
  * `dual_stack`: an IPv6 wildcard that takes IPv4, or the IPv4 wildcard where there is no IPv6.
- * A stale UNIX socket of that name is replaced; the new one is open to every user.
  * Returns the descriptor (close-on-exec) or -errno.
  */
 int bind_listener(const struct addr *address, bool dual_stack, uint32_t backlog) MUST_CHECK;
@@ -24,8 +23,5 @@ int bind_listener(const struct addr *address, bool dual_stack, uint32_t backlog)
  * Returns 0, -EADDRINUSE or -errno.
  */
 int bind_probe(const struct addr *address, bool dual_stack, uint32_t patience_ms) MUST_CHECK;
-
-/* A UNIX socket loses its name; others: nothing. */
-void bind_unlink(const struct addr *address);
 
 #endif

@@ -49,6 +49,9 @@ static void check(FILE *stream, const char *path, int depth, struct conf_errors 
 
 void conf_include_check(FILE *stream, const char *path, struct conf_errors *errors)
 {
+    /* A pipe can be read only once. */
+    if (fseek(stream, 0, SEEK_SET) < 0)
+        return;
     check(stream, path, 0, errors);
     rewind(stream);
 }

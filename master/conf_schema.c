@@ -3,6 +3,8 @@
 
 /* 24 days: what fits into signed 32-bit milliseconds with room to spare. */
 #define DURATION_MAX UINT64_C(2073600000)
+/* A tunnel's record keeps it as tenths of a second in 16 bits. */
+#define SEND_TIMEOUT_MAX UINT64_C(3600000)
 #define SIZE_NO_MAX  (UINT64_C(1) << 50)
 
 #define AT(type, field)   .offset = offsetof(struct type, field)
@@ -89,7 +91,8 @@ static const struct conf_key KEYS[] = {
 
     {CONF_LISTENER, "address", CONF_LISTEN, CONF_REQUIRED, AT(conf_listener, text),
      ALSO(conf_listener, address),
-     .doc = "address and port; \"*:80\" is every address of the host, IPv6 and IPv4"},
+     .doc = "address and port; \"*:80\" is every address of the host, IPv6 and IPv4; \"[::]:80\" "
+            "every IPv6 address"},
     {CONF_LISTENER, "backlog", CONF_INT, AT(conf_listener, backlog), .min = 1, .max = 65535,
      .preset = "4096", .doc = "connections that may wait for each worker to accept them"},
 
@@ -136,7 +139,7 @@ static const struct conf_key KEYS[] = {
     {CONF_OPTIONS, "connect_timeout", CONF_DURATION, AT(conf_options, connect_timeout_ms),
      .min = 1, .max = DURATION_MAX, .preset = "4s", .doc = "for a server to accept a connection"},
     {CONF_OPTIONS, "send_timeout", CONF_DURATION, AT(conf_options, send_timeout_ms), .min = 1,
-     .max = DURATION_MAX, .preset = "60s",
+     .max = SEND_TIMEOUT_MAX, .preset = "60s",
      .doc = "for a receiver, client or server, to take at least one byte"},
     {CONF_OPTIONS, "response_timeout", CONF_DURATION, AT(conf_options, response_timeout_ms),
      .min = 1, .max = DURATION_MAX, .preset = "60s",

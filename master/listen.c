@@ -7,16 +7,10 @@
 #include "master/slots.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static bool is_unix(const struct master_listener *listener)
-{
-    return listener->address.u.sa.sa_family == AF_UNIX;
-}
 
 /* "*:80" and "80" take IPv4, too; "[::]:80" is IPv6 alone, as in nginx. */
 static bool takes_both(const struct conf_listener *from)
@@ -90,27 +84,13 @@ static int probe_all(const struct master *master, const struct listen_plan *plan
     return first;
 }
 
-/* A UNIX socket cannot be bound twice: slots share it. */
-static int shared_copy(const struct master_listener *listener)
-{
-    for (uint32_t s = 0; is_unix(listener) && s < BOARD_SLOTS_MAX; s++) {
-        if (listener->fds[s] >= 0) {
-            int fd = fcntl(listener->fds[s], F_DUPFD_CLOEXEC, 0);
-            return fd < 0 ? -errno : fd;
-        }
-    }
-    return -ENOENT;
-}
-
 static int open_slot(struct master_listener *listener, uint32_t slot, uint32_t backlog)
 {
     if (listener->fds[slot] >= 0) {
         /* The backlog may have changed, and a worker may have shut a leaving socket down. */
         return listen(listener->fds[slot], (int)backlog) < 0 ? -errno : 0;
     }
-    int fd = shared_copy(listener);
-    if (fd == -ENOENT)
-        fd = bind_listener(&listener->address, listener->dual_stack, backlog);
+    int fd = bind_listener(&listener->address, listener->dual_stack, backlog);
     if (fd < 0)
         return fd;
     listener->fds[slot] = fd;
@@ -200,8 +180,6 @@ void listen_give_up(struct master_listeners *next)
             if (l->fresh & (UINT64_C(1) << s))
                 close(l->fds[s]);
         }
-        if (l->id == 0 && l->fresh)
-            bind_unlink(&l->address);
     }
     free(next->items);
     *next = (struct master_listeners){0};
@@ -248,10 +226,7 @@ bool listen_close_unwanted(struct master *master, uint64_t now_ms)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < all->count; i++) {
         struct master_listener *l = &all->items[i];
-        bool was_open = is_open(l);
         waiting |= close_unwanted(master, l, now_ms);
-        if (was_open && !is_open(l))
-            bind_unlink(&l->address);
         if (!l->leaving || is_open(l))
             all->items[kept++] = *l;
     }
@@ -264,8 +239,6 @@ void listen_close_all(struct master *master)
     struct master_listeners *all = &master->listeners;
     for (uint32_t i = 0; i < all->count; i++) {
         struct master_listener *l = &all->items[i];
-        if (is_open(l))
-            bind_unlink(&l->address);
         for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++) {
             if (l->fds[s] >= 0)
                 close(l->fds[s]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Listening sockets: one SO_REUSEPORT socket for each listener and worker slot (a UNIX socket is one
- * for all). The master keeps a copy of each, so they stay bound while workers crash. Master only.
+ * Listening sockets: one SO_REUSEPORT socket for each listener and worker slot. The master keeps a
+ * copy of each, so they stay bound while workers crash. Master only.
  */
 #ifndef MASTER_LISTEN_H
 #define MASTER_LISTEN_H
@@ -42,7 +42,7 @@ bool listen_is_wanted(const struct master *master, const struct master_listener 
  */
 bool listen_close_unwanted(struct master *master, uint64_t now_ms);
 
-/* Close everything; UNIX sockets lose their names. Nulls the set. */
+/* Close everything. Nulls the set. */
 void listen_close_all(struct master *master);
 
 #endif

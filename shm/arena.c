@@ -110,7 +110,8 @@ static bool layout_fits(const struct arena_header *header, uint64_t size)
         return false;
     lay_out(&plan, header->tunnels_max);
     return plan.chunks_max == header->chunks_max && plan.tunnels_off == header->tunnels_off &&
-           plan.fds_off == header->fds_off && plan.chunks_off == header->chunks_off && plan.size == header->size && plan.size == size;
+           plan.fds_off == header->fds_off && plan.chunks_off == header->chunks_off &&
+           plan.size == header->size && plan.size == size;
 }
 
 int arena_attach(struct arena *arena, int fd)

@@ -90,6 +90,20 @@ static int map(struct board *board, int fd, size_t size, int protection)
     return 0;
 }
 
+/*
+ * A mapping holds on to the open file it was made from, and the lock would live as long: in every
+ * child that inherits the map. So map through an open file of its own; the name is ours, we lock it.
+ */
+static int map_without_lock(struct board *board, const char *name, size_t size)
+{
+    int fd = shm_open(name, O_RDWR, 0);
+    if (fd < 0)
+        return -errno;
+    int rc = map(board, fd, size, PROT_READ | PROT_WRITE);
+    close(fd);
+    return rc;
+}
+
 int board_create(struct board *board, const char *name, const struct board_shape *shape,
                  int32_t *owner)
 {
@@ -105,7 +119,7 @@ int board_create(struct board *board, const char *name, const struct board_shape
     /* shm_open obeys the umask; our mode is a promise to the observers' group. */
     rc = fchmod(fd, 0640) < 0 || ftruncate(fd, (off_t)layout.size) < 0 ? -errno : 0;
     if (rc == 0)
-        rc = map(board, fd, (size_t)layout.size, PROT_READ | PROT_WRITE);
+        rc = map_without_lock(board, name, (size_t)layout.size);
     if (rc < 0) {
         shm_unlink(name);
         close(fd);

@@ -164,8 +164,8 @@ struct image {
 /*
  * Map the image in `fd` and check it whole once: magic, version, every offset and index. The caller
  * owns *out with one reference; the descriptor stays the caller's.
- * Returns 0, -EPROTO (not an image), -EPROTONOSUPPORT (version), -EBADMSG (an offset points outside)
- * or -errno.
+ * Returns 0, -EPROTO (not an image, or not sealed), -EPROTONOSUPPORT (version), -EBADMSG (an offset
+ * points outside) or -errno.
  */
 int image_open(struct image **out, int fd) MUST_CHECK;
 

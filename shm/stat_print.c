@@ -131,11 +131,10 @@ static void print_record_line(FILE *out, const struct stat_rates *rates, uint32_
     char number[STAT_TEXT_NUMBER], rate_text[STAT_TEXT_NUMBER];
     double rate;
     print_cell(out, about->title, NAME_WIDTH, false, false);
-    print_cell(out, cell_text(rates, 0, column, number), VALUE_WIDTH,
-               about->kind != STAT_TEXT, false);
+    print_cell(out, cell_text(rates, 0, column, number), VALUE_WIDTH, about->kind != STAT_TEXT,
+               false);
     if (rates->past) {
-        bool known =
-            (about->flags & STAT_TOTAL) && stat_rates_get(rates, 0, column, &rate);
+        bool known = (about->flags & STAT_TOTAL) && stat_rates_get(rates, 0, column, &rate);
         if (known)
             format_rate(rate_text, about->kind, rate);
         print_cell(out, known ? rate_text : "", VALUE_WIDTH, true, false);

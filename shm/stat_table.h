@@ -32,8 +32,9 @@ enum {
 
 /* Columns that belong together: an object of their own in JSON. */
 struct stat_group {
-    const char *name;   /* JSON field */
-    const char *metric; /* not NULL: one Prometheus metric, in which `label` tells the columns apart */
+    const char *name; /* JSON field */
+    const char
+        *metric; /* not NULL: one Prometheus metric, in which `label` tells the columns apart */
     const char *label;
     const char *doc; /* of the metric */
 };
@@ -42,8 +43,8 @@ struct stat_column {
     const char *name; /* JSON field; Prometheus name behind the table's prefix */
     const char *title;
     const char *doc;
-    uint8_t kind;  /* enum stat_kind */
-    uint8_t flags; /* STAT_* */
+    uint8_t kind;                   /* enum stat_kind */
+    uint8_t flags;                  /* STAT_* */
     const struct stat_group *group; /* NULL: none; a group's columns stand together */
 };
 

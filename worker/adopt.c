@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/adopt.h"
 
+#include "worker/crash_point.h"
 #include "worker/position.h"
 #include "worker/relay.h"
 #include "worker/tunnel.h"
@@ -67,6 +68,7 @@ static int resolve_counts(struct worker *w, uint32_t kind, struct arena_tunnel *
     if (kind != OP_FLUSH)
         rescan(w, t, d, rx);
     dir->rx = rx;
+    CRASH_POINT(adopt_positions);
     dir->tx = tx;
     if (rx == tx) {
         dir->chunk = 0;
@@ -165,8 +167,11 @@ static void zero_cell(struct worker *w, uint32_t backend)
     STORE_RELAXED(&cell->tunnels, 0u);
 }
 
-/* What is open is counted anew; opened is what was closed and what is open. */
-static void recount(struct worker *w)
+/*
+ * What is open is counted anew, by public records: one that is closing has its id until its sums have
+ * moved. A death while a tunnel was being opened may have missed a count: opened is closed and open.
+ */
+static void recount(struct worker *w, bool opening)
 {
     uint32_t open = 0;
     uint32_t backends = w->board->header->backends_max;
@@ -174,20 +179,21 @@ static void recount(struct worker *w)
         zero_cell(w, i);
     for (uint32_t i = 0; i < w->tunnels_used; i++) {
         const struct arena_tunnel *t = &w->tunnels[i];
-        if (t->state == TUNNEL_FREE || t->backend >= backends)
+        if (t->state == TUNNEL_FREE || board_tunnel(w->board, w->slot, i)->id == 0)
             continue;
         struct board_cell *cell = board_cell(w->board, w->slot, t->backend);
         STORE_RELAXED(&cell->conns, cell->conns + 1);
         STORE_RELAXED(&cell->tunnels, cell->tunnels + 1);
         open++;
     }
-    for (uint32_t i = 0; i < backends && board_backend(w->board, i)->used != 0; i++) {
+    STORE_RELAXED(&w->me->tunnels_open, open);
+    for (uint32_t i = 0; opening && i < backends && board_backend(w->board, i)->used != 0; i++) {
         struct board_cell *cell = board_cell(w->board, w->slot, i);
         STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_closed + cell->tunnels);
     }
-    STORE_RELAXED(&w->me->tunnels_open, open);
-    STORE_RELAXED(&w->me->counters[COUNTER_TUNNELS_OPENED],
-                  w->me->counters[COUNTER_TUNNELS_CLOSED] + open);
+    if (opening)
+        STORE_RELAXED(&w->me->counters[COUNTER_TUNNELS_OPENED],
+                      w->me->counters[COUNTER_TUNNELS_CLOSED] + open);
     worker_add(w, COUNTER_CLIENTS_CLOSED, w->me->clients_open);
     STORE_RELAXED(&w->me->reasons[REASON_WORKER_DIED],
                   w->me->reasons[REASON_WORKER_DIED] + w->me->requests_open);
@@ -213,6 +219,21 @@ static void mend_public(struct worker *w, uint32_t tunnel)
 
 /* ---- going on ---- */
 
+/* A receiver that was blocked may have taken bytes since: its time begins anew. */
+static void restart_blocked(struct worker *w, struct arena_tunnel *t)
+{
+    for (uint32_t d = 0; d < 2; d++) {
+        if (t->dir[d].flags & DIR_BLOCKED)
+            t->blocked_ms[d] = w->now_ms;
+    }
+}
+
+/* The predecessor died between the last FIN and the close. */
+static bool ended(const struct arena_tunnel *t)
+{
+    return t->dir[0].flags & DIR_SHUT && t->dir[1].flags & DIR_SHUT;
+}
+
 static void finish_half_closes(struct arena_tunnel *t)
 {
     for (uint32_t d = 0; d < 2; d++) {
@@ -231,8 +252,13 @@ static uint32_t go_on(struct worker *w)
             STORE_RELAXED(&board_tunnel(w->board, w->slot, i)->id, 0);
         if (t->state != TUNNEL_OPEN)
             continue;
-        adopted++;
         mend_public(w, i);
+        if (ended(t)) {
+            tunnel_close_ended(w, i);
+            continue;
+        }
+        adopted++;
+        restart_blocked(w, t);
         finish_half_closes(t);
         tunnel_arm(w, i);
         for (uint32_t d = 0; d < 2; d++) {
@@ -261,6 +287,23 @@ static void replay_events(struct worker *w)
     }
 }
 
+/* The close that was in flight goes on at its step; the others begin. */
+static void finish_closes(struct worker *w)
+{
+    const struct arena_op *op = &w->arena->header->op;
+    uint32_t tunnel = (op->cur & 0x0fffffff) >> 1;
+    if (op->cur >> 28 == OP_CLOSE && tunnel < w->tunnels_used &&
+        w->tunnels[tunnel].state == TUNNEL_CLOSING)
+        tunnel_finish_close(w, tunnel);
+    for (uint32_t i = 0; i < w->tunnels_used; i++) {
+        if (w->tunnels[i].state == TUNNEL_CLOSING) {
+            mend_public(w, i);
+            tunnel_begin_close(w, i);
+            tunnel_finish_close(w, i);
+        }
+    }
+}
+
 /* SIGKILL cannot tear a record; a wild store before SIGSEGV can. Re-arm events, too: trust nothing. */
 static int check_after_crash(struct worker *w)
 {
@@ -286,26 +329,25 @@ int adopt_predecessor(struct worker *w)
     int rc = 0;
     if (w->me->starts > 1) {
         resolve_op(w);
+        CRASH_POINT(adopt_resolved);
         rc = check_after_crash(w);
     }
     if (rc == 0)
         rc = tunnel_init(w);
     if (rc < 0 || w->me->starts <= 1)
         return rc;
+    CRASH_POINT(adopt_lists);
     close_heap_fds(w);
-    recount(w);
-    for (uint32_t i = 0; i < w->tunnels_used; i++) {
-        if (w->tunnels[i].state == TUNNEL_CLOSING) {
-            if (kind != OP_CLOSE)
-                op->step = 0;
-            tunnel_finish_close(w, i);
-        }
-    }
+    recount(w, kind == OP_OPEN);
+    CRASH_POINT(adopt_recounted);
+    finish_closes(w);
     if (kind == OP_FD || kind == OP_OPEN)
         rc = sweep(w);
     if (rc < 0)
         return rc;
+    CRASH_POINT(adopt_closed);
     uint32_t adopted = go_on(w);
+    CRASH_POINT(adopt_going_on);
     COMMIT_FENCE();
     op->cur = 0;
     replay_events(w);

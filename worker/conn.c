@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/conn.h"
 
+#include "worker/crash_point.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -11,7 +13,7 @@ enum { GEN_MASK = 0xffffff };
 
 static uint64_t event_data(const struct conn *conn)
 {
-    return (uint64_t)EVENT_CONN << 56 | (uint64_t)(conn->gen & GEN_MASK) << 32 | (uint32_t)conn->fd;
+    return (uint64_t)EVENT_CONN << 56 | (uint64_t)(conn->gen & GEN_MASK) << 32 | conn->place;
 }
 
 void conn_mark_fd(struct worker *w, int fd, bool used)
@@ -26,15 +28,20 @@ int conn_open(struct worker *w, struct conn *conn, int fd, enum conn_kind kind)
     ASSERT(fd >= FD_DYNAMIC && (uint32_t)fd < w->fd_max);
     conn->w = w;
     conn->fd = fd;
+    conn->place = w->free_place_count > 0 ? w->free_places[--w->free_place_count]
+                                          : w->places_used++;
     conn->gen = ++w->conn_gen;
     conn->kind = (uint8_t)kind;
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                                 .data.u64 = event_data(conn)};
     if (epoll_ctl(FD_EPOLL, EPOLL_CTL_ADD, fd, &event) < 0) {
+        int error = -errno;
+        w->free_places[w->free_place_count++] = conn->place;
         conn->fd = -1;
-        return -errno;
+        return error;
     }
-    w->conns[fd] = conn;
+    CRASH_POINT(fd_made);
+    w->conns[conn->place] = conn;
     /* From here on a successor closes it; before, it finds it by a sweep (OP_FD). */
     conn_mark_fd(w, fd, true);
     COMMIT_FENCE();
@@ -46,8 +53,10 @@ int conn_detach(struct conn *conn)
 {
     int fd = conn->fd;
     conn_timer_clear(conn);
-    conn->w->conns[fd] = NULL;
-    conn_mark_fd(conn->w, fd, false);
+    struct worker *w = conn->w;
+    w->conns[conn->place] = NULL;
+    w->free_places[w->free_place_count++] = conn->place;
+    conn_mark_fd(w, fd, false);
     conn->fd = -1;
     return fd;
 }
@@ -64,6 +73,7 @@ void conn_close(struct conn *conn, bool abort)
         struct linger reset = {.l_onoff = 1, .l_linger = 0};
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     }
+    CRASH_POINT(fd_closing);
     close(fd);
     conn_no_fd(conn->w);
 }
@@ -85,10 +95,10 @@ void conn_free_dead(struct worker *w)
 
 struct conn *conn_by_event(struct worker *w, uint64_t data)
 {
-    uint32_t fd = (uint32_t)data;
-    if (fd >= w->fd_max)
+    uint32_t place = (uint32_t)data;
+    if (place >= w->places_used)
         return NULL;
-    struct conn *conn = w->conns[fd];
+    struct conn *conn = w->conns[place];
     return conn && (conn->gen & GEN_MASK) == (data >> 32 & GEN_MASK) ? conn : NULL;
 }
 
@@ -181,7 +191,7 @@ void conn_timer_set(struct conn *conn, uint32_t delay_ms)
 {
     struct worker *w = conn->w;
     if (conn->fd >= 0)
-        timer_set(&w->timers, w->arena->header->tunnels_max + (uint32_t)conn->fd, w->now_ms,
+        timer_set(&w->timers, w->arena->header->tunnels_max + conn->place, w->now_ms,
                   delay_ms);
 }
 
@@ -189,5 +199,5 @@ void conn_timer_clear(struct conn *conn)
 {
     struct worker *w = conn->w;
     if (conn->fd >= 0)
-        timer_clear(&w->timers, w->arena->header->tunnels_max + (uint32_t)conn->fd);
+        timer_clear(&w->timers, w->arena->header->tunnels_max + conn->place);
 }

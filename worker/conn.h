@@ -14,6 +14,7 @@ struct conn {
     struct worker *w;
     struct conn *next_dead;  /* in the graveyard */
     int fd;                  /* -1: closed, or handed to a tunnel */
+    uint32_t place;          /* in the worker's table; its timer's number, too */
     uint32_t gen;
     uint32_t rx;             /* bytes read since birth, mod 2^32: what the kernel counts, too */
     uint32_t tx;             /* bytes written since birth */

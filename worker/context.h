@@ -55,8 +55,15 @@ struct worker {
     bool master_gone;
     bool parking;               /* the keeper wants us to stop at a safe point */
 
-    /* Connections by descriptor; timers: id = tunnel index, or tunnels_max + descriptor. */
-    struct conn **conns;
+    /*
+     * Connections outside tunnels have places: small numbers that are used again at once, so that
+     * memory is touched for as many as are open at a time, not for every descriptor there ever was.
+     * Timers: id = tunnel index, or tunnels_max + place.
+     */
+    struct conn **conns;        /* by place */
+    uint32_t *free_places;
+    uint32_t free_place_count;
+    uint32_t places_used;       /* places below this one have been used */
     uint32_t fd_max;            /* descriptors are < fd_max */
     uint32_t conn_gen;
     struct timer_wheel timers;

@@ -35,8 +35,8 @@ void park_event(struct worker *w)
 /* Requests that did not end in time: their clients see a close, as after a death. */
 static void give_up_requests(struct worker *w)
 {
-    for (uint32_t fd = FD_DYNAMIC; fd < w->fd_max && w->me->clients_open > 0; fd++) {
-        struct conn *conn = w->conns[fd];
+    for (uint32_t place = 0; place < w->places_used; place++) {
+        struct conn *conn = w->conns[place];
         if (!conn || conn->kind != CONN_CLIENT)
             continue;
         struct client *client = (struct client *)conn;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/relay.h"
 
+#include "worker/crash_point.h"
 #include "worker/tunnel.h"
 
 #include <errno.h>
@@ -66,6 +67,7 @@ static enum relay_result half_close(struct worker *w, uint32_t tunnel, uint32_t 
     struct arena_tunnel *t = &w->tunnels[tunnel];
     if (!(t->dir[d].flags & DIR_SHUT)) {
         shutdown(t->fd[!d], SHUT_WR);
+        CRASH_POINT(half_shut);
         t->dir[d].flags |= DIR_SHUT;
     }
     return t->dir[!d].flags & DIR_SHUT ? RELAY_CLOSED : RELAY_WAIT;
@@ -81,6 +83,7 @@ static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, en
     const uint8_t *bytes = arena_chunk(w->arena, chunk) + (dir->tx - dir->base);
 
     op_begin(w, OP_FLUSH, tunnel, d);
+    CRASH_POINT(flush_op_set);
     ssize_t sent = send(t->fd[!d], bytes, pending, MSG_NOSIGNAL);
     if (sent < 0) {
         if (errno != EAGAIN)
@@ -92,8 +95,10 @@ static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, en
         }
         return RELAY_WAIT;
     }
+    CRASH_POINT(flush_sent);
     /* Death before this store: the successor takes tx from the kernel, which counted `sent`. */
     dir->tx += (uint32_t)sent;
+    CRASH_POINT(flush_tx_stored);
     if (dir->tx != dir->rx) {
         if (!(dir->flags & DIR_BLOCKED))
             worker_count(w, COUNTER_BLOCKED);
@@ -106,6 +111,7 @@ static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, en
     /* Death before the chunk is let go: nothing is pending, so the successor lets it go. */
     dir->chunk = 0;
     dir->flags &= (uint8_t)~DIR_BLOCKED;
+    CRASH_POINT(flush_chunk_free);
     op_end(w);
     tunnel_chunk_free(w, chunk);
     return RELAY_MORE;
@@ -125,12 +131,16 @@ static void park(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t n, uint
      */
     dir->base = op->base;
     COMMIT_FENCE();
+    CRASH_POINT(park_base);
     dir->chunk = (uint16_t)op->scratch;
+    CRASH_POINT(park_chunk);
     dir->flags |= DIR_BLOCKED;
     dir->rx += n;
+    CRASH_POINT(park_positions);
     dir->tx += sent;
     COMMIT_FENCE();
     op->scratch = tunnel_chunk_take(w);
+    CRASH_POINT(park_scratch);
     op_end(w);
     note_blocked(w, tunnel, d);
 }
@@ -148,6 +158,7 @@ static enum relay_result read_ended(struct worker *w, uint32_t tunnel, uint32_t 
     if (!(t->dir[!d].flags & DIR_EOF))
         t->reason = d == 0 ? REASON_CLIENT_CLOSED : REASON_BACKEND_CLOSED;
     t->dir[d].flags |= DIR_EOF;
+    CRASH_POINT(half_eof);
     return half_close(w, tunnel, d);
 }
 
@@ -209,17 +220,24 @@ static enum relay_result relay_once(struct worker *w, uint32_t tunnel, uint32_t 
     op->base = dir->rx;
     op->track = t->track[d];
     op_begin(w, OP_RELAY, tunnel, d);
+    CRASH_POINT(relay_op_set);
     ssize_t n = recv(t->fd[d], bytes, ARENA_CHUNK_SIZE, 0);
+    CRASH_POINT(relay_received);
     if (n <= 0)
         return read_ended(w, tunnel, d, n, reason);
     /* Death from here on: the successor scans the chunk again from op->track. */
     ws_track_feed(&t->track[d], bytes, (size_t)n);
+    CRASH_POINT(relay_tracked);
     ssize_t sent = send(t->fd[!d], bytes, (size_t)n, MSG_NOSIGNAL);
+    CRASH_POINT(relay_sent);
     if (LIKELY(sent == n)) {
         /* Death between the two: the op is still set and both come from the kernel. */
         dir->rx += (uint32_t)n;
+        CRASH_POINT(relay_rx_stored);
         dir->tx += (uint32_t)n;
+        CRASH_POINT(relay_tx_stored);
         op_end(w);
+        CRASH_POINT(relay_op_cleared);
     } else {
         /* The op stays set until the close takes over: a cleared one would drop the bytes read. */
         if (sent < 0 && errno != EAGAIN)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/tunnel.h"
 
+#include "worker/crash_point.h"
 #include "worker/conn.h"
 #include "worker/relay.h"
 
@@ -165,7 +166,9 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
     op_set(w, OP_OPEN, tunnel);
     /* Death before OPEN is stored: the record is free, the sweep closes both descriptors. */
     fill_record(w, tunnel, o);
+    CRASH_POINT(open_filled);
     int rc = watch_as_tunnel(t, tunnel);
+    CRASH_POINT(open_watched);
     if (rc < 0) {
         drop_chunks(w, t);
         op_set(w, OP_NONE, 0);
@@ -176,7 +179,9 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
     conn_mark_fd(w, o->fd[0], false);
     conn_mark_fd(w, o->fd[1], false);
     COMMIT_FENCE();
+    CRASH_POINT(open_public);
     t->state = TUNNEL_OPEN; /* the commit: from here on the tunnel outlives us */
+    CRASH_POINT(open_committed);
     if (reuse)
         w->free_tunnel_count--;
     /* Death in here: adoption counts what is open anew, and opened = closed + open. */
@@ -186,6 +191,7 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
     STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_opened + 1);
     STORE_RELAXED(&w->me->tunnels_open, w->me->tunnels_open + 1);
     worker_count(w, COUNTER_TUNNELS_OPENED);
+    CRASH_POINT(open_counted);
     op_set(w, OP_NONE, 0);
     *id = public_id(w, tunnel);
     tunnel_arm(w, tunnel);
@@ -245,6 +251,7 @@ static void settle_one(struct arena_op *op, uint32_t step, uint64_t *counter, ui
     }
     STORE_RELAXED(counter, op->saved + n);
     COMMIT_FENCE();
+    CRASH_POINT(close_settle);
     op->step = 2 * step + 2;
 }
 
@@ -279,6 +286,7 @@ static void settle(struct worker *w, uint32_t tunnel, enum reason reason)
     STORE_RELAXED(&cell->tunnels, cell->tunnels - 1);
     STORE_RELAXED(&cell->conns, cell->conns - 1);
     STORE_RELAXED(&w->me->tunnels_open, w->me->tunnels_open - 1);
+    CRASH_POINT(close_settled);
     STORE_RELEASE(&pub->id, 0);
     STORE_RELEASE(&w->me->close_seq, w->me->close_seq + 1);
 }
@@ -298,6 +306,7 @@ void tunnel_finish_close(struct worker *w, uint32_t tunnel)
         }
         /* Death between the two: the successor's close fails with EBADF, as nobody opens between. */
         close(fd);
+        CRASH_POINT(close_fd);
         t->fd[side] = -1;
     }
     drop_chunks(w, t);
@@ -307,8 +316,15 @@ void tunnel_finish_close(struct worker *w, uint32_t tunnel)
     }
     COMMIT_FENCE();
     t->state = TUNNEL_FREE;
+    CRASH_POINT(close_free);
     w->free_tunnels[w->free_tunnel_count++] = tunnel;
     op_set(w, OP_NONE, 0);
+}
+
+void tunnel_begin_close(struct worker *w, uint32_t tunnel)
+{
+    w->arena->header->op.step = 0; /* before the op names us: a step counts for the tunnel it names */
+    op_set(w, OP_CLOSE, tunnel);
 }
 
 void tunnel_close(struct worker *w, uint32_t tunnel, enum reason reason, bool abort)
@@ -318,11 +334,12 @@ void tunnel_close(struct worker *w, uint32_t tunnel, enum reason reason, bool ab
     /* Before anything is closed, so that a successor, too, sends RST and not a clean FIN. */
     t->abort = abort;
     t->reason = (uint8_t)reason;
-    w->arena->header->op.step = 0;
-    op_set(w, OP_CLOSE, tunnel);
+    tunnel_begin_close(w, tunnel);
+    CRASH_POINT(close_marked);
     t->gen++; /* events on their way are stale from here */
     COMMIT_FENCE();
     t->state = TUNNEL_CLOSING; /* from here on a successor finishes the close */
+    CRASH_POINT(close_closing);
     tunnel_finish_close(w, tunnel);
 }
 
@@ -344,13 +361,18 @@ static enum reason end_reason(const struct arena_tunnel *t)
     return closed ? REASON_DONE : (enum reason)t->reason;
 }
 
+void tunnel_close_ended(struct worker *w, uint32_t tunnel)
+{
+    tunnel_close(w, tunnel, end_reason(&w->tunnels[tunnel]), false);
+}
+
 /* Relay one direction; closes the tunnel when it ends. Returns WAIT or MORE, CLOSED when it is gone. */
 static enum relay_result run_direction(struct worker *w, uint32_t tunnel, uint32_t d)
 {
     enum reason reason = REASON_DONE;
     enum relay_result result = relay_run(w, tunnel, d, &reason);
     if (result == RELAY_CLOSED)
-        tunnel_close(w, tunnel, end_reason(&w->tunnels[tunnel]), false);
+        tunnel_close_ended(w, tunnel);
     else if (result == RELAY_FAILED)
         tunnel_close(w, tunnel, reason, true);
     return result == RELAY_FAILED ? RELAY_CLOSED : result;
@@ -398,6 +420,7 @@ void tunnel_run_ready(struct worker *w)
             continue;
         /* The flag is cleared after the work, not before: a successor must find it if we die here. */
         enum relay_result result = run_direction(w, tunnel, d);
+        CRASH_POINT(ready_run);
         if (result == RELAY_MORE)
             w->ready[w->ready_count++] = tunnel << 1 | d;
         else if (result == RELAY_WAIT)

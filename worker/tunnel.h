@@ -33,7 +33,14 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *opening, uint64_t
 /* Close both sides: FIN, or RST if `abort`. Moves its sums to the counters, logs, frees the record. */
 void tunnel_close(struct worker *w, uint32_t tunnel, enum reason reason, bool abort);
 
-/* The rest of a close that a dead worker had begun, or all of it: the record is CLOSING. */
+/* Both directions have ended in order: close it with the reason that its Close frames and FINs give. */
+void tunnel_close_ended(struct worker *w, uint32_t tunnel);
+
+/*
+ * For records found CLOSING: name it in the op, from the first step; then the rest. Without _begin_ a
+ * close that a dead worker had begun goes on at the step it had reached.
+ */
+void tunnel_begin_close(struct worker *w, uint32_t tunnel);
 void tunnel_finish_close(struct worker *w, uint32_t tunnel);
 
 /* An epoll event of a tunnel's side; stale ones are dropped. */

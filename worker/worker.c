@@ -2,6 +2,7 @@
 #include "worker/worker.h"
 
 #include "common/clock.h"
+#include "worker/crash_point.h"
 #include "worker/accept.h"
 #include "worker/adopt.h"
 #include "worker/apply.h"
@@ -38,7 +39,8 @@ static int make_tables(struct worker *w)
         return -errno;
     w->fd_max = limit.rlim_cur < ARENA_FDS_MAX ? (uint32_t)limit.rlim_cur : ARENA_FDS_MAX;
     w->conns = calloc(w->fd_max, sizeof *w->conns);
-    if (!w->conns)
+    w->free_places = malloc(w->fd_max * sizeof *w->free_places);
+    if (!w->conns || !w->free_places)
         return -ENOMEM;
     return timer_init(&w->timers, w->arena->header->tunnels_max + w->fd_max, w->now_ms);
 }
@@ -134,6 +136,7 @@ static void one_turn(struct worker *w)
             handle(w, events[i].data.u64, events[i].events);
             /* Death before this: a successor handles the event again; edges come only once. */
             COMMIT_FENCE();
+            CRASH_POINT(event_handled);
             events[i].events = 0;
         }
     }
@@ -182,6 +185,7 @@ static int begin(struct worker *w, const struct worker_start *start)
     log_init(STDERR_FILENO, LOG_LEVEL_INFO, who);
     assert_set_last_words(w->me->last_words, sizeof w->me->last_words);
     update_clock(w);
+    crash_point_init((unsigned)getpid());
     STORE_RELAXED(&w->me->started_real_ms, w->real_ms);
     STORE_RELAXED(&w->me->state, (uint32_t)SLOT_STARTING);
     buf_pool_resize(&w->pool, 16384);

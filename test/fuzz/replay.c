@@ -2,11 +2,11 @@
 /*
  * Runs a fuzz target without libFuzzer:
  *
- *   fuzz_PARSER [--generate SEED COUNT] FILE|DIRECTORY...
+ *   fuzz_PARSER [--generate SEED COUNT] [FILE|DIRECTORY...]
  *
- * gives it every file, then COUNT mutations of them. The same seed and files give the same inputs on
- * every machine. When an input makes the target abort, its number is printed; under ASan that needs
- * ASAN_OPTIONS=abort_on_error=1.
+ * gives it every file (none named: those in test/fuzz/corpus/PARSER), then COUNT mutations of them.
+ * The same seed and files give the same inputs on every machine. When an input makes the target
+ * abort, its number is printed; under ASan that needs ASAN_OPTIONS=abort_on_error=1.
  */
 #include "test/fuzz/fuzz.h"
 
@@ -60,6 +60,10 @@ static void load_file(struct corpus *corpus, const char *path)
     if (!file || !bytes || !more)
         die("cannot read", path);
     size_t size = fread(bytes, 1, INPUT_MAX, file);
+    if (size == INPUT_MAX) {
+        errno = EFBIG;
+        die("cannot read", path);
+    }
     fclose(file);
     more[corpus->count++] = (struct input){bytes, size};
     corpus->inputs = more;
@@ -92,6 +96,19 @@ static void load(struct corpus *corpus, const char *path)
         free(entries[i]);
     }
     free(entries);
+}
+
+/* The corpus of fuzz_PARSER, seen from the top of the tree. */
+static void load_own(struct corpus *corpus, const char *program)
+{
+    const char *slash = strrchr(program, '/');
+    const char *name = slash ? slash + 1 : program;
+    char path[256];
+
+    if (strncmp(name, "fuzz_", 5) == 0)
+        name += 5;
+    snprintf(path, sizeof path, "test/fuzz/corpus/%s", name);
+    load(corpus, path);
 }
 
 /* xorshift64*. */
@@ -202,10 +219,12 @@ int main(int argc, char **argv)
         count = strtoul(argv[3], NULL, 10);
         arg = 4;
     }
+    if (arg == argc)
+        load_own(&corpus, argv[0]);
     for (; arg < argc; arg++)
         load(&corpus, argv[arg]);
     if (corpus.count == 0) {
-        fprintf(stderr, "usage: %s [--generate SEED COUNT] FILE|DIRECTORY...\n", argv[0]);
+        fprintf(stderr, "%s: no files to start from\n", argv[0]);
         return EXIT_FAILURE;
     }
     signal(SIGABRT, say_where);

@@ -416,8 +416,10 @@ def python_websockets_agrees_on_deflate_and_subprotocol_through_it(scene):
     address = websockets_backend(scene, subprotocols=["v2", "chat"],
                                  extensions=[ServerPerMessageDeflateFactory()], compression=None)
     proxy = scene.holdfast(configuration(scene, address))
-    equal(asyncio.run(converse(proxy.address, subprotocols=["chat", "v2"])),
-          ("chat", ["permessage-deflate"]), "agreed")
+    options = {"subprotocols": ["chat", "v2"], "compression": "deflate"}
+    direct = asyncio.run(converse(address, **options))
+    check(direct[0] and direct[1] == ["permessage-deflate"], f"agreed without us: {direct}")
+    equal(asyncio.run(converse(proxy.address, **options)), direct, "agreed through us")
     proxy.wait_reason("done", 1)
 
 

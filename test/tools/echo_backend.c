@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,12 +22,14 @@
 enum {
     EVENTS_MAX = 512,
     ACCEPTS_MAX = 128, /* connections taken before those we have get their turn */
+    SMALL_SEGMENT = 1448,
 };
 
 struct options {
     char host[128];
     char port[16];
     const char *name;
+    int buffer; /* bytes; 0: the kernel's */
     bool quiet;
 };
 
@@ -34,9 +37,10 @@ static int usage(FILE *to)
 {
     fprintf(
         to,
-        "usage: echo-backend [-l ADDRESS:PORT] [-n NAME] [-q]\n"
+        "usage: echo-backend [-l ADDRESS:PORT] [-n NAME] [-b BYTES] [-q]\n"
         "  -l  listen here (127.0.0.1:9001; port 0 takes a free one, the output names it)\n"
         "  -n  name to answer with (echo); letters, digits, '.', '_', '-'\n"
+        "  -b  small socket buffers and segments: a peer feels soon that we do not read\n"
         "  -q  no line per request\n"
         "\n"
         "  /                    a page that holds a WebSocket and shows who serves it\n"
@@ -79,6 +83,15 @@ static bool good_name(const char *name)
     return n > 0 && n < 100 && name[n] == '\0';
 }
 
+/* What accepted connections inherit. Segments, because the kernel buffers some 40 of any size. */
+static void shrink_buffers(int fd, int bytes)
+{
+    int segment = SMALL_SEGMENT;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment));
+}
+
 /* Open the listener and say where. Returns the socket, or -1 with the reason printed. */
 static int listen_at(const struct options *options)
 {
@@ -92,6 +105,8 @@ static int listen_at(const struct options *options)
         return -1;
     }
     int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && options->buffer > 0)
+        shrink_buffers(fd, options->buffer);
     struct sockaddr_storage bound;
     socklen_t bound_len = sizeof(bound);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
@@ -219,9 +234,11 @@ int main(int argc, char **argv)
     struct options options = {.host = "127.0.0.1", .port = "9001", .name = "echo"};
     int c;
 
-    while ((c = getopt(argc, argv, "l:n:qh")) != -1) {
+    while ((c = getopt(argc, argv, "l:n:b:qh")) != -1) {
         if (c == 'n' && good_name(optarg))
             options.name = optarg;
+        else if (c == 'b' && atoi(optarg) > 0)
+            options.buffer = atoi(optarg);
         else if (c == 'q')
             options.quiet = true;
         else if (c == 'h')

@@ -58,23 +58,23 @@ struct ws_load_options {
 /* One tunnel. The slot lives as long as the program; `id` is new for each connection in it. */
 struct ws_load_conn {
     int fd;
-    uint8_t state;         /* enum ws_load_state */
-    uint8_t shape_id;      /* enum ws_load_shape_id */
-    bool blocked;          /* the socket takes no more: EPOLLOUT is asked for */
-    bool reading;          /* EPOLLIN is asked for */
-    bool close_sent;       /* our Close frame is on its way */
-    bool close_seen;       /* and was answered */
-    bool timing;           /* message number `timed` is being timed */
-    bool pinged;           /* a ping was sent since the last message */
-    uint32_t interest;     /* epoll events asked for */
-    uint32_t slot;         /* index in ws_load.conns */
-    uint64_t id;           /* picks the pattern and the plan */
-    uint32_t count;        /* messages to send */
-    uint32_t burst;        /* messages in flight before it waits */
-    uint32_t begun;        /* messages whose first frame was begun */
-    uint32_t echoed;       /* messages that came back whole */
+    uint8_t state;     /* enum ws_load_state */
+    uint8_t shape_id;  /* enum ws_load_shape_id */
+    bool blocked;      /* the socket takes no more: EPOLLOUT is asked for */
+    bool reading;      /* EPOLLIN is asked for */
+    bool close_sent;   /* our Close frame is on its way */
+    bool close_seen;   /* and was answered */
+    bool timing;       /* message number `timed` is being timed */
+    bool pinged;       /* a ping was sent since the last message */
+    uint32_t interest; /* epoll events asked for */
+    uint32_t slot;     /* index in ws_load.conns */
+    uint64_t id;       /* picks the pattern and the plan */
+    uint32_t count;    /* messages to send */
+    uint32_t burst;    /* messages in flight before it waits */
+    uint32_t begun;    /* messages whose first frame was begun */
+    uint32_t echoed;   /* messages that came back whole */
     uint32_t timed;
-    uint32_t pings, pongs; /* sent; answered */
+    uint32_t pings, pongs;                /* sent; answered */
     struct ws_load_plan tx_plan, rx_plan; /* the same frames: sent, and expected back */
     uint32_t tx_frames, rx_frames;        /* data frames begun by either */
     uint64_t tx_position, rx_position;    /* payload bytes of data frames */
@@ -88,7 +88,7 @@ struct ws_load_conn {
 
     /* The frame that is coming in. */
     uint8_t in_header[10];
-    uint8_t in_have;         /* header bytes so far */
+    uint8_t in_have; /* header bytes so far */
     bool in_payload;
     uint8_t in_len;          /* of `in_control` */
     uint64_t in_left;        /* payload bytes still to come */
@@ -97,6 +97,7 @@ struct ws_load_conn {
     uint8_t close_payload[32];
     uint8_t pong_len;
     bool pong_due; /* the peer's ping is to be answered with pong_payload */
+    uint8_t ping_payload[16];
     uint8_t pong_payload[125];
 
     char *head; /* answer to the handshake while it comes in */
@@ -114,7 +115,7 @@ struct ws_load_counts {
     uint64_t attempts;
     uint64_t opened;
     uint64_t completed;
-    uint64_t aborted;  /* by us, on purpose */
+    uint64_t aborted; /* by us, on purpose */
     uint64_t faults[FAULT_COUNT];
     uint64_t retried;  /* died in the handshake, as HTTP connections of a killed worker may */
     uint64_t refused;  /* connect was refused: there must always be a listener */
@@ -148,6 +149,7 @@ struct ws_load {
     uint32_t shown; /* failures printed */
     bool measuring;
     bool stopping;
+    bool interrupted; /* by TERM or INT */
     struct ws_load_counts counts;
     struct ws_load_meter meter;
     struct ws_load_stat latency[WS_LOAD_SHAPES];

@@ -6,9 +6,9 @@
 #include <string.h>
 
 enum {
-    PERIOD = 1048583,        /* a prime: no power of two hides a shift */
-    STRIDE = 7919 * 131,     /* how far apart the patterns of neighbours begin */
-    PUSH_PERIOD = 251,       /* of the echo server: see echo_conn.h */
+    PERIOD = 1048583,    /* a prime: no power of two hides a shift */
+    STRIDE = 7919 * 131, /* how far apart the patterns of neighbours begin */
+    PUSH_PERIOD = 251,   /* of the echo server: see echo_conn.h */
     LEN_16 = 126,
     LEN_64 = 127,
     MASKED = 0x80,
@@ -98,9 +98,8 @@ size_t ws_load_frame_render(const struct ws_load_frame *frame, uint64_t id, uint
     size_t more = room - n < left ? room - n : (size_t)left;
     if (more > WS_LOAD_RUN)
         more = WS_LOAD_RUN;
-    const uint8_t *payload = frame->control
-                                 ? frame->control + offset
-                                 : ws_load_frame_pattern(id, frame->position + offset);
+    const uint8_t *payload = frame->control ? frame->control + offset
+                                            : ws_load_frame_pattern(id, frame->position + offset);
     apply_mask(out + n, payload, more, frame->mask, (unsigned)(offset & 3));
     return n + more;
 }

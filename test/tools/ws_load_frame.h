@@ -20,9 +20,9 @@ struct ws_load_frame {
     uint8_t header[WS_LOAD_HEADER_MAX];
     uint8_t header_len;
     uint8_t mask[4];
-    uint64_t size;     /* payload bytes */
-    uint64_t at;       /* bytes of the frame, header included, that were sent */
-    uint64_t position; /* data frames: of the first payload byte in the connection's stream */
+    uint64_t size;          /* payload bytes */
+    uint64_t at;            /* bytes of the frame, header included, that were sent */
+    uint64_t position;      /* data frames: of the first payload byte in the connection's stream */
     const uint8_t *control; /* control frames: the payload; NULL: a data frame */
 };
 

@@ -23,6 +23,9 @@ enum ws_load_shape_id {
 
 enum ws_load_ending { ENDING_CLOSE, ENDING_FIN, ENDING_RST };
 
+/* What a shape that would take all there is shares with its like (-r, -R). */
+enum ws_load_limit { LIMIT_NONE, LIMIT_BYTES, LIMIT_MESSAGES };
+
 struct ws_load_shape {
     const char *name;
     uint32_t weight; /* in the mix */
@@ -30,14 +33,14 @@ struct ws_load_shape {
     uint32_t window;               /* messages in flight, at most */
     uint32_t think_min, think_max; /* milliseconds between bursts */
     uint32_t count_min, count_max; /* messages a connection */
-    uint32_t forever;              /* percent of the connections that last as long as the run */
-    uint32_t ping;                 /* percent of the messages that a ping precedes */
-    uint32_t split;                /* percent of the frames that are sent in small parts */
-    uint8_t ending;                /* enum ws_load_ending */
-    bool eager;                    /* Close does not wait for the last echo */
-    bool limited;                  /* counts against the limits of -r and -R */
-    bool slow;                     /* small receive buffer, read in sips */
-    bool fast;                     /* counts for the longest gap */
+    uint32_t forever; /* percent of the slots whose connections last as long as the run */
+    uint32_t ping;    /* percent of the messages that a ping precedes */
+    uint32_t split;   /* percent of the frames that are sent in small parts */
+    uint8_t ending;   /* enum ws_load_ending */
+    bool eager;       /* Close does not wait for the last echo */
+    uint8_t limit;    /* enum ws_load_limit */
+    bool slow;        /* small receive buffer, read in sips */
+    bool fast;        /* counts for the longest gap */
 };
 
 const struct ws_load_shape *ws_load_shape(unsigned id);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -108,6 +109,7 @@ START_TEST(a_board_whose_master_was_killed_is_replaced_and_old_maps_stay_readabl
     pid_t child = fork();
     if (child == 0) {
         struct board mine;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (board_create(&mine, second, &shape, &owner) == 0)
             mine.header->generation = 77;
         ssize_t n = write(ready[1], "x", 1);
@@ -335,6 +337,7 @@ END_TEST
 /* The writer of names and events, for the parent to kill at any point. */
 static void write_for_ever(int ready)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (uint32_t generation = 1;; generation += 2) {
         for (int i = 0; i < 8; i++) {
             char upstream[32], server[32];

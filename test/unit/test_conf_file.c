@@ -310,15 +310,17 @@ START_TEST(listeners_must_be_there_and_differ)
             "{ address = \"127.0.0.1:80\"; } );",
             "t.conf:3: listeners[1].address: \"[::]:80\" is the address of \"*:80\" at t.conf:2: "
             "two listeners would take each other's connections\n");
-    refused("listeners = (\n{ address = \"localhost:80\"; },\n{ address = \"10.0.0.1\"; },\n"
-            "{ address = \"unix:/x\"; },\n{ backlog = 3; } );",
-            "t.conf:2: listeners[0].address: \"localhost:80\": not an IP address; names are not "
-            "resolved here, so write the address\n"
-            "t.conf:3: listeners[1].address: \"10.0.0.1\": the port is missing\n"
-            "t.conf:4: listeners[2].address: \"unix:/x\": every worker binds a socket of its own "
-            "to a listener's address, and a UNIX path can be bound only once\n"
-            "t.conf:5: listeners[3]: the key \"address\" is missing: address and port; \"*:80\" is "
-            "every address of the host, IPv6 and IPv4; write address = \"*:80\"\n");
+    refused(
+        "listeners = (\n{ address = \"localhost:80\"; },\n{ address = \"10.0.0.1\"; },\n"
+        "{ address = \"unix:/x\"; },\n{ backlog = 3; } );",
+        "t.conf:2: listeners[0].address: \"localhost:80\": not an IP address; names are not "
+        "resolved here, so write the address\n"
+        "t.conf:3: listeners[1].address: \"10.0.0.1\": the port is missing\n"
+        "t.conf:4: listeners[2].address: \"unix:/x\": every worker binds a socket of its own "
+        "to a listener's address, and a UNIX path can be bound only once\n"
+        "t.conf:5: listeners[3]: the key \"address\" is missing: address and port; \"*:80\" is "
+        "every address of the host, IPv6 and IPv4; \"[::]:80\" every IPv6 address; write address "
+        "= \"*:80\"\n");
 }
 END_TEST
 
@@ -591,6 +593,22 @@ START_TEST(what_cannot_be_read_is_an_error_and_not_an_end)
 }
 END_TEST
 
+START_TEST(a_configuration_may_come_through_a_pipe)
+{
+    struct conf *conf;
+    char path[64];
+    int pipes[2];
+    ck_assert_int_eq(pipe(pipes), 0);
+    ck_assert_int_eq(write(pipes[1], LISTEN, strlen(LISTEN)), (ssize_t)strlen(LISTEN));
+    close(pipes[1]);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", pipes[0]);
+    int rc = conf_fixture_load(&fixture, path, &conf);
+    ck_assert_msg(rc == 0, "%s", fixture.messages);
+    close(pipes[0]);
+    conf_free(&conf);
+}
+END_TEST
+
 /* Load a file and print it. */
 static char *printed(const char *path)
 {
@@ -704,6 +722,7 @@ int main(void)
     tcase_add_test(all, every_value_that_is_written_is_taken);
     tcase_add_test(all, options_are_inherited_downwards_and_the_nearest_wins);
     tcase_add_test(all, includes_are_relative_to_the_file_and_the_working_directory_stays);
+    tcase_add_test(all, a_configuration_may_come_through_a_pipe);
     tcase_add_test(all, what_is_printed_loads_as_the_same_configuration);
     tcase_add_test(all, what_is_printed_says_everything);
     tcase_add_test(all, the_page_of_keys_is_what_the_program_prints);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From struct conf to a sealed image, places on the board and rings. */
+#define _GNU_SOURCE 1
 #include "shm/ring.h"
 #include "test/unit/conf_fixture.h"
 
@@ -10,21 +11,21 @@
 
 static struct conf_fixture fixture;
 static struct board board;
-static char board_name[64];
 
 static void setup(void)
 {
     struct board_shape shape = {.tunnels_max = 16};
+    char name[64];
     int32_t owner;
     conf_fixture_init(&fixture);
-    snprintf(board_name, sizeof(board_name), "/holdfast-conf-image-%d", (int)getpid());
-    ck_assert_int_eq(board_create(&board, board_name, &shape, &owner), 0);
+    snprintf(name, sizeof(name), "/holdfast-conf-image-%d", (int)getpid());
+    ck_assert_int_eq(board_create(&board, name, &shape, &owner), 0);
+    ck_assert_int_eq(board_unlink(name), 0); /* now, so that a test that fails leaves nothing */
 }
 
 static void teardown(void)
 {
     board_fini(&board);
-    ck_assert_int_eq(board_unlink(board_name), 0);
     conf_fixture_fini(&fixture);
 }
 

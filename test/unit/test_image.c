@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* No bit of an image makes its reader leave it: the check finds it, or it does no harm. */
+#define _GNU_SOURCE 1
 #include "shm/image.h"
 
 #include "shm/image_check.h"
@@ -37,11 +38,11 @@ static void setup(void)
     conf_fixture_init(&fixture);
     snprintf(name, sizeof(name), "/holdfast-image-%d", (int)getpid());
     ck_assert_int_eq(board_create(&board, name, &shape, &owner), 0);
+    ck_assert_int_eq(board_unlink(name), 0);
     struct conf *conf = conf_fixture_good(&fixture, TEXT);
     ck_assert_int_eq(conf_image_build(conf, &board, 1, &fd, stderr), 0);
     conf_free(&conf);
     board_fini(&board);
-    ck_assert_int_eq(board_unlink(name), 0);
     ck_assert_int_eq(fstat(fd, &st), 0);
     size = (size_t)st.st_size;
     good = malloc(size);
@@ -295,6 +296,25 @@ START_TEST(each_trouble_has_its_error)
 }
 END_TEST
 
+START_TEST(an_array_behind_the_end_is_refused_before_it_is_read)
+{
+    size_t longer = (size + 7) & ~(size_t)7;
+    uint8_t *bytes = calloc(1, longer);
+    struct image_header header;
+    memcpy(bytes, good, size);
+    memcpy(&header, good, sizeof(header));
+    header.size = longer;
+    memcpy(bytes, &header, sizeof(header));
+    ck_assert_int_eq(check_and_walk(bytes, longer), 0);
+    for (uint32_t count = 0; count <= 1; count++) {
+        header.listeners = (struct image_array){(uint32_t)longer, count};
+        memcpy(bytes, &header, sizeof(header));
+        ck_assert_int_eq(check_and_walk(bytes, longer), count > 0 ? -EBADMSG : 0);
+    }
+    free(bytes);
+}
+END_TEST
+
 START_TEST(hosts_out_of_order_are_refused)
 {
     struct image_header header;
@@ -341,6 +361,7 @@ int main(void)
     tcase_add_test(all, noise_in_several_places_makes_no_reader_leave_the_image);
     tcase_add_test(all, an_image_of_any_other_length_is_refused);
     tcase_add_test(all, each_trouble_has_its_error);
+    tcase_add_test(all, an_array_behind_the_end_is_refused_before_it_is_read);
     tcase_add_test(all, hosts_out_of_order_are_refused);
     tcase_add_test(all, what_could_change_behind_the_check_is_refused);
     Suite *suite = suite_create("image");

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shm/stat_page.h"
+
+#include <errno.h>
+
+static const struct stat_column columns[] = {
+    {"upstream", "upstream", "name of the upstream", STAT_TEXT, STAT_KEY, NULL},
+    {"server", "server", "address as written", STAT_TEXT, STAT_KEY, NULL},
+    {"index", "index", "place on the board", STAT_COUNT, STAT_LOCAL | STAT_WIDE, NULL},
+    {"configured", "conf", "the configuration in force names it", STAT_BOOL, 0, NULL},
+    {"weight", "weight", "weight", STAT_COUNT, 0, NULL},
+    {"down", "down", "configured as down", STAT_BOOL, 0, NULL},
+    {"backup", "backup", "configured as backup", STAT_BOOL, STAT_WIDE, NULL},
+    {"drain", "drain", "gets no new connections", STAT_BOOL, STAT_WIDE, NULL},
+    {"health", "health", "what health checks say", STAT_TEXT, 0, NULL},
+    {"healthy", "healthy", "0: health checks fail", STAT_BOOL, STAT_WIDE, NULL},
+    {"health_since_ms", "since", "when the health last changed, since the epoch", STAT_TIME,
+     STAT_LOCAL | STAT_WIDE, NULL},
+    {"conns", "conns", "tunnels and requests in flight now", STAT_COUNT, 0, NULL},
+    {"tunnels", "tunnels", "tunnels open now", STAT_COUNT, 0, NULL},
+    {"connections_opened", "connects", "connections opened", STAT_COUNT, STAT_TOTAL, NULL},
+    {"connections_failed", "failed", "connects refused or timed out", STAT_COUNT, STAT_TOTAL, NULL},
+    {"requests", "requests", "requests and handshakes sent", STAT_COUNT, STAT_TOTAL, NULL},
+    {"failures", "failures", "timeouts, malformed answers, closed too early", STAT_COUNT,
+     STAT_TOTAL, NULL},
+    {"bad_upgrades", "bad 101", "101 answers refused", STAT_COUNT, STAT_TOTAL, NULL},
+    {"tunnels_opened", "opened", "tunnels opened", STAT_COUNT, STAT_TOTAL | STAT_WIDE, NULL},
+    {"tunnels_closed", "closed", "tunnels closed", STAT_COUNT, STAT_TOTAL | STAT_WIDE, NULL},
+    {"rx_bytes", "rx", "bytes from clients in tunnels, live ones included", STAT_BYTES, STAT_TOTAL,
+     NULL},
+    {"tx_bytes", "tx", "bytes to clients in tunnels, live ones included", STAT_BYTES, STAT_TOTAL,
+     NULL},
+    {"rx_frames", "rx frames", "frames from clients in tunnels, live ones included", STAT_COUNT,
+     STAT_TOTAL | STAT_WIDE, NULL},
+    {"tx_frames", "tx frames", "frames to clients in tunnels, live ones included", STAT_COUNT,
+     STAT_TOTAL | STAT_WIDE, NULL},
+    {"status_none", "none", "requests without an answer's status", STAT_COUNT,
+     STAT_TOTAL | STAT_WIDE, NULL},
+    {"status_1xx", "1xx", "answers with status 1xx", STAT_COUNT, STAT_TOTAL | STAT_WIDE, NULL},
+    {"status_2xx", "2xx", "answers with status 2xx", STAT_COUNT, STAT_TOTAL | STAT_WIDE, NULL},
+    {"status_3xx", "3xx", "answers with status 3xx", STAT_COUNT, STAT_TOTAL | STAT_WIDE, NULL},
+    {"status_4xx", "4xx", "answers with status 4xx", STAT_COUNT, STAT_TOTAL | STAT_WIDE, NULL},
+    {"status_5xx", "5xx", "answers with status 5xx", STAT_COUNT, STAT_TOTAL | STAT_WIDE, NULL},
+};
+
+/* The order is that of columns[]. */
+static void add_row(const struct stat_view *view, uint32_t index,
+                    const struct board_backend *backend, const struct board_cell *cell,
+                    struct stat_report *report, struct stat_table *table)
+{
+    const uint64_t about[] = {
+        index,
+        backend->used >= view->header.generation,
+        backend->weight,
+        (backend->flags & BACKEND_DOWN) != 0,
+        (backend->flags & BACKEND_BACKUP) != 0,
+        (backend->flags & BACKEND_DRAIN) != 0,
+    };
+    const uint64_t figures[] = {
+        cell->conns,          cell->tunnels,  cell->connects,     cell->connects_failed,
+        cell->requests,       cell->failures, cell->bad_upgrades, cell->tunnels_opened,
+        cell->tunnels_closed, cell->rx_bytes, cell->tx_bytes,     cell->rx_frames,
+        cell->tx_frames,
+    };
+    stat_table_text(report, table, backend->upstream);
+    stat_table_text(report, table, backend->server);
+    for (size_t i = 0; i < ARRAY_LEN(about); i++)
+        stat_table_number(report, table, about[i]);
+    stat_table_text(report, table, stat_view_health(backend->health));
+    stat_table_number(report, table, backend->health != BACKEND_FAILING);
+    if (backend->since_real_ms != 0)
+        stat_table_number(report, table, backend->since_real_ms);
+    else
+        stat_table_unknown(report, table);
+    for (size_t i = 0; i < ARRAY_LEN(figures); i++)
+        stat_table_number(report, table, figures[i]);
+    for (size_t i = 0; i < ARRAY_LEN(cell->status); i++)
+        stat_table_number(report, table, cell->status[i]);
+}
+
+int stat_backends(const struct stat_view *view, const struct stat_sums *sums,
+                  struct stat_report *report)
+{
+    struct board_backend backend;
+    struct stat_table *table =
+        stat_report_table(report, "backends", columns, ARRAY_LEN(columns), STAT_ROWS);
+    table->prefix = "holdfast_backend_";
+    for (uint32_t i = 0; i < sums->backend_count; i++) {
+        if (stat_view_backend(view, i, &backend))
+            add_row(view, i, &backend, &sums->backends[i], report, table);
+    }
+    return report->no_memory ? -ENOMEM : 0;
+}

@@ -1,0 +1,301 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: Apache-2.0
+"""Thousands of tunnels with checked traffic of all shapes, while workers and keepers are killed and
+the configuration is reloaded. Ends with one table: nothing may be lost, corrupt or stalled, and what
+the board counted must be what the clients counted.
+
+    scripts/chaos [--seconds N] [--tunnels N] [--seed N] ...       (make chaos SECONDS= TUNNELS= SEED=)
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "scenario"))
+import hf  # noqa: E402
+
+LINGER_S = 1.0       # kills go on for a moment when the clients come to their ends
+DRAIN_S = 150        # until the last of them must have ended
+REPLACED_S = 5       # a dead keeper or worker must have been replaced
+SMALL_BUFFER = 32768  # of one of the backends: back-pressure is felt early
+AGREE = {            # counters of the board: what ws-load calls the same
+    "tunnels_opened": "opened",
+    "tunnels_closed": "opened",
+    "closed_rx_bytes": "wire_tx_bytes",
+    "closed_tx_bytes": "wire_rx_bytes",
+    "closed_rx_frames": "frames_tx",
+    "closed_tx_frames": "frames_rx",
+}
+NEVER = ("refused", "declined")   # handshakes may die with a worker, but none is turned away
+
+
+def options(words=None):
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__.split("\n\n")[0])
+    add = parser.add_argument
+    add("--seconds", type=float, default=60)
+    add("--tunnels", type=int, default=2000)
+    add("--seed", type=int, default=1)
+    add("--workers", type=int, default=2)
+    add("--every", default="50,200", metavar="MS,MS", help="pause between two kills, from and to")
+    add("--keepers", type=int, default=10, metavar="PERCENT", help="of the kills hit a keeper")
+    add("--segv", type=int, default=0, metavar="PERCENT",
+        help="of the worker kills are a SIGSEGV: a tunnel that was hit twice is quarantined")
+    add("--reload-every", type=float, default=2, metavar="S", help="0: no reloads")
+    add("--no-kills", action="store_true", help="to see what the machine does without")
+    add("--load", default="", metavar="WORDS", help="further options of ws-load")
+    return parser.parse_args(words)
+
+
+# ---- the stage ----
+
+class SmallBackend(hf.Backend):
+    """An echo backend with small socket buffers."""
+
+    def start(self, address):
+        self.process = subprocess.Popen(
+            [str(hf.BUILD / "echo-backend"), "-q", "-l", address, "-n", self.name,
+             "-b", str(SMALL_BUFFER)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        host, _, port = self.process.stdout.readline().split()[1].rpartition(":")
+        self.address = host, int(port)
+
+
+class Load:
+    """The clients: build/ws-load."""
+
+    def __init__(self, scene, proxy, asked):
+        self.errors = scene.dir / "ws-load.stderr"
+        self.answer = scene.dir / "ws-load.json"
+        command = [str(hf.BUILD / "ws-load"), "-j", "-a", hf.text_address(proxy.address),
+                   "-n", str(asked.tunnels), "-t", f"{round(asked.seconds * 1000)}ms",
+                   "-s", str(asked.seed), *asked.load.split()]
+        with open(self.errors, "wb") as err, open(self.answer, "wb") as out:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out,
+                                            stderr=err)
+        scene.later(self.stop)
+
+    def ends_within(self, seconds):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        return self.process.poll() is not None
+
+    def result(self):
+        hf.check(self.process.returncode in (0, 1), f"ws-load failed: {self.complaints()}")
+        return json.loads(self.answer.read_text(encoding="utf-8"))
+
+    def complaints(self):
+        return self.errors.read_text(encoding="utf-8", errors="replace")
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+# ---- the chaos ----
+
+def comm_of(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    return None
+
+
+def kill_if_named(pid, name, number):
+    """Send a signal to the process, provided that it is what we take it for. Returns whether."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        # The descriptor names one process for good: its name cannot become another's now.
+        if comm_of(pid) != name or not hf.alive(pid):
+            return False
+        signal.pidfd_send_signal(handle, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+
+
+class Chaos:
+    def __init__(self, scene, asked):
+        self.scene, self.asked = scene, asked
+        self.random = random.Random(asked.seed)
+        self.kills = self.crash_kills = self.keeper_kills = self.reloads = 0
+        backends = [scene.backend("one"), SmallBackend(scene, "two", scene.host)]
+        self.proxy = scene.holdfast(hf.configuration(
+            scene, *backends, workers=asked.workers,
+            error_log={"path": "stderr", "level": "info"}))
+        self.load = Load(scene, self.proxy, asked)
+
+    def slot(self):
+        """A worker slot in which both the keeper and the worker live and work."""
+        slots = [slot for slot in self.proxy.slots()
+                 if slot["state"] == "running" and comm_of(slot["worker_pid"]) == "hf-worker"
+                 and comm_of(slot["keeper_pid"]) == "hf-keeper"
+                 and hf.alive(slot["worker_pid"]) and hf.alive(slot["keeper_pid"])]
+        return self.random.choice(slots) if slots else None
+
+    def kill_worker(self, slot):
+        crash = self.random.randrange(100) < self.asked.segv
+        if kill_if_named(slot["worker_pid"], "hf-worker",
+                         signal.SIGSEGV if crash else signal.SIGKILL):
+            self.kills += 1
+            self.crash_kills += crash
+
+    def kill_keeper(self, slot):
+        """And wait for the new one: who loses both at once has lost the descriptors."""
+        if not kill_if_named(slot["keeper_pid"], "hf-keeper", signal.SIGKILL):
+            return
+        self.keeper_kills += 1
+
+        def replaced():
+            now = next(s for s in self.proxy.slots() if s["worker"] == slot["worker"])
+            return now["keeper_pid"] != slot["keeper_pid"] and hf.alive(now["keeper_pid"])
+
+        hf.wait_for(replaced, "a killed keeper was replaced", REPLACED_S)
+
+    def reload(self):
+        """A configuration that differs a little; what is open keeps what it began with."""
+        self.reloads += 1
+        route = self.proxy.conf["sites"][0]["routes"][0]
+        route["idle_timeout"] = f"{self.random.randint(30, 90)}m"
+        route["connect_timeout"] = f"{self.random.randint(3, 9)}s"
+        self.proxy.write()
+        self.proxy.send(signal.SIGHUP)
+
+    def rage(self):
+        """Until the clients are past their time."""
+        asked = self.asked
+        low, high = (int(word) for word in asked.every.split(","))
+        end = time.monotonic() + asked.seconds + LINGER_S
+        reload_at = time.monotonic() + (asked.reload_every or 1e9)
+        while time.monotonic() < end:
+            if self.load.ends_within(self.random.uniform(low, high) / 1000):
+                return
+            slot = None if asked.no_kills else self.slot()
+            if slot and self.random.randrange(100) < asked.keepers:
+                self.kill_keeper(slot)
+            elif slot:
+                self.kill_worker(slot)
+            if time.monotonic() >= reload_at:
+                self.reload()
+                reload_at = time.monotonic() + asked.reload_every * self.random.uniform(0.5, 1.5)
+
+    def settle(self):
+        """All clients have ended: wait for the proxy to have seen it."""
+        hf.check(self.load.ends_within(DRAIN_S), "ws-load does not end")
+        hf.wait_equal(lambda: (self.proxy.sum("tunnels_open"), self.proxy.sum("clients_open")),
+                      (0, 0), "tunnels and clients that the board calls open", REPLACED_S)
+
+
+# ---- what came of it ----
+
+def disagreements(chaos, load):
+    """Where the board's counters differ from what the clients counted."""
+    for name, ours in AGREE.items():
+        exact = load["lost"] + load["aborted"] == 0 or name.startswith("tunnels")
+        board = chaos.proxy.counter(name)
+        if exact and board != load[ours]:
+            yield f"{name} on the board is {board}, ws-load counts {ours} {load[ours]}"
+    for name in ("accepted", "closed"):
+        pass
+    accepted, closed = (chaos.proxy.counter(f"connections_{name}") for name in ("accepted", "closed"))
+    if accepted != closed:
+        yield f"{accepted} connections accepted, {closed} closed"
+    crashes = chaos.proxy.sum("crashes")
+    if crashes != chaos.kills:
+        yield f"{crashes} crashes on the board, {chaos.kills} workers killed"
+
+
+def problems(chaos, load):
+    quarantined = chaos.proxy.reason("quarantined")
+    if load["lost"] > quarantined:
+        yield f"{load['lost']} tunnels lost, {quarantined} of them in quarantine"
+    for name in ("corrupt", "stalled", *NEVER):
+        if load[name]:
+            yield f"{load[name]} {name}"
+    if not chaos.asked.no_kills and chaos.kills == 0:
+        yield "no worker was killed"
+    yield from disagreements(chaos, load)
+
+
+def table(chaos, load):
+    counter = chaos.proxy.counter
+    latency = load["latency"]
+    fast = [f"{name} p99.9 {latency[name]['p999_us'] / 1000:.1f} ms"
+            for name in ("chat", "pingpong") if name in latency]
+    rows = [
+        ("lost, corrupt, stalled", f"{load['lost']}, {load['corrupt']}, {load['stalled']}"),
+        ("tunnels opened", f"{load['opened']} ({load['completed']} completed)"),
+        ("checked", f"{load['payload_bytes'] / 1e9:.3f} GB, {load['messages']} messages"),
+        ("workers killed", f"{chaos.kills} ({chaos.crash_kills} by SIGSEGV)"),
+        ("keepers killed", chaos.keeper_kills),
+        ("reloads", f"{chaos.reloads} ({chaos.proxy.stat()['overview']['reloads']} done)"),
+        ("adoptions of a tunnel", counter("tunnels_adopted")),
+        ("in quarantine", chaos.proxy.reason("quarantined")),
+        ("longest gap", f"{load['longest_gap_ms']:.1f} ms ({', '.join(fast)})"),
+        ("handshakes opened anew", f"{load['retried']}, refused {load['refused']}, "
+                                   f"declined {load['declined']}"),
+        ("directions blocked", counter("blocked")),
+    ]
+    return "".join(f"{name:24} {value}\n" for name, value in rows)
+
+
+def keep(scene, seed):
+    """Copies of the logs of a run that failed."""
+    kept = hf.BUILD / f"chaos-seed-{seed}"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    for path in scene.dir.iterdir():
+        shutil.copy(path, kept)
+    return kept
+
+
+def run(scene, asked, show=print):
+    """Returns what went wrong, as lines; shows the table."""
+    chaos = Chaos(scene, asked)
+    wrong = []
+    try:
+        chaos.rage()
+        chaos.settle()
+    except hf.Failure as error:
+        wrong.append(str(error))
+    if chaos.load.ends_within(0):
+        load = chaos.load.result()
+        show(table(chaos, load), end="")
+        wrong += problems(chaos, load)
+        wrong += chaos.load.complaints().splitlines()[2:12]
+    chaos.proxy.crashes_expected = chaos.proxy.sum("crashes")
+    return wrong
+
+
+def main():
+    asked = options()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit("ended by SIGTERM"))
+    scene = hf.Scene()
+    wrong, kept = ["it did not come to its end"], None
+    try:
+        wrong = run(scene, asked)
+    except hf.Failure as error:
+        wrong = [str(error)]
+    finally:
+        if wrong:
+            kept = keep(scene, asked.seed)
+        wrong += scene.end()
+    for line in wrong:
+        print(f"WRONG: {line}")
+    print(f"logs: {kept}" if kept else "all tunnels lived")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Places at which a test build kills its worker, one in turn: between any two stores that a successor
+ * could find half done. Compiled to nothing unless HOLDFAST_CRASH_POINTS is defined.
+ */
+#ifndef WORKER_CRASH_POINT_H
+#define WORKER_CRASH_POINT_H
+
+#define CRASH_POINT_TABLE(X)                                                                       \
+    X(relay_op_set)                                                                                \
+    X(relay_received)                                                                              \
+    X(relay_tracked)                                                                               \
+    X(relay_sent)                                                                                  \
+    X(relay_rx_stored)                                                                             \
+    X(relay_tx_stored)                                                                             \
+    X(relay_op_cleared)                                                                            \
+    X(park_base)                                                                                   \
+    X(park_chunk)                                                                                  \
+    X(park_positions)                                                                              \
+    X(park_scratch)                                                                                \
+    X(flush_op_set)                                                                                \
+    X(flush_sent)                                                                                  \
+    X(flush_tx_stored)                                                                             \
+    X(flush_chunk_free)                                                                            \
+    X(half_eof)                                                                                    \
+    X(half_shut)                                                                                   \
+    X(open_filled)                                                                                 \
+    X(open_watched)                                                                                \
+    X(open_public)                                                                                 \
+    X(open_committed)                                                                              \
+    X(open_counted)                                                                                \
+    X(close_marked)                                                                                \
+    X(close_closing)                                                                               \
+    X(close_fd)                                                                                    \
+    X(close_settle)                                                                                \
+    X(close_settled)                                                                               \
+    X(close_free)                                                                                  \
+    X(fd_made)                                                                                     \
+    X(fd_closing)                                                                                  \
+    X(event_handled)                                                                               \
+    X(ready_run)                                                                                   \
+    X(adopt_positions)                                                                             \
+    X(adopt_resolved)                                                                              \
+    X(adopt_lists)                                                                                 \
+    X(adopt_recounted)                                                                             \
+    X(adopt_closed)                                                                                \
+    X(adopt_going_on)
+
+#ifdef HOLDFAST_CRASH_POINTS
+
+enum crash_point {
+#define X(name) CRASH_POINT_##name,
+    CRASH_POINT_TABLE(X)
+#undef X
+        CRASH_POINT_COUNT
+};
+
+/*
+ * Worker, at its start: HOLDFAST_CRASH_POINT=name:every makes it kill itself each `every`th time that
+ * it comes by that place; name "random" means any place. `seed` differs from worker to worker.
+ */
+void crash_point_init(unsigned seed);
+void crash_point_pass(enum crash_point point);
+
+#define CRASH_POINT(name) crash_point_pass(CRASH_POINT_##name)
+#else
+#define crash_point_init(seed) ((void)(seed))
+#define CRASH_POINT(name)      ((void)0)
+#endif
+
+#endif
