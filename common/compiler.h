@@ -7,14 +7,14 @@
 #include <stdint.h>
 
 /* The caller must look at the result. */
-#define MUST_CHECK         __attribute__((warn_unused_result))
-#define NORETURN           __attribute__((noreturn))
-#define PRINTF_LIKE(f, a)  __attribute__((format(printf, f, a)))
-#define ALIGNED(n)         __attribute__((aligned(n)))
-#define LIKELY(x)          __builtin_expect(!!(x), 1)
-#define UNLIKELY(x)        __builtin_expect(!!(x), 0)
-#define ARRAY_LEN(a)       (sizeof(a) / sizeof((a)[0]))
-#define CACHE_LINE         64
+#define MUST_CHECK        __attribute__((warn_unused_result))
+#define NORETURN          __attribute__((noreturn))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define ALIGNED(n)        __attribute__((aligned(n)))
+#define LIKELY(x)         __builtin_expect(!!(x), 1)
+#define UNLIKELY(x)       __builtin_expect(!!(x), 0)
+#define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
+#define CACHE_LINE        64
 
 /*
  * A compiler fence: stores before it stay before it in program order. Enough

@@ -114,8 +114,8 @@ bool uri_cookie(struct slice cookies, struct slice name, struct slice *value)
             if (at < cookies.n && cookies.p[at] == '=') {
                 at = skip_spaces(cookies, at + 1);
                 const char *semi = memchr(cookies.p + at, ';', cookies.n - at);
-                *value = (struct slice){cookies.p + at, semi ? (size_t)(semi - cookies.p) - at
-                                                             : cookies.n - at};
+                *value = (struct slice){cookies.p + at,
+                                        semi ? (size_t)(semi - cookies.p) - at : cookies.n - at};
                 return true;
             }
             at++;

@@ -5,7 +5,7 @@
 #define DURATION_MAX UINT64_C(2073600000)
 /* A tunnel's record keeps it as tenths of a second in 16 bits. */
 #define SEND_TIMEOUT_MAX UINT64_C(3600000)
-#define SIZE_NO_MAX  (UINT64_C(1) << 50)
+#define SIZE_NO_MAX      (UINT64_C(1) << 50)
 
 #define AT(type, field)   .offset = offsetof(struct type, field)
 #define ALSO(type, field) .extra = offsetof(struct type, field)

@@ -31,27 +31,27 @@ enum slot_fd {
     FD_ARENA = 3,
     FD_VAULT = 4,
     FD_EPOLL = 5,
-    FD_CONTROL = 6,     /* the slot's end of the control socket to the master */
-    FD_KEEPER_PID = 7,  /* pidfd of the keeper, watched by the worker */
-    FD_WORKER_PID = 8,  /* pidfd of the worker, watched by the keeper */
-    FD_IMAGE = 9,       /* configuration in use */
+    FD_CONTROL = 6,    /* the slot's end of the control socket to the master */
+    FD_KEEPER_PID = 7, /* pidfd of the keeper, watched by the worker */
+    FD_WORKER_PID = 8, /* pidfd of the worker, watched by the keeper */
+    FD_IMAGE = 9,      /* configuration in use */
     FD_ERROR_LOG = 10,
     FD_ACCESS_LOG = 11,
-    FD_RESERVE = 12,    /* /dev/null: fills places that are given up */
-    FD_WAKE = 13,       /* eventfd by which the keeper wakes its worker to look at `command` */
-    FD_LISTENERS = 32,  /* + index into arena_header.listeners */
-    FD_DYNAMIC = 96,    /* = FD_LISTENERS + ARENA_LISTENERS_MAX: connections */
+    FD_RESERVE = 12,   /* /dev/null: fills places that are given up */
+    FD_WAKE = 13,      /* eventfd by which the keeper wakes its worker to look at `command` */
+    FD_LISTENERS = 32, /* + index into arena_header.listeners */
+    FD_DYNAMIC = 96,   /* = FD_LISTENERS + ARENA_LISTENERS_MAX: connections */
 };
 
 enum tunnel_state { TUNNEL_FREE, TUNNEL_OPEN, TUNNEL_CLOSING };
 
 /* Bits of arena_dir.flags. */
 enum {
-    DIR_EOF = 1 << 0,      /* the source has sent its FIN and everything before it was read */
-    DIR_SHUT = 1 << 1,     /* the FIN was passed on to the destination */
-    DIR_HANGUP = 1 << 2,   /* EPOLLRDHUP was seen: the next short read is not the last */
-    DIR_READY = 1 << 3,    /* more to read without a further event: it is on the ready list */
-    DIR_BLOCKED = 1 << 4,  /* the destination takes no more: pending bytes are in the chunk */
+    DIR_EOF = 1 << 0,     /* the source has sent its FIN and everything before it was read */
+    DIR_SHUT = 1 << 1,    /* the FIN was passed on to the destination */
+    DIR_HANGUP = 1 << 2,  /* EPOLLRDHUP was seen: the next short read is not the last */
+    DIR_READY = 1 << 3,   /* more to read without a further event: it is on the ready list */
+    DIR_BLOCKED = 1 << 4, /* the destination takes no more: pending bytes are in the chunk */
 };
 
 /*
@@ -69,10 +69,10 @@ struct arena_dir {
 
 /* One tunnel: two cache lines, the first is all that a message touches besides the tracker. */
 struct arena_tunnel {
-    uint8_t state;        /* enum tunnel_state */
-    uint8_t reason;       /* enum reason, once CLOSING */
-    uint16_t gen;         /* counts the record's tunnels: a stale event meets another number */
-    int32_t fd[2];        /* [0] client, [1] backend; -1: closed */
+    uint8_t state;  /* enum tunnel_state */
+    uint8_t reason; /* enum reason, once CLOSING */
+    uint16_t gen;   /* counts the record's tunnels: a stale event meets another number */
+    int32_t fd[2];  /* [0] client, [1] backend; -1: closed */
     struct arena_dir dir[2];
     uint32_t active_ms;     /* monotonic mod 2^32: last byte either way */
     uint32_t blocked_ms[2]; /* per direction: when it became blocked or last moved since */
@@ -81,13 +81,13 @@ struct arena_tunnel {
     uint16_t head_len;      /* bytes of the 101 answer's head, the first of direction 1 */
 
     struct ws_track track[2] ALIGNED(CACHE_LINE);
-    uint32_t cookie[2];   /* low half of SO_COOKIE, for verification */
-    uint32_t src_off[2];  /* consumed(fd[d]) = dir[d].rx + src_off[d], mod 2^32 */
-    uint32_t dst_off[2];  /* written(fd[!d]) = dir[d].tx + dst_off[d], mod 2^32 */
-    uint32_t backend;     /* index on the board */
-    uint16_t strike_s;    /* when the last strike was, mod 2^16 */
-    uint8_t strikes;      /* workers that crashed while handling this tunnel */
-    uint8_t abort;        /* close with RST, also by a successor */
+    uint32_t cookie[2];  /* low half of SO_COOKIE, for verification */
+    uint32_t src_off[2]; /* consumed(fd[d]) = dir[d].rx + src_off[d], mod 2^32 */
+    uint32_t dst_off[2]; /* written(fd[!d]) = dir[d].tx + dst_off[d], mod 2^32 */
+    uint32_t backend;    /* index on the board */
+    uint16_t strike_s;   /* when the last strike was, mod 2^16 */
+    uint8_t strikes;     /* workers that crashed while handling this tunnel */
+    uint8_t abort;       /* close with RST, also by a successor */
 };
 _Static_assert(sizeof(struct arena_tunnel) == 128, "two cache lines");
 
@@ -96,9 +96,9 @@ enum op_kind { OP_NONE, OP_RELAY, OP_FLUSH, OP_PEEK, OP_OPEN, OP_CLOSE, OP_FD };
 
 /* What the worker is doing right now to one tunnel: one cache line, the journal. */
 struct arena_op {
-    uint32_t cur;          /* kind << 28 | tunnel << 1 | direction; 0: nothing in flight */
-    uint32_t base;         /* stream position of the scratch chunk's first byte */
-    uint32_t scratch;      /* chunk that is read into */
+    uint32_t cur;     /* kind << 28 | tunnel << 1 | direction; 0: nothing in flight */
+    uint32_t base;    /* stream position of the scratch chunk's first byte */
+    uint32_t scratch; /* chunk that is read into */
     uint32_t pad;
     struct ws_track track; /* the direction's tracker before the bytes in flight */
     uint64_t saved;        /* OP_CLOSE: the counter of `step` before it is changed */
@@ -114,7 +114,8 @@ _Static_assert(sizeof(struct arena_op) == CACHE_LINE, "one cache line");
 enum arena_command {
     ARENA_RUN = 0,  /* W serves */
     ARENA_PARK = 1, /* K: W is to finish its requests, stop at a safe point and set `parked` */
-    ARENA_EXIT = 2, /* K: commit: the new program has the descriptors, the parked worker must exit */
+    ARENA_EXIT =
+        2, /* K: commit: the new program has the descriptors, the parked worker must exit */
 };
 
 enum slot_mode {
@@ -133,19 +134,19 @@ struct arena_listener {
 struct arena_header {
     uint64_t magic;
     uint32_t version;
-    uint32_t slot;          /* index on the board */
-    uint64_t size;          /* bytes of the arena */
+    uint32_t slot; /* index on the board */
+    uint64_t size; /* bytes of the arena */
     uint32_t tunnels_max;
-    uint32_t chunks_max;    /* chunk 0 is never used */
+    uint32_t chunks_max; /* chunk 0 is never used */
     uint64_t tunnels_off;
     uint64_t chunks_off;
-    uint64_t fds_off;       /* bitmap of ARENA_FDS_MAX bits: descriptors of the worker's heap objects */
-    uint32_t mode;          /* enum slot_mode, as last applied */
-    uint32_t go;            /* K: futex word: the worker waits for it before it does anything */
-    uint64_t applied_seq;   /* control message last applied */
-    uint32_t command;       /* K, W: enum arena_command; futex word of a parked worker */
-    uint32_t parked;        /* W: 1 while it is parked; futex word of a waiting keeper */
-    uint64_t park_by_ms;    /* K: monotonic: requests that are not done by then are given up */
+    uint64_t fds_off; /* bitmap of ARENA_FDS_MAX bits: descriptors of the worker's heap objects */
+    uint32_t mode;    /* enum slot_mode, as last applied */
+    uint32_t go;      /* K: futex word: the worker waits for it before it does anything */
+    uint64_t applied_seq; /* control message last applied */
+    uint32_t command;     /* K, W: enum arena_command; futex word of a parked worker */
+    uint32_t parked;      /* W: 1 while it is parked; futex word of a waiting keeper */
+    uint64_t park_by_ms;  /* K: monotonic: requests that are not done by then are given up */
     struct arena_listener listeners[ARENA_LISTENERS_MAX];
     struct arena_op op ALIGNED(CACHE_LINE);
     struct epoll_event events[ARENA_EVENTS]; /* epoll_wait writes here; .events = 0 once handled */

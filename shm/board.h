@@ -35,37 +35,37 @@ enum {
 
 struct board_header {
     uint64_t magic;
-    uint32_t version;       /* M: BOARD_VERSION */
-    uint32_t header_size;   /* M: sizeof(struct board_header) */
-    uint64_t size;          /* M: bytes of the whole segment */
-    uint32_t slots_max;     /* M: worker slots laid out */
-    uint32_t tunnels_max;   /* M: tunnel records in each slot */
-    uint32_t backends_max;  /* M: backend entries, and cells in each slot */
-    uint32_t upstreams_max; /* M */
-    uint32_t sites_max;     /* M */
-    uint32_t ring_points_max; /* M: points in each of the two ring areas */
+    uint32_t version;           /* M: BOARD_VERSION */
+    uint32_t header_size;       /* M: sizeof(struct board_header) */
+    uint64_t size;              /* M: bytes of the whole segment */
+    uint32_t slots_max;         /* M: worker slots laid out */
+    uint32_t tunnels_max;       /* M: tunnel records in each slot */
+    uint32_t backends_max;      /* M: backend entries, and cells in each slot */
+    uint32_t upstreams_max;     /* M */
+    uint32_t sites_max;         /* M */
+    uint32_t ring_points_max;   /* M: points in each of the two ring areas */
     uint32_t events_per_writer; /* M */
-    uint32_t event_writers; /* M */
-    uint32_t counter_count; /* M: COUNTER_COUNT, a layout check */
-    uint32_t reason_count;  /* M: REASON_COUNT, a layout check */
-    uint64_t slots_off;     /* M: offsets from the start of the segment */
+    uint32_t event_writers;     /* M */
+    uint32_t counter_count;     /* M: COUNTER_COUNT, a layout check */
+    uint32_t reason_count;      /* M: REASON_COUNT, a layout check */
+    uint64_t slots_off;         /* M: offsets from the start of the segment */
     uint64_t backends_off;
-    uint64_t cells_off;     /* struct board_cell [slot][backend] */
+    uint64_t cells_off; /* struct board_cell [slot][backend] */
     uint64_t upstreams_off;
     uint64_t sites_off;
-    uint64_t rings_off;     /* struct ketama_point [2][ring_points_max] */
-    uint64_t tunnels_off;   /* struct board_tunnel [slot][tunnel] */
-    uint64_t events_off;    /* struct board_event [writer][event] */
-    int32_t master_pid;     /* M */
-    uint32_t state;         /* M: enum board_state */
+    uint64_t rings_off;       /* struct ketama_point [2][ring_points_max] */
+    uint64_t tunnels_off;     /* struct board_tunnel [slot][tunnel] */
+    uint64_t events_off;      /* struct board_event [writer][event] */
+    int32_t master_pid;       /* M */
+    uint32_t state;           /* M: enum board_state */
     uint64_t started_real_ms; /* M */
-    uint64_t beat_ms;       /* M: monotonic, at least every second */
-    uint32_t generation;    /* M: of the configuration that is published */
-    uint32_t workers;       /* M: worker slots that are meant to run */
-    uint32_t reloads;       /* M */
-    uint32_t reloads_failed; /* M */
-    char software[32];      /* M: version of the program */
-    char config_path[256];  /* M */
+    uint64_t beat_ms;         /* M: monotonic, at least every second */
+    uint32_t generation;      /* M: of the configuration that is published */
+    uint32_t workers;         /* M: worker slots that are meant to run */
+    uint32_t reloads;         /* M */
+    uint32_t reloads_failed;  /* M */
+    char software[32];        /* M: version of the program */
+    char config_path[256];    /* M */
 };
 
 enum board_state { BOARD_STARTING, BOARD_RUNNING, BOARD_STOPPING, BOARD_STOPPED };
@@ -74,27 +74,27 @@ enum slot_state { SLOT_FREE, SLOT_STARTING, SLOT_RUNNING, SLOT_DRAINING, SLOT_TH
 
 /* One worker slot. Its keeper's fields, its worker's fields and its counters on lines of their own. */
 struct board_slot {
-    int32_t keeper_pid;  /* K: (a worker that replaced its keeper writes it, too) */
-    int32_t worker_pid;  /* K */
-    uint32_t starts;     /* K: workers cloned so far */
-    uint32_t crashes;    /* K: of these, how many died by themselves */
-    uint32_t last_status; /* K: wait status of the last one that died */
-    uint32_t throttled;  /* K: times a start was put off because workers died young */
+    int32_t keeper_pid;    /* K: (a worker that replaced its keeper writes it, too) */
+    int32_t worker_pid;    /* K */
+    uint32_t starts;       /* K: workers cloned so far */
+    uint32_t crashes;      /* K: of these, how many died by themselves */
+    uint32_t last_status;  /* K: wait status of the last one that died */
+    uint32_t throttled;    /* K: times a start was put off because workers died young */
     uint64_t died_real_ms; /* K: when the last one died */
     uint8_t keeper_pad[32];
 
-    uint32_t state;      /* W, K: enum slot_state */
-    uint32_t generation; /* W: of the image it uses for new requests */
-    uint64_t applied_seq; /* W: sequence number of the last control message applied */
+    uint32_t state;           /* W, K: enum slot_state */
+    uint32_t generation;      /* W: of the image it uses for new requests */
+    uint64_t applied_seq;     /* W: sequence number of the last control message applied */
     uint64_t started_real_ms; /* W */
-    uint64_t beat_ms;    /* W: monotonic, once a loop turn and at least every second */
-    uint32_t close_seq;  /* W: odd while a closing tunnel's sums move to the counters */
-    uint32_t tunnels_open;  /* W */
-    uint32_t clients_open;  /* W: connections that are not tunnels */
-    uint32_t tunnels_high;  /* W: 1 + highest tunnel record ever used: readers scan this far */
-    uint32_t chunks_used;   /* W */
-    uint32_t backend_idle;  /* W: kept connections to backends */
-    uint32_t requests_open; /* W: requests in flight */
+    uint64_t beat_ms;         /* W: monotonic, once a loop turn and at least every second */
+    uint32_t close_seq;       /* W: odd while a closing tunnel's sums move to the counters */
+    uint32_t tunnels_open;    /* W */
+    uint32_t clients_open;    /* W: connections that are not tunnels */
+    uint32_t tunnels_high;    /* W: 1 + highest tunnel record ever used: readers scan this far */
+    uint32_t chunks_used;     /* W */
+    uint32_t backend_idle;    /* W: kept connections to backends */
+    uint32_t requests_open;   /* W: requests in flight */
     uint8_t worker_pad[4];
 
     char last_words[BOARD_LAST_WORDS]; /* W: of an ASSERT that failed */
@@ -107,11 +107,11 @@ enum { BACKEND_DOWN = 1 << 0, BACKEND_BACKUP = 1 << 1, BACKEND_DRAIN = 1 << 2 };
 
 /* A server of an upstream; keyed by (upstream, server as written): it keeps its index across reloads. */
 struct board_backend {
-    uint32_t used;       /* M: generation that last named it; 0: entry is free */
-    uint32_t weight;     /* M */
-    uint32_t flags;      /* M */
-    uint32_t health;     /* C: enum backend_health */
-    uint64_t since_real_ms; /* C: when health last changed */
+    uint32_t used;                 /* M: generation that last named it; 0: entry is free */
+    uint32_t weight;               /* M */
+    uint32_t flags;                /* M */
+    uint32_t health;               /* C: enum backend_health */
+    uint64_t since_real_ms;        /* C: when health last changed */
     char upstream[BOARD_NAME_MAX]; /* M */
     char server[BOARD_SERVER_MAX]; /* M */
 } ALIGNED(CACHE_LINE);
@@ -120,27 +120,27 @@ enum backend_health { BACKEND_UNCHECKED, BACKEND_UP, BACKEND_FAILING };
 
 /* What one worker slot knows of one backend. All W. */
 struct board_cell {
-    uint32_t conns;         /* tunnels and requests in flight: least_conn sums these */
-    uint32_t tunnels;       /* tunnels live now */
-    uint64_t connects;      /* connections opened */
+    uint32_t conns;    /* tunnels and requests in flight: least_conn sums these */
+    uint32_t tunnels;  /* tunnels live now */
+    uint64_t connects; /* connections opened */
     uint64_t connects_failed;
-    uint64_t requests;      /* requests and handshakes sent */
-    uint64_t failures;      /* timeouts, malformed answers, closed too early */
-    uint64_t bad_upgrades;  /* 101 answers refused */
+    uint64_t requests;     /* requests and handshakes sent */
+    uint64_t failures;     /* timeouts, malformed answers, closed too early */
+    uint64_t bad_upgrades; /* 101 answers refused */
     uint64_t tunnels_opened;
     uint64_t tunnels_closed;
-    uint64_t rx_bytes;      /* client to backend, closed tunnels only */
-    uint64_t tx_bytes;      /* backend to client, closed tunnels only */
+    uint64_t rx_bytes; /* client to backend, closed tunnels only */
+    uint64_t tx_bytes; /* backend to client, closed tunnels only */
     uint64_t rx_frames;
     uint64_t tx_frames;
-    uint64_t status[6];     /* answers by class: [1] 1xx ... [5] 5xx; [0] none */
+    uint64_t status[6]; /* answers by class: [1] 1xx ... [5] 5xx; [0] none */
 } ALIGNED(CACHE_LINE);
 
 /* An upstream and where its ring stands. */
 struct board_upstream {
-    uint32_t used;       /* M: as in board_backend */
-    uint32_t policy;     /* M: enum balance_policy */
-    uint32_t servers;    /* M: servers configured */
+    uint32_t used;    /* M: as in board_backend */
+    uint32_t policy;  /* M: enum balance_policy */
+    uint32_t servers; /* M: servers configured */
     uint32_t pad;
     char name[BOARD_NAME_MAX];
     char hash_key[BOARD_SERVER_MAX]; /* M: template as written */
@@ -149,13 +149,13 @@ struct board_upstream {
         uint32_t first;      /* M: index into the ring area of this half */
         uint32_t count;      /* M: points; server = backend index on the board */
         uint32_t pad;
-    } ring[2];           /* generation g stands in half g & 1 */
+    } ring[2]; /* generation g stands in half g & 1 */
 } ALIGNED(CACHE_LINE);
 
 enum balance_policy { BALANCE_ROUND_ROBIN, BALANCE_HASH, BALANCE_LEAST_CONN };
 
 struct board_site {
-    uint32_t used;       /* M: as in board_backend */
+    uint32_t used; /* M: as in board_backend */
     uint32_t pad;
     char name[BOARD_NAME_MAX]; /* M: first host of the site; "*" for a site without hosts */
 } ALIGNED(CACHE_LINE);
@@ -165,25 +165,28 @@ struct board_site {
  * closing: a reader that finds the same non-zero id before and after has read one tunnel.
  */
 struct board_tunnel {
-    uint64_t id;              /* slot << 56 | generation << 32 | index + 1; 0: free */
+    uint64_t id; /* slot << 56 | generation << 32 | index + 1; 0: free */
     uint64_t opened_real_ms;
-    uint64_t active_ms;       /* monotonic: last byte either way */
-    uint64_t bytes[2];        /* [0] from the client, [1] from the backend; payload and frame headers */
-    uint64_t frames[2];       /* whole frames */
-    uint8_t client_ip[16];    /* IPv4 as ::ffff:a.b.c.d; all zero: UNIX socket */
+    uint64_t active_ms; /* monotonic: last byte either way */
+    uint64_t bytes[2];  /* [0] from the client, [1] from the backend; payload and frame headers */
+    uint64_t frames[2]; /* whole frames */
+    uint8_t client_ip[16]; /* IPv4 as ::ffff:a.b.c.d; all zero: UNIX socket */
     uint16_t client_port;
-    uint16_t site;            /* index of board_site */
-    uint32_t backend;         /* index of board_backend */
-    uint32_t rtt_us;          /* of the last ping we sent; 0: none */
+    uint16_t site;     /* index of board_site */
+    uint32_t backend;  /* index of board_backend */
+    uint32_t rtt_us;   /* of the last ping we sent; 0: none */
+    uint32_t acked[2]; /* low half of what fd[d]'s peer has acknowledged, when last looked at:
+                                 tells a slow receiver from one that takes nothing */
     uint32_t pad;
 };
-_Static_assert(sizeof(struct board_tunnel) == 88, "with 128 in the arena: under 256 bytes a tunnel");
+_Static_assert(sizeof(struct board_tunnel) == 96,
+               "with 128 in the arena: under 256 bytes a tunnel");
 
 /* What happened, for people. Each writer has a ring of its own: entry seq % events_per_writer. */
 struct board_event {
-    uint64_t seq;             /* 1.. ; written last; 0: never used */
+    uint64_t seq; /* 1.. ; written last; 0: never used */
     uint64_t at_real_ms;
-    char text[112];           /* `word key=value ...`, NUL-terminated */
+    char text[112]; /* `word key=value ...`, NUL-terminated */
 };
 _Static_assert(sizeof(struct board_event) == 128, "layout");
 
@@ -192,7 +195,7 @@ struct board {
     struct board_header *header;
     size_t size;          /* bytes mapped */
     uint32_t tunnels_max; /* as checked on mapping: the header itself is gossip */
-    int fd;               /* keeps the lock while it is open anywhere: children of the master close it;
+    int fd; /* keeps the lock while it is open anywhere: children of the master close it;
                              -1 when not owned */
 };
 
@@ -247,7 +250,8 @@ int board_backend_register(const struct board *board, uint32_t generation, struc
                            struct slice server) MUST_CHECK;
 int board_upstream_register(const struct board *board, uint32_t generation,
                             struct slice name) MUST_CHECK;
-int board_site_register(const struct board *board, uint32_t generation, struct slice name) MUST_CHECK;
+int board_site_register(const struct board *board, uint32_t generation,
+                        struct slice name) MUST_CHECK;
 
 /* Entry `index` of a writer's ring of events; both in range (ASSERT). */
 struct board_event *board_event_at(const struct board *board, uint32_t writer, uint32_t index);
@@ -256,7 +260,8 @@ struct board_event *board_event_at(const struct board *board, uint32_t writer, u
  * Append an event. Each process only with its own writer number (0 master, 1 checker, 2 + slot).
  * A text that does not fit is cut.
  */
-void board_event(const struct board *board, uint32_t writer, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void board_event(const struct board *board, uint32_t writer, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
 
 /*
  * Live connections (tunnels and requests) to a backend, summed over all slots that ever started a worker

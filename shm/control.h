@@ -15,8 +15,8 @@ enum { CONTROL_FDS_MAX = 3 + ARENA_LISTENERS_MAX };
 
 struct control_message {
     uint64_t seq;
-    uint32_t mode;           /* enum slot_mode */
-    uint32_t log_level;      /* enum log_level */
+    uint32_t mode;      /* enum slot_mode */
+    uint32_t log_level; /* enum log_level */
     uint32_t listener_count;
     uint32_t has_access_log; /* 1: a descriptor for it follows */
     struct arena_listener listeners[ARENA_LISTENERS_MAX];

@@ -36,18 +36,18 @@ enum image_var {
     VAR_REMOTE_ADDR,        /* client address without port, as nginx prints it */
     VAR_BINARY_REMOTE_ADDR, /* 4 or 16 raw bytes */
     VAR_REMOTE_PORT,
-    VAR_HOST,               /* host without port, lower case */
-    VAR_HTTP_HOST,          /* Host field as sent, port included */
-    VAR_SERVER_PORT,        /* port of the listener */
-    VAR_URI,                /* path, decoded and normalised, without query */
-    VAR_REQUEST_URI,        /* target as sent, with query */
-    VAR_ARGS,               /* query as sent */
-    VAR_SCHEME,             /* http or https */
-    VAR_METHOD,             /* $request_method */
-    VAR_ARG,                /* $arg_NAME: `text` is NAME */
-    VAR_HTTP,               /* $http_NAME */
-    VAR_COOKIE,             /* $cookie_NAME */
-    VAR_BACKEND,            /* $proxy_host: the chosen server as written */
+    VAR_HOST,        /* host without port, lower case */
+    VAR_HTTP_HOST,   /* Host field as sent, port included */
+    VAR_SERVER_PORT, /* port of the listener */
+    VAR_URI,         /* path, decoded and normalised, without query */
+    VAR_REQUEST_URI, /* target as sent, with query */
+    VAR_ARGS,        /* query as sent */
+    VAR_SCHEME,      /* http or https */
+    VAR_METHOD,      /* $request_method */
+    VAR_ARG,         /* $arg_NAME: `text` is NAME */
+    VAR_HTTP,        /* $http_NAME */
+    VAR_COOKIE,      /* $cookie_NAME */
+    VAR_BACKEND,     /* $proxy_host: the chosen server as written */
 };
 
 struct image_part {
@@ -57,7 +57,7 @@ struct image_part {
 
 /* What is known before a request's route is. */
 struct image_front {
-    struct http_limits head;       /* max_line, max_head, max_headers */
+    struct http_limits head; /* max_line, max_head, max_headers */
     uint32_t header_timeout_ms;
     uint32_t keepalive_timeout_ms; /* 0: no keep-alive with clients */
     uint32_t access_log_format;    /* enum image_log_format */
@@ -70,14 +70,15 @@ struct image_listener {
     struct addr address;
     struct image_str text; /* as written */
     uint32_t backlog;
-    uint32_t flags;        /* LISTENER_* */
+    uint32_t flags; /* LISTENER_* */
 };
 enum { LISTENER_TLS = 1 << 0 };
 
 struct image_host {
-    struct image_str name; /* lower case; "*.example.com" stands as ".example.com" with wildcard set */
-    uint32_t wildcard;     /* 1: any name that ends so and is longer */
-    uint32_t site;         /* index into sites */
+    struct image_str
+        name;          /* lower case; "*.example.com" stands as ".example.com" with wildcard set */
+    uint32_t wildcard; /* 1: any name that ends so and is longer */
+    uint32_t site;     /* index into sites */
 };
 
 struct image_site {
@@ -96,18 +97,18 @@ enum image_forward {
 };
 
 struct image_route {
-    struct image_str path;    /* prefix of the normalised path; begins with '/' */
-    uint32_t upstream;        /* index into upstreams */
-    uint32_t flags;           /* ROUTE_* */
+    struct image_str path; /* prefix of the normalised path; begins with '/' */
+    uint32_t upstream;     /* index into upstreams */
+    uint32_t flags;        /* ROUTE_* */
     uint32_t connect_timeout_ms;
     uint32_t send_timeout_ms;
     uint32_t response_timeout_ms;
     uint32_t body_timeout_ms;
     uint32_t idle_timeout_ms; /* tunnels; 0: none */
     uint32_t pad;
-    uint64_t max_body;        /* bytes; 0: no limit */
+    uint64_t max_body;              /* bytes; 0: no limit */
     struct image_array host_header; /* parts of the Host sent to the backend */
-    uint8_t x_forwarded_for;  /* enum image_forward */
+    uint8_t x_forwarded_for;        /* enum image_forward */
     uint8_t x_forwarded_proto;
     uint8_t x_forwarded_host;
     uint8_t x_real_ip;
@@ -146,11 +147,11 @@ struct image_header {
     struct image_array sites;     /* struct image_site */
     struct image_array routes;    /* all; a site's are a run of them */
     struct image_array upstreams;
-    struct image_array servers;   /* all; an upstream's are a run of them */
-    struct image_array parts;     /* all template parts */
-    struct image_array sources;   /* all source addresses */
-    struct image_array strings;   /* bytes */
-    uint32_t default_site;        /* for hosts nobody names; UINT32_MAX: 404 */
+    struct image_array servers; /* all; an upstream's are a run of them */
+    struct image_array parts;   /* all template parts */
+    struct image_array sources; /* all source addresses */
+    struct image_array strings; /* bytes */
+    uint32_t default_site;      /* for hosts nobody names; UINT32_MAX: 404 */
     uint32_t pad;
 };
 
@@ -187,7 +188,8 @@ const struct image_server *image_upstream_server(const struct image *image,
                                                  const struct image_upstream *upstream, uint32_t i);
 const struct addr *image_upstream_source(const struct image *image,
                                          const struct image_upstream *upstream, uint32_t i);
-const struct image_part *image_part(const struct image *image, struct image_array parts, uint32_t i);
+const struct image_part *image_part(const struct image *image, struct image_array parts,
+                                    uint32_t i);
 
 struct slice image_slice(const struct image *image, struct image_str str);
 
@@ -198,7 +200,7 @@ struct slice image_slice(const struct image *image, struct image_str str);
 const struct image_site *image_find_site(const struct image *image, struct slice host);
 
 /* The route with the longest prefix of a normalised path, NULL if none. */
-const struct image_route *image_find_route(const struct image *image,
-                                           const struct image_site *site, struct slice path);
+const struct image_route *image_find_route(const struct image *image, const struct image_site *site,
+                                           struct slice path);
 
 #endif

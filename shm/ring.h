@@ -16,9 +16,9 @@ struct ring {
 
 /* One server for ring_publish. */
 struct ring_server {
-    struct slice text;  /* address as written: what nginx hashes */
+    struct slice text; /* address as written: what nginx hashes */
     uint32_t weight;
-    uint32_t backend;   /* index on the board */
+    uint32_t backend; /* index on the board */
 };
 
 /*

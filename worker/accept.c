@@ -9,14 +9,15 @@
 #include <unistd.h>
 
 enum {
-    BURST = 64,         /* connections accepted for one event */
+    BURST = 64,              /* connections accepted for one event */
     IDLE_CLOSED_A_TURN = 32, /* keep-alive clients closed at once when descriptors run short */
-    SPARE_FDS = 16,     /* for control messages and logs that arrive as descriptors */
+    SPARE_FDS = 16,          /* for control messages and logs that arrive as descriptors */
 };
 
 int accept_watch(struct worker *w, uint32_t place)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)EVENT_LISTENER << 56 | place};
+    struct epoll_event event = {.events = EPOLLIN,
+                                .data.u64 = (uint64_t)EVENT_LISTENER << 56 | place};
     if (!w->accepting)
         return 0;
     if (epoll_ctl(FD_EPOLL, EPOLL_CTL_ADD, FD_LISTENERS + (int)place, &event) < 0 &&
@@ -138,13 +139,14 @@ void accept_regulate(struct worker *w)
         if (!descriptors_short(w)) {
             w->fd_pressure = false;
         } else if (w->accepting) {
-            log_limited(&w->limit_local, LOG_LEVEL_WARN, "no_descriptors",
-                        "limit=%u tunnels=%u clients=%u advice=\"raise LimitNOFILE; new clients wait "
-                        "in the accept queue\"",
-                        w->fd_max, w->me->tunnels_open, w->me->clients_open);
+            log_limited(
+                &w->limit_local, LOG_LEVEL_WARN, "no_descriptors",
+                "limit=%u tunnels=%u clients=%u advice=\"raise LimitNOFILE; new clients wait "
+                "in the accept queue\"",
+                w->fd_max, w->me->tunnels_open, w->me->clients_open);
         }
     }
-    bool may = w->mode == SLOT_MODE_RUN && w->image && !w->fd_pressure && !w->master_gone &&
-               !w->parking;
+    bool may =
+        w->mode == SLOT_MODE_RUN && w->image && !w->fd_pressure && !w->master_gone && !w->parking;
     set_accepting(w, may);
 }

@@ -34,8 +34,8 @@ static void rescan(struct worker *w, struct arena_tunnel *t, uint32_t d, uint32_
 {
     const struct arena_op *op = &w->arena->header->op;
     uint32_t n = rx - op->base;
-    uint32_t chunk = t->dir[d].chunk != 0 && t->dir[d].base == op->base ? t->dir[d].chunk
-                                                                        : op->scratch;
+    uint32_t chunk =
+        t->dir[d].chunk != 0 && t->dir[d].base == op->base ? t->dir[d].chunk : op->scratch;
     t->track[d] = op->track;
     ws_track_feed(&t->track[d], arena_chunk(w->arena, chunk), n);
 }
@@ -99,8 +99,8 @@ static void resolve_op(struct worker *w)
     if (t->state != TUNNEL_OPEN)
         return;
     if (verify_is_crash(w->start->died_by_signal) && verify_strike(w, t)) {
-        log_write(LOG_LEVEL_ERROR, "quarantined", "tunnel=%u signal=%d last_words=\"%.200s\"", tunnel,
-                  w->start->died_by_signal, w->me->last_words);
+        log_write(LOG_LEVEL_ERROR, "quarantined", "tunnel=%u signal=%d last_words=\"%.200s\"",
+                  tunnel, w->start->died_by_signal, w->me->last_words);
         board_event(w->board, 2 + w->slot, "quarantined worker=%u tunnel=%u", w->slot, tunnel);
         return;
     }

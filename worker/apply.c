@@ -121,8 +121,8 @@ static void enter_mode(struct worker *w, uint32_t mode)
 {
     w->mode = mode;
     w->arena->header->mode = mode;
-    STORE_RELAXED(&w->me->state, mode == SLOT_MODE_RUN ? (uint32_t)SLOT_RUNNING
-                                                       : (uint32_t)SLOT_DRAINING);
+    STORE_RELAXED(&w->me->state,
+                  mode == SLOT_MODE_RUN ? (uint32_t)SLOT_RUNNING : (uint32_t)SLOT_DRAINING);
     if (mode != SLOT_MODE_RUN) {
         client_close_idle(w, UINT32_MAX);
         backend_close_kept(w);

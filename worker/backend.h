@@ -19,11 +19,11 @@ struct backend {
     struct request *request; /* NULL while KEPT */
     struct backend *kept_next;
     struct backend *kept_prev;
-    uint32_t index;          /* backend on the board */
-    uint32_t upstream;       /* upstream on the board: its keepalive limits how many are kept */
-    uint32_t tx_before;      /* conn.tx when the current request began */
-    uint8_t state;           /* enum backend_state */
-    bool reused;             /* has served a request before this one */
+    uint32_t index;     /* backend on the board */
+    uint32_t upstream;  /* upstream on the board: its keepalive limits how many are kept */
+    uint32_t tx_before; /* conn.tx when the current request began */
+    uint8_t state;      /* enum backend_state */
+    bool reused;        /* has served a request before this one */
 };
 
 /*

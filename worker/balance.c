@@ -138,9 +138,8 @@ static int pick_least_conn(struct balance_pick *pick, const struct board *board,
         if (!usable(pick, server, i))
             continue;
         uint64_t conns = board_backend_conns(board, server->backend);
-        int order = best_weight == 0
-                        ? -1
-                        : compare_load(conns, server->weight, best_conns, best_weight);
+        int order =
+            best_weight == 0 ? -1 : compare_load(conns, server->weight, best_conns, best_weight);
         if (order < 0) {
             memset(equal, 0, i);
             best_conns = conns;

@@ -20,13 +20,13 @@ void balance_release(struct balancer **balancer); /* nulls; accepts NULL */
 
 /* One request's way through the servers of its upstream. */
 struct balance_pick {
-    uint64_t *tried;       /* bit per server of the upstream; tried_inline or heap */
+    uint64_t *tried; /* bit per server of the upstream; tried_inline or heap */
     uint64_t tried_inline;
-    uint32_t tries;        /* servers handed out so far */
-    uint32_t walked;       /* points of the ring looked at, as nginx counts its tries */
-    uint32_t point;        /* next point of the ring */
-    bool hashed;           /* `point` is set */
-    bool fell_back;        /* the ring's walk is over: round robin */
+    uint32_t tries;  /* servers handed out so far */
+    uint32_t walked; /* points of the ring looked at, as nginx counts its tries */
+    uint32_t point;  /* next point of the ring */
+    bool hashed;     /* `point` is set */
+    bool fell_back;  /* the ring's walk is over: round robin */
 };
 
 /* Begin; returns 0 or -ENOMEM. `_fini` frees what `_init` took. */

@@ -18,15 +18,16 @@ enum { BODY_TRAILER_MAX = 4096 }; /* bytes of a trailer section */
 
 struct body {
     struct http_chunk chunk;
-    uint64_t left;     /* HTTP_BODY_LENGTH: bytes to come */
-    uint64_t passed;   /* body bytes that went through */
-    uint64_t max;      /* bytes allowed to pass, 0: no limit */
-    uint8_t in;        /* enum http_body */
-    bool out_chunked;  /* code the output in chunks */
-    bool in_trailer;   /* the last chunk was written, trailer lines go out */
-    bool keep_trailer; /* pass trailer fields on (answers); requests lose theirs: RFC 9110 6.5.1 lets
+    uint64_t left;    /* HTTP_BODY_LENGTH: bytes to come */
+    uint64_t passed;  /* body bytes that went through */
+    uint64_t max;     /* bytes allowed to pass, 0: no limit */
+    uint8_t in;       /* enum http_body */
+    bool out_chunked; /* code the output in chunks */
+    bool in_trailer;  /* the last chunk was written, trailer lines go out */
+    bool
+        keep_trailer; /* pass trailer fields on (answers); requests lose theirs: RFC 9110 6.5.1 lets
                           us, and no backend can mistake one for a header */
-    bool done;         /* all of it is in the output buffer */
+    bool done;        /* all of it is in the output buffer */
 };
 
 /*

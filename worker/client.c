@@ -245,8 +245,7 @@ static void run_state(struct client *client)
 
 void client_continue(struct client *client)
 {
-    while (client->state == CLIENT_IDLE &&
-           (buf_len(&client->conn.in) > 0 || client->conn.readable))
+    while (client->state == CLIENT_IDLE && (buf_len(&client->conn.in) > 0 || client->conn.readable))
         read_head(client);
 }
 

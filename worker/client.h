@@ -12,8 +12,8 @@
 struct request;
 
 enum client_state {
-    CLIENT_IDLE,    /* between requests, nothing buffered; keepalive_timeout (first: header_timeout) */
-    CLIENT_HEAD,    /* a head is arriving; header_timeout */
+    CLIENT_IDLE, /* between requests, nothing buffered; keepalive_timeout (first: header_timeout) */
+    CLIENT_HEAD, /* a head is arriving; header_timeout */
     CLIENT_REQUEST, /* a request runs and has the timer */
     CLIENT_FLUSH,   /* our own last answer goes out, then LINGER; send within LINGER_MS */
     CLIENT_LINGER,  /* FIN sent; what still arrives is read and dropped, so that the client sees our
@@ -27,10 +27,10 @@ struct client {
     struct request *request;  /* NULL between requests */
     struct client *idle_next; /* in the worker's list while IDLE */
     struct client *idle_prev;
-    uint32_t requests;        /* served on this connection */
-    uint32_t lingered;        /* bytes dropped in LINGER */
-    uint16_t port;            /* of the listener */
-    uint8_t state;            /* enum client_state */
+    uint32_t requests; /* served on this connection */
+    uint32_t lingered; /* bytes dropped in LINGER */
+    uint16_t port;     /* of the listener */
+    uint8_t state;     /* enum client_state */
     bool idle_listed;
 };
 

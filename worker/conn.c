@@ -28,8 +28,8 @@ int conn_open(struct worker *w, struct conn *conn, int fd, enum conn_kind kind)
     ASSERT(fd >= FD_DYNAMIC && (uint32_t)fd < w->fd_max);
     conn->w = w;
     conn->fd = fd;
-    conn->place = w->free_place_count > 0 ? w->free_places[--w->free_place_count]
-                                          : w->places_used++;
+    conn->place =
+        w->free_place_count > 0 ? w->free_places[--w->free_place_count] : w->places_used++;
     conn->gen = ++w->conn_gen;
     conn->kind = (uint8_t)kind;
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
@@ -191,8 +191,7 @@ void conn_timer_set(struct conn *conn, uint32_t delay_ms)
 {
     struct worker *w = conn->w;
     if (conn->fd >= 0)
-        timer_set(&w->timers, w->arena->header->tunnels_max + conn->place, w->now_ms,
-                  delay_ms);
+        timer_set(&w->timers, w->arena->header->tunnels_max + conn->place, w->now_ms, delay_ms);
 }
 
 void conn_timer_clear(struct conn *conn)

@@ -12,18 +12,18 @@ enum conn_kind { CONN_CLIENT, CONN_BACKEND };
 
 struct conn {
     struct worker *w;
-    struct conn *next_dead;  /* in the graveyard */
-    int fd;                  /* -1: closed, or handed to a tunnel */
-    uint32_t place;          /* in the worker's table; its timer's number, too */
+    struct conn *next_dead; /* in the graveyard */
+    int fd;                 /* -1: closed, or handed to a tunnel */
+    uint32_t place;         /* in the worker's table; its timer's number, too */
     uint32_t gen;
-    uint32_t rx;             /* bytes read since birth, mod 2^32: what the kernel counts, too */
-    uint32_t tx;             /* bytes written since birth */
-    uint8_t kind;            /* enum conn_kind */
-    bool readable;           /* the last read was not short */
-    bool writable;           /* the last write was not short */
-    bool hangup;             /* the peer has sent FIN: read to the end */
-    bool eof;                /* the end was read */
-    int error;               /* errno of a broken connection, 0: none */
+    uint32_t rx;   /* bytes read since birth, mod 2^32: what the kernel counts, too */
+    uint32_t tx;   /* bytes written since birth */
+    uint8_t kind;  /* enum conn_kind */
+    bool readable; /* the last read was not short */
+    bool writable; /* the last write was not short */
+    bool hangup;   /* the peer has sent FIN: read to the end */
+    bool eof;      /* the end was read */
+    int error;     /* errno of a broken connection, 0: none */
     struct buf in;
     struct buf out;
 };

@@ -47,31 +47,31 @@ struct worker {
     uint64_t real_ms;
     uint32_t now_ms; /* mono_ms mod 2^32 */
 
-    struct image *image;        /* for new requests; NULL before the first control message */
-    struct balancer *balancer;  /* round-robin state for `image` */
-    uint32_t mode;              /* enum slot_mode */
-    bool accepting;             /* listeners are in the epoll set */
-    bool fd_pressure;           /* accepting is put off until descriptors are free */
+    struct image *image;       /* for new requests; NULL before the first control message */
+    struct balancer *balancer; /* round-robin state for `image` */
+    uint32_t mode;             /* enum slot_mode */
+    bool accepting;            /* listeners are in the epoll set */
+    bool fd_pressure;          /* accepting is put off until descriptors are free */
     bool master_gone;
-    bool parking;               /* the keeper wants us to stop at a safe point */
+    bool parking; /* the keeper wants us to stop at a safe point */
 
     /*
      * Connections outside tunnels have places: small numbers that are used again at once, so that
      * memory is touched for as many as are open at a time, not for every descriptor there ever was.
      * Timers: id = tunnel index, or tunnels_max + place.
      */
-    struct conn **conns;        /* by place */
+    struct conn **conns; /* by place */
     uint32_t *free_places;
     uint32_t free_place_count;
-    uint32_t places_used;       /* places below this one have been used */
-    uint32_t fd_max;            /* descriptors are < fd_max */
+    uint32_t places_used; /* places below this one have been used */
+    uint32_t fd_max;      /* descriptors are < fd_max */
     uint32_t conn_gen;
     struct timer_wheel timers;
-    struct conn *graveyard;     /* closed in this turn, freed after the batch */
-    struct client *idle_head;   /* clients between requests, oldest first */
+    struct conn *graveyard;   /* closed in this turn, freed after the batch */
+    struct client *idle_head; /* clients between requests, oldest first */
     struct client *idle_tail;
-    struct backend *kept;       /* idle connections to backends, newest first */
-    uint32_t source_next;       /* round robin over source addresses */
+    struct backend *kept; /* idle connections to backends, newest first */
+    uint32_t source_next; /* round robin over source addresses */
 
     struct buf_pool pool;
 
@@ -80,9 +80,9 @@ struct worker {
     uint32_t free_tunnel_count;
     uint16_t *free_chunks;
     uint32_t free_chunk_count;
-    uint32_t *ready;            /* tunnel << 1 | direction */
+    uint32_t *ready; /* tunnel << 1 | direction */
     uint32_t ready_count;
-    uint32_t tunnels_used;      /* records below this one have been used */
+    uint32_t tunnels_used; /* records below this one have been used */
 
     struct access_log access_log;
     struct log_limit limit_backend; /* rate limits of log lines that peers can trigger */

@@ -93,9 +93,9 @@ static void count_failure(struct request *r, enum reason reason, int error)
     } else {
         STORE_RELAXED(&cell->failures, cell->failures + 1);
     }
-    log_limited(&w->limit_backend, LOG_LEVEL_WARN, "backend_failed", "reason=%s backend=%s error=\"%s\"",
-                reason_word(reason), server_name(r, name, sizeof name),
-                error != 0 ? strerror(error) : "none");
+    log_limited(&w->limit_backend, LOG_LEVEL_WARN, "backend_failed",
+                "reason=%s backend=%s error=\"%s\"", reason_word(reason),
+                server_name(r, name, sizeof name), error != 0 ? strerror(error) : "none");
 }
 
 /* Key of the upstream's hash for this request; empty: round robin. */
@@ -125,8 +125,8 @@ static int choose(struct request *r)
     uint32_t index = 0;
     if (r->upstream->tries != 0 && r->pick.tries >= r->upstream->tries)
         return -ENOENT;
-    int rc = balance_next(&r->pick, w->board, r->image, r->balancer, r->upstream,
-                          hash_key(r, key), &index);
+    int rc = balance_next(&r->pick, w->board, r->image, r->balancer, r->upstream, hash_key(r, key),
+                          &index);
     if (rc == 0)
         r->server = image_upstream_server(r->image, r->upstream, index);
     return rc;

@@ -5,8 +5,8 @@
 #include <errno.h>
 
 enum {
-    INTERIM_MAX = 16,          /* 1xx answers before the final one */
-    UPGRADE_HEAD_MAX = 12288,  /* bytes of a 101's head and what follows it: they must fit a chunk */
+    INTERIM_MAX = 16,         /* 1xx answers before the final one */
+    UPGRADE_HEAD_MAX = 12288, /* bytes of a 101's head and what follows it: they must fit a chunk */
 };
 
 /* What a step did. GONE: the request is over, touch nothing. */
@@ -156,8 +156,8 @@ static enum step relay_interim(struct request *r, uint32_t len)
     if (++r->interim > INTERIM_MAX)
         return fail(r, REASON_BAD_RESPONSE);
     /* HTTP/1.0 clients do not know 1xx (RFC 9110 15.2). */
-    if (r->head.minor > 0 && (buf_acquire(&client->w->pool, &client->out) < 0 ||
-                              forward_interim(r, &client->out) < 0))
+    if (r->head.minor > 0 &&
+        (buf_acquire(&client->w->pool, &client->out) < 0 || forward_interim(r, &client->out) < 0))
         return fail(r, REASON_BAD_RESPONSE);
     backend->in.start += len;
     begin_answer(r);
@@ -170,8 +170,7 @@ static enum step relay_head(struct request *r, uint32_t len)
     struct conn *client = &r->client->conn;
     struct conn *backend = &r->backend->conn;
     const struct http_head *answer = &r->answer;
-    struct board_cell *cell =
-        board_cell(client->w->board, client->w->slot, r->server->backend);
+    struct board_cell *cell = board_cell(client->w->board, client->w->slot, r->server->backend);
     uint64_t *by_class = &cell->status[answer->status < 600 ? answer->status / 100 : 0];
     /* A 1.0 client takes no chunks; with no length it learns the end by the close. */
     bool unknown = answer->body == HTTP_BODY_CHUNKED || answer->body == HTTP_BODY_UNTIL_CLOSE;
@@ -215,8 +214,7 @@ static enum step read_head(struct request *r)
                                       : relay_head(r, (uint32_t)rc);
     if (backend->eof || backend->error)
         return fail(r, backend->error ? REASON_BACKEND_RESET : REASON_BACKEND_CLOSED);
-    if (bytes.n > 0 && (buf_room(&backend->in) == 0 ||
-                        (r->upgrade && bytes.n >= UPGRADE_HEAD_MAX)))
+    if (bytes.n > 0 && (buf_room(&backend->in) == 0 || (r->upgrade && bytes.n >= UPGRADE_HEAD_MAX)))
         return fail(r, REASON_BAD_RESPONSE);
     return STEP_IDLE;
 }

@@ -56,9 +56,13 @@ static enum image_forward policy_of(const struct image_route *route, uint8_t id)
  */
 static bool imitates(struct slice name)
 {
-    static const char *const guarded[] = {"x-forwarded-for", "x-forwarded-proto",
-                                          "x-forwarded-host", "x-real-ip", "content-length",
-                                          "transfer-encoding", "host"};
+    static const char *const guarded[] = {"x-forwarded-for",
+                                          "x-forwarded-proto",
+                                          "x-forwarded-host",
+                                          "x-real-ip",
+                                          "content-length",
+                                          "transfer-encoding",
+                                          "host"};
     if (memchr(name.p, '_', name.n) == NULL)
         return false;
     for (size_t g = 0; g < ARRAY_LEN(guarded); g++) {

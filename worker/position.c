@@ -80,3 +80,18 @@ int position_read(int fd, bool active, struct position *out)
     out->written = (uint32_t)info.tcpi_bytes_acked + (uint32_t)unacked - (uint32_t)active;
     return 0;
 }
+
+int position_acked(int fd, uint32_t *out)
+{
+    struct tcp_info info;
+    int unread = 0;
+    int rc = read_info(fd, &info);
+    if (rc == 0) {
+        *out = (uint32_t)info.tcpi_bytes_acked;
+        return 0;
+    }
+    if (rc != -EOPNOTSUPP || ioctl(fd, SIOCOUTQ, &unread) < 0)
+        return rc;
+    *out = (uint32_t)unread;
+    return 0;
+}

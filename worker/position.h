@@ -24,4 +24,10 @@ struct position {
  */
 int position_read(int fd, bool active, struct position *out) MUST_CHECK;
 
+/*
+ * A number that changes when, and only when, the peer has taken bytes that we sent: acknowledged
+ * bytes mod 2^32; for a UNIX socket what it has not read yet. Returns 0 or -errno.
+ */
+int position_acked(int fd, uint32_t *out) MUST_CHECK;
+
 #endif

@@ -51,11 +51,8 @@ static enum relay_result failed(uint32_t side, enum reason *reason)
 
 static void note_blocked(struct worker *w, uint32_t tunnel, uint32_t d)
 {
-    struct arena_tunnel *t = &w->tunnels[tunnel];
-    t->blocked_ms[d] = w->now_ms;
-    if (t->send_100ms != 0)
-        tunnel_arm(w, tunnel);
     worker_count(w, COUNTER_BLOCKED);
+    tunnel_note_blocked(w, tunnel, d);
 }
 
 /*
@@ -104,8 +101,7 @@ static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, en
             worker_count(w, COUNTER_BLOCKED);
         dir->flags |= DIR_BLOCKED;
         op_end(w);
-        t->blocked_ms[d] = w->now_ms;
-        tunnel_arm(w, tunnel);
+        tunnel_note_blocked(w, tunnel, d);
         return RELAY_WAIT;
     }
     /* Death before the chunk is let go: nothing is pending, so the successor lets it go. */

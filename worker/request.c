@@ -229,8 +229,9 @@ static void refuse_head(struct request *r)
     char client[ADDR_TEXT_MAX];
     addr_print(&r->client->address, client);
     if (r->status != 503)
-        log_limited(&w->limit_client, LOG_LEVEL_INFO, "bad_request", "client=%s status=%u why=\"%s\"",
-                    client, r->status, r->head.error ? r->head.error : "head too large");
+        log_limited(&w->limit_client, LOG_LEVEL_INFO, "bad_request",
+                    "client=%s status=%u why=\"%s\"", client, r->status,
+                    r->head.error ? r->head.error : "head too large");
     request_refuse(r, r->status, r->status == 503 ? REASON_NO_MEMORY : REASON_BAD_REQUEST);
 }
 

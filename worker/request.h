@@ -33,37 +33,37 @@ enum request_wait {
 
 struct request {
     struct client *client;
-    struct backend *backend;  /* NULL before and after */
-    struct image *image;      /* its own reference, as is balancer */
+    struct backend *backend; /* NULL before and after */
+    struct image *image;     /* its own reference, as is balancer */
     struct balancer *balancer;
     const struct image_site *site;
     const struct image_route *route;
     const struct image_upstream *upstream;
     const struct image_server *server; /* chosen last */
     struct balance_pick pick;
-    struct buf head_buf;      /* the request's head: fields point into it */
+    struct buf head_buf; /* the request's head: fields point into it */
     struct http_head head;
     struct http_head answer;
-    struct body up;           /* the request's body: client to backend */
-    struct body down;         /* the answer's body: backend to client */
-    char *names;              /* heap: host, then normalised path */
-    struct slice host;        /* lower case, without port; in names */
-    struct slice uri;         /* normalised path; in names */
-    uint64_t started_ms;      /* monotonic */
-    uint64_t tunnel;          /* id of the tunnel it became */
-    uint32_t interim;         /* 1xx answers relayed */
-    uint16_t status;          /* of the answer that the client gets, 0: none yet */
-    uint8_t state;            /* enum request_state */
-    uint8_t client_wait;      /* enum request_wait */
+    struct body up;      /* the request's body: client to backend */
+    struct body down;    /* the answer's body: backend to client */
+    char *names;         /* heap: host, then normalised path */
+    struct slice host;   /* lower case, without port; in names */
+    struct slice uri;    /* normalised path; in names */
+    uint64_t started_ms; /* monotonic */
+    uint64_t tunnel;     /* id of the tunnel it became */
+    uint32_t interim;    /* 1xx answers relayed */
+    uint16_t status;     /* of the answer that the client gets, 0: none yet */
+    uint8_t state;       /* enum request_state */
+    uint8_t client_wait; /* enum request_wait */
     uint8_t backend_wait;
-    uint8_t fail_status;      /* what the last server's failure would be answered with, - 500 */
-    uint8_t reason;           /* enum reason, once decided */
-    bool upgrade;             /* a valid handshake on a route that allows it */
-    bool head_built;          /* for this server */
-    bool body_begun;          /* body bytes have gone to a server: no other one can be tried */
-    bool answer_begun;        /* bytes of an answer are in the client's buffer */
-    bool keep_client;         /* the client's connection may carry another request */
-    bool counted;             /* in conns of its server's cell */
+    uint8_t fail_status;        /* what the last server's failure would be answered with, - 500 */
+    uint8_t reason;             /* enum reason, once decided */
+    bool upgrade;               /* a valid handshake on a route that allows it */
+    bool head_built;            /* for this server */
+    bool body_begun;            /* body bytes have gone to a server: no other one can be tried */
+    bool answer_begun;          /* bytes of an answer are in the client's buffer */
+    bool keep_client;           /* the client's connection may carry another request */
+    bool counted;               /* in conns of its server's cell */
     struct http_field fields[]; /* fields_max for the head, as many for the answer */
 };
 
@@ -117,7 +117,8 @@ int forward_request(struct request *request, struct buf *out) MUST_CHECK;
 int forward_answer(struct request *request, struct buf *out, bool chunked, bool close) MUST_CHECK;
 int forward_interim(struct request *request, struct buf *out) MUST_CHECK;
 int forward_switching(struct request *request, struct buf *out) MUST_CHECK;
-int forward_refusal(struct request *request, struct buf *out, uint16_t status, bool close) MUST_CHECK;
+int forward_refusal(struct request *request, struct buf *out, uint16_t status,
+                    bool close) MUST_CHECK;
 
 /* upgrade.c: a 101 has arrived whole (`len` bytes of the backend's buffer). Ends the request. */
 void upgrade_answered(struct request *request, uint32_t len);

@@ -39,8 +39,8 @@ static struct slice value_of(const struct image_part *part, struct slice text,
         return (struct slice){
             scratch, (size_t)snprintf(scratch, ADDR_TEXT_MAX, "%u", addr_port(vars->client))};
     case VAR_SERVER_PORT:
-        return (struct slice){
-            scratch, (size_t)snprintf(scratch, ADDR_TEXT_MAX, "%u", vars->server_port)};
+        return (struct slice){scratch,
+                              (size_t)snprintf(scratch, ADDR_TEXT_MAX, "%u", vars->server_port)};
     case VAR_HOST: return vars->host;
     case VAR_HTTP_HOST:
         return (struct slice){vars->head_buf + head->authority, head->authority_len};

@@ -28,7 +28,7 @@ struct timer_wheel {
     uint32_t capacity;
     uint32_t tick;   /* ticks up to and including this one are done; mod 2^32, past 2^27 */
     uint32_t cursor; /* id + 1 of the node that expiry looks at next */
-    uint32_t slots[TIMER_SLOTS];        /* id + 1 of the first node, 0: empty */
+    uint32_t slots[TIMER_SLOTS];         /* id + 1 of the first node, 0: empty */
     uint64_t occupied[TIMER_SLOTS / 64]; /* one bit a slot that is not empty */
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/tunnel.h"
 
-#include "worker/crash_point.h"
 #include "worker/conn.h"
+#include "worker/crash_point.h"
+#include "worker/position.h"
 #include "worker/relay.h"
 
 #include <errno.h>
@@ -231,8 +232,8 @@ static void log_end(struct worker *w, uint32_t tunnel, enum reason reason)
     log_write(LOG_LEVEL_DEBUG, "closed",
               "reason=%s tunnel=%llx client=%s backend=%.*s/%.*s rx=%llu tx=%llu",
               reason_word(reason), (unsigned long long)pub->id, text, (int)line.upstream.n,
-              line.upstream.p, (int)line.server.n, line.server.p,
-              (unsigned long long)pub->bytes[0], (unsigned long long)pub->bytes[1]);
+              line.upstream.p, (int)line.server.n, line.server.p, (unsigned long long)pub->bytes[0],
+              (unsigned long long)pub->bytes[1]);
 }
 
 /*
@@ -323,7 +324,8 @@ void tunnel_finish_close(struct worker *w, uint32_t tunnel)
 
 void tunnel_begin_close(struct worker *w, uint32_t tunnel)
 {
-    w->arena->header->op.step = 0; /* before the op names us: a step counts for the tunnel it names */
+    w->arena->header->op.step =
+        0; /* before the op names us: a step counts for the tunnel it names */
     op_set(w, OP_CLOSE, tunnel);
 }
 
@@ -433,8 +435,7 @@ void tunnel_run_ready(struct worker *w)
 /* ---- timers ---- */
 
 /* Milliseconds until the tunnel's next timeout (0: due), UINT32_MAX: none; *reason says which. */
-static uint32_t time_left(const struct worker *w, const struct arena_tunnel *t,
-                          enum reason *reason)
+static uint32_t time_left(const struct worker *w, const struct arena_tunnel *t, enum reason *reason)
 {
     uint32_t left = UINT32_MAX;
     if (t->idle_ms != 0) {
@@ -466,14 +467,48 @@ void tunnel_arm(struct worker *w, uint32_t tunnel)
         timer_clear(&w->timers, tunnel);
 }
 
+void tunnel_note_blocked(struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    t->blocked_ms[d] = w->now_ms;
+    if (t->send_100ms == 0)
+        return;
+    if (position_acked(t->fd[!d], &board_tunnel(w->board, w->slot, tunnel)->acked[!d]) < 0)
+        return; /* the next send says what is wrong */
+    tunnel_arm(w, tunnel);
+}
+
+/* True if the receiver of a direction whose time is up has taken bytes meanwhile. */
+static bool receiver_moved(struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    uint32_t before = board_tunnel(w->board, w->slot, tunnel)->acked[!d];
+    tunnel_note_blocked(w, tunnel, d);
+    return board_tunnel(w->board, w->slot, tunnel)->acked[!d] != before;
+}
+
+static bool stuck(struct worker *w, uint32_t tunnel)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    for (uint32_t d = 0; d < 2; d++) {
+        bool due =
+            t->dir[d].flags & DIR_BLOCKED && w->now_ms - t->blocked_ms[d] >= t->send_100ms * 100u;
+        if (due && !receiver_moved(w, tunnel, d))
+            return true;
+    }
+    return false;
+}
+
 void tunnel_timer(struct worker *w, uint32_t tunnel)
 {
     enum reason reason = REASON_IDLE_TIMEOUT;
     if (w->tunnels[tunnel].state != TUNNEL_OPEN)
         return;
     /* Traffic does not touch the timer: it only moves active_ms, and here we look how far. */
-    if (time_left(w, &w->tunnels[tunnel], &reason) == 0)
-        tunnel_close(w, tunnel, reason, reason == REASON_SEND_TIMEOUT);
+    bool due = time_left(w, &w->tunnels[tunnel], &reason) == 0;
+    if (due && reason == REASON_IDLE_TIMEOUT)
+        tunnel_close(w, tunnel, reason, false);
+    else if (due && stuck(w, tunnel))
+        tunnel_close(w, tunnel, reason, true);
     else
         tunnel_arm(w, tunnel);
 }
@@ -492,8 +527,8 @@ int tunnel_init(struct worker *w)
         free(used);
         return -ENOMEM;
     }
-    w->tunnels_used = w->me->tunnels_high < header->tunnels_max ? w->me->tunnels_high
-                                                                : header->tunnels_max;
+    w->tunnels_used =
+        w->me->tunnels_high < header->tunnels_max ? w->me->tunnels_high : header->tunnels_max;
     for (uint32_t i = w->tunnels_used; i > 0; i--) {
         const struct arena_tunnel *t = &w->tunnels[i - 1];
         if (t->state == TUNNEL_FREE) {

@@ -10,15 +10,16 @@
 
 /* Everything a tunnel is opened from. Descriptors are taken on success. */
 struct tunnel_opening {
-    int fd[2];              /* client, backend; in the epoll set already */
-    uint32_t rx[2];         /* bytes read from fd[d] since its birth, mod 2^32 */
-    uint32_t tx[2];         /* bytes written to fd[d] since its birth */
-    struct slice held[2];   /* [0] client bytes behind the request; [1] the 101 head and what followed */
-    uint32_t head_len;      /* bytes of held[1] that are the 101 answer's head */
+    int fd[2];      /* client, backend; in the epoll set already */
+    uint32_t rx[2]; /* bytes read from fd[d] since its birth, mod 2^32 */
+    uint32_t tx[2]; /* bytes written to fd[d] since its birth */
+    struct slice
+        held[2];       /* [0] client bytes behind the request; [1] the 101 head and what followed */
+    uint32_t head_len; /* bytes of held[1] that are the 101 answer's head */
     const struct addr *client;
     const struct image_route *route;
-    uint32_t site;          /* index on the board */
-    uint32_t backend;       /* index on the board */
+    uint32_t site;    /* index on the board */
+    uint32_t backend; /* index on the board */
 };
 
 /* True if a tunnel could be opened now: a record and the chunks it begins with are free. */
@@ -48,6 +49,12 @@ void tunnel_event(struct worker *w, uint64_t data, uint32_t events);
 
 /* Its timer is due: idle_timeout or send_timeout. */
 void tunnel_timer(struct worker *w, uint32_t tunnel);
+
+/*
+ * A direction has become blocked, or has moved: its send_timeout begins anew. Looks at what the
+ * receiver has acknowledged: with big socket buffers it may take bytes for long before there is room.
+ */
+void tunnel_note_blocked(struct worker *w, uint32_t tunnel, uint32_t d);
 
 /* Arm the timer for the earlier of both timeouts. */
 void tunnel_arm(struct worker *w, uint32_t tunnel);

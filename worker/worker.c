@@ -2,13 +2,13 @@
 #include "worker/worker.h"
 
 #include "common/clock.h"
-#include "worker/crash_point.h"
 #include "worker/accept.h"
 #include "worker/adopt.h"
 #include "worker/apply.h"
 #include "worker/backend.h"
 #include "worker/client.h"
 #include "worker/context.h"
+#include "worker/crash_point.h"
 #include "worker/park.h"
 #include "worker/tunnel.h"
 
@@ -116,8 +116,7 @@ static void timer_due(void *context, uint32_t id)
 static void each_second(struct worker *w)
 {
     access_log_flush(&w->access_log);
-    STORE_RELAXED(&w->me->counters[COUNTER_LOG_LOST],
-                  w->access_log.lost + log_lost());
+    STORE_RELAXED(&w->me->counters[COUNTER_LOG_LOST], w->access_log.lost + log_lost());
 }
 
 static void one_turn(struct worker *w)
@@ -197,6 +196,8 @@ NORETURN void worker_main(const struct worker_start *start)
 {
     static struct worker worker; /* one a process */
     struct worker *w = &worker;
+    /* A keeper that a worker has cloned hands that worker's memory down to its own workers. */
+    memset(w, 0, sizeof *w);
     int rc = begin(w, start);
     if (rc < 0) {
         log_write(LOG_LEVEL_ERROR, "worker_failed", "error=%d", -rc);

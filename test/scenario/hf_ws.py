@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import re
 
 import hf
 import hf_http
@@ -43,6 +44,23 @@ def handshake(path, key, *headers, host="test"):
     lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade",
              f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def switching(head):
+    """The right answer to the handshake in this request head."""
+    key = re.search(rb"(?i)sec-websocket-key: *(\S+)", head)[1].decode()
+    return (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept_for(key).encode() + b"\r\n\r\n")
+
+
+def accepting(then):
+    """A handler for hf.Scripted: completes the handshake and goes on with then(peer)."""
+    def handler(peer):
+        head = peer.read_head()
+        if head:
+            peer.send(switching(head))
+            then(peer)
+    return handler
 
 
 class Socket(hf_http.Client):

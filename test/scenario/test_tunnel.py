@@ -4,7 +4,6 @@
 import contextlib
 import json
 import os
-import re
 import socket
 import threading
 
@@ -16,22 +15,9 @@ from hf_ws import BINARY, CLOSE, PING, PONG, TEXT, Socket
 CHUNK = 32768  # of the arena: what a blocked direction may hold
 
 
-def accepting(then):
-    """A scripted backend that completes the handshake and goes on with then(peer)."""
-    def handler(peer):
-        head = peer.read_head()
-        if head:
-            key = re.search(rb"(?i)sec-websocket-key: (\S+)", head)[1].decode()
-            peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                      b"Connection: Upgrade\r\nSec-WebSocket-Accept: "
-                      + hf_ws.accept_for(key).encode() + b"\r\n\r\n")
-            then(peer)
-    return handler
-
-
 def scripted(scene, then, **options):
     """Holdfast in front of a backend that continues its tunnels with then(peer)."""
-    return scene.holdfast(configuration(scene, scene.scripted(accepting(then)), **options))
+    return scene.holdfast(configuration(scene, scene.scripted(hf_ws.accepting(then)), **options))
 
 
 def echoing(scene, **options):
@@ -489,10 +475,7 @@ def the_access_log_tells_how_each_tunnel_ended(scene):
     def handler(peer):
         head = peer.read_head()
         target = head.split()[1].decode()
-        key = re.search(rb"(?i)sec-websocket-key: (\S+)", head)[1].decode()
-        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                  b"Connection: Upgrade\r\nSec-WebSocket-Accept: "
-                  + hf_ws.accept_for(key).encode() + b"\r\n\r\n")
+        peer.send(hf_ws.switching(head))
         if ends[target]:
             ends[target](peer)
             return

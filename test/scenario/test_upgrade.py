@@ -45,8 +45,7 @@ def upgrade_then_echo(peer):
     """A backend that agrees to any handshake, and sends back what comes."""
     head = peer.read_head()
     if head:
-        key = re.search(rb"(?i)sec-websocket-key: (\S+)", head)[1].decode()
-        peer.send(switching(hf_ws.accept_for(key)))
+        peer.send(hf_ws.switching(head))
         peer.send(peer.buffer)
         while data := peer.sock.recv(65536):
             peer.send(data)
@@ -194,9 +193,8 @@ def bytes_before_the_101_are_held_and_delivered(scene):
         seen_early.append(peer.buffer)
         peer.sock.settimeout(hf.PATIENCE_S)
         go_on.wait(hf.PATIENCE_S)
-        key = re.search(rb"Sec-WebSocket-Key: (\S+)", head)[1].decode()
         # And the first frames of ours right behind our 101.
-        peer.send(switching(hf_ws.accept_for(key)) + hf_ws.frame(hf_ws.TEXT, b"first"))
+        peer.send(hf_ws.switching(head) + hf_ws.frame(hf_ws.TEXT, b"first"))
         peer.send(peer.read(10_000))
         peer.send(peer.read_end())
 
