@@ -52,17 +52,13 @@ static enum image_forward policy_of(const struct image_route *route, uint8_t id)
 
 /*
  * A name with '_' that a CGI-like backend cannot tell from one of those we vouch for ("X_Real_IP"):
- * nginx drops every name with an underscore for this reason, we drop the dangerous ones.
+ * nginx drops every name with an underscore for this reason, we drop these; the parser has refused
+ * those that look like framing.
  */
 static bool imitates(struct slice name)
 {
-    static const char *const guarded[] = {"x-forwarded-for",
-                                          "x-forwarded-proto",
-                                          "x-forwarded-host",
-                                          "x-real-ip",
-                                          "content-length",
-                                          "transfer-encoding",
-                                          "host"};
+    static const char *const guarded[] = {"x-forwarded-for", "x-forwarded-proto",
+                                          "x-forwarded-host", "x-real-ip"};
     if (memchr(name.p, '_', name.n) == NULL)
         return false;
     for (size_t g = 0; g < ARRAY_LEN(guarded); g++) {

@@ -2,6 +2,7 @@
 #include "worker/worker.h"
 
 #include "common/clock.h"
+#include "common/sha1.h"
 #include "worker/accept.h"
 #include "worker/adopt.h"
 #include "worker/apply.h"
@@ -205,6 +206,8 @@ NORETURN void worker_main(const struct worker_start *start)
     }
     apply_inherited(w);
     rc = adopt_predecessor(w);
+    if (rc == 0) /* after adoption: it takes milliseconds, and tunnels do not need it */
+        rc = sha1_init();
     if (rc < 0) {
         log_write(LOG_LEVEL_ERROR, "adopt_failed", "error=%d", -rc);
         _exit(1);

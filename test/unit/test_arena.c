@@ -44,7 +44,8 @@ START_TEST(records_and_chunks_do_not_overlap_and_lie_inside)
 {
     uint8_t *base = (uint8_t *)made.header;
     ck_assert((uint8_t *)made.tunnels >= base + sizeof *made.header);
-    ck_assert(made.chunks >= (uint8_t *)(made.tunnels + made.header->tunnels_max));
+    ck_assert((uint8_t *)made.fds >= (uint8_t *)(made.tunnels + made.header->tunnels_max));
+    ck_assert(made.chunks >= (uint8_t *)made.fds + ARENA_FDS_MAX / 8);
     uint8_t *end = arena_chunk(&made, made.header->chunks_max - 1) + ARENA_CHUNK_SIZE;
     ck_assert_ptr_eq(end, base + made.header->size);
     ck_assert_uint_eq((uintptr_t)made.tunnels % CACHE_LINE, 0);
@@ -123,7 +124,7 @@ START_TEST(a_bent_header_is_refused)
 {
     struct arena other;
     struct arena_header good = *made.header;
-    for (int field = 0; field < 6; field++) {
+    for (int field = 0; field < 7; field++) {
         struct arena_header *h = made.header;
         switch (field) {
         case 0: h->magic++; break;
@@ -131,7 +132,8 @@ START_TEST(a_bent_header_is_refused)
         case 2: h->tunnels_max = UINT32_MAX; break;
         case 3: h->chunks_max++; break;
         case 4: h->tunnels_off += 64; break;
-        case 5: h->chunks_off = UINT64_MAX - 4095; break;
+        case 5: h->fds_off -= 64; break;
+        case 6: h->chunks_off = UINT64_MAX - 4095; break;
         }
         ck_assert_int_eq(arena_attach(&other, made_fd), -EPROTO);
         ck_assert_ptr_null(other.header);

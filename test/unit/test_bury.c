@@ -96,13 +96,15 @@ START_TEST(balancing_does_not_go_on_counting_a_dead_slot)
 }
 END_TEST
 
-START_TEST(a_worker_that_died_between_two_sums_leaves_an_even_sequence_behind)
+START_TEST(the_sequence_is_even_afterwards_whatever_it_was_when_the_worker_died)
 {
-    leave_two_tunnels();
-    shown()->close_seq = 41;
-    (void)bury_slot(&board, SLOT);
-    ck_assert_uint_eq(shown()->close_seq % 2, 0);
-    ck_assert_uint_gt(shown()->close_seq, 41);
+    for (uint32_t before = 40; before < 42; before++) {
+        leave_two_tunnels();
+        shown()->close_seq = before;
+        (void)bury_slot(&board, SLOT);
+        ck_assert_uint_eq(shown()->close_seq % 2, 0);
+        ck_assert_uint_gt(shown()->close_seq, before);
+    }
 }
 END_TEST
 
@@ -124,7 +126,7 @@ int main(void)
     tcase_add_test(tcase, tunnels_of_a_dead_slot_are_counted_as_lost);
     tcase_add_test(tcase, their_bytes_and_frames_move_to_the_counters_once);
     tcase_add_test(tcase, balancing_does_not_go_on_counting_a_dead_slot);
-    tcase_add_test(tcase, a_worker_that_died_between_two_sums_leaves_an_even_sequence_behind);
+    tcase_add_test(tcase, the_sequence_is_even_afterwards_whatever_it_was_when_the_worker_died);
     tcase_add_test(tcase, figures_out_of_range_do_no_harm);
     Suite *suite = suite_create("bury");
     suite_add_tcase(suite, tcase);

@@ -110,15 +110,14 @@ void worker_main(const struct worker_start *start)
     script->pid = (int32_t)getpid();
     STORE_RELEASE(&script->serving, script->serving + 1);
     for (;;) {
-        obey(start);
         struct pollfd fds[] = {{.fd = FD_KEEPER_PID, .events = POLLIN},
                                {.fd = FD_CONTROL, .events = POLLIN}};
-        if (poll(fds, 2, 1) <= 0)
-            continue;
+        poll(fds, 2, 1);
         if (fds[1].revents)
-            _exit(WORKER_EXIT_DONE); /* the test has ended */
+            _exit(WORKER_EXIT_DONE); /* the test has ended, perhaps by failing */
         if (fds[0].revents && start->respawn_keeper(start->context) > 0)
             STORE_RELEASE(&script->respawned, script->respawned + 1);
+        obey(start);
     }
 }
 

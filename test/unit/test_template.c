@@ -160,10 +160,10 @@ START_TEST(the_chosen_server_goes_into_the_host_header)
     parts_of("$host");
     const struct image_route *route = image_route(fixture.image, 0);
     int n = template_eval(fixture.image, route->host_header, &vars, out, sizeof out);
-    ck_assert_int_eq(n, 14);
-    ck_assert_mem_eq(out, "to 10.0.0.1:80", 14);
+    ck_assert_int_eq(n, 13);
+    ck_assert_mem_eq(out, "x.10.0.0.1:80", 13);
     vars.backend = (struct slice){NULL, 0}; /* before one is chosen */
-    ck_assert_int_eq(template_eval(fixture.image, route->host_header, &vars, out, sizeof out), 3);
+    ck_assert_int_eq(template_eval(fixture.image, route->host_header, &vars, out, sizeof out), 2);
 }
 END_TEST
 

@@ -43,7 +43,7 @@ static inline void worker_fixture_load(struct worker_fixture *fixture, const cha
     int n = snprintf(text, sizeof text,
                      "listeners = ( { address = \"127.0.0.1:8080\"; } );\nupstreams = ( %s );\n"
                      "sites = ( { hosts = [ \"*\" ]; routes = ( { path = \"/\"; upstream = \"u\"; "
-                     "host_header = \"to $proxy_host\"; } ); } );\n",
+                     "host_header = \"x.$proxy_host\"; } ); } );\n",
                      upstreams);
     ck_assert_int_lt(n, (int)sizeof text);
     struct conf *conf = conf_fixture_good(&fixture->conf, text);
