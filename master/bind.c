@@ -6,6 +6,7 @@
 #include "common/clock.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -86,4 +87,23 @@ int bind_probe(const struct addr *address, bool dual_stack, uint32_t patience_ms
             return fd;
         poll(NULL, 0, PROBE_EVERY_MS);
     }
+}
+
+int bind_steer(int fd, uint32_t count)
+{
+    int unused = 0;
+    if (count == 0)
+        return setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &unused, sizeof unused) < 0
+                   ? -errno
+                   : 0;
+    /* By chance, not by skb->hash: loopback and some cards do not compute one. */
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_RANDOM)),
+        BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count),
+        BPF_STMT(BPF_RET | BPF_A, 0),
+    };
+    struct sock_fprog program = {.len = ARRAY_LEN(code), .filter = code};
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) < 0
+               ? -errno
+               : 0;
 }

@@ -24,4 +24,11 @@ int bind_listener(const struct addr *address, bool dual_stack, uint32_t backlog)
  */
 int bind_probe(const struct addr *address, bool dual_stack, uint32_t patience_ms) MUST_CHECK;
 
+/*
+ * From now on the kernel gives new connections to the first `count` sockets of the group that `fd`
+ * belongs to, in the order in which they began to listen; 0: to all of them again. The others can be
+ * emptied and closed without losing a connection. Returns 0 or -errno (then all go on taking part).
+ */
+int bind_steer(int fd, uint32_t count) MUST_CHECK;
+
 #endif

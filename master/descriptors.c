@@ -29,7 +29,7 @@ static int silence_stdio(int null, bool detached)
     return 0;
 }
 
-static int grow_table(uint64_t limit)
+int descriptors_grow(uint64_t limit)
 {
     int last = (int)limit - 1;
     if (last < FD_DYNAMIC)
@@ -61,7 +61,7 @@ int descriptors_arrange(int control, int error_log, bool detached, uint64_t limi
         return error;
     if (close_range(FD_DYNAMIC, ~0u, 0) < 0)
         return -errno;
-    return grow_table(limit);
+    return descriptors_grow(limit);
 }
 
 int descriptors_place(int fd, int number)

@@ -17,6 +17,9 @@
  */
 int descriptors_arrange(int control, int error_log, bool detached, uint64_t limit) MUST_CHECK;
 
+/* Keeper, while nobody shares its table: make room for `limit` descriptors. Returns 0 or -errno. */
+int descriptors_grow(uint64_t limit) MUST_CHECK;
+
 /* Move `fd` to a fixed number, closing what stood there. Returns 0 or -errno (fd is closed, too). */
 int descriptors_place(int fd, int number) MUST_CHECK;
 

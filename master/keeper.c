@@ -7,6 +7,7 @@
 #include "master/descriptors.h"
 #include "master/obituary.h"
 #include "master/process.h"
+#include "master/succession.h"
 #include "master/throttle.h"
 #include "shm/arena.h"
 #include "worker/worker.h"
@@ -23,6 +24,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -37,6 +39,8 @@ enum {
     STATUS_TRIES = 5,       /* a traced worker is dead before we may know how it died */
     OOM_SCORE_WORKER = 500, /* above the keeper's */
     OOM_SCORE_MAX = 1000,
+    TRIAL_MS = 10000,     /* how long a new program is on trial */
+    TRIAL_DEATHS_MAX = 3, /* workers that may die in it */
 };
 
 struct keeper {
@@ -52,6 +56,9 @@ struct keeper {
     uint64_t started_ms; /* monotonic: when the worker was cloned */
     int died_by_signal;
     int oom_score; /* the keeper's own */
+    uint64_t
+        trial_until_ms; /* a new program's first seconds: if workers die now, the old one returns */
+    uint32_t trial_deaths;
     struct throttle throttle;
     struct log_limit limit;
     jmp_buf watch; /* where a respawned keeper begins */
@@ -66,17 +73,25 @@ static void pause_ms(uint32_t ms)
 
 /* ---- what every keeper is, forked by the master or respawned by its worker ---- */
 
+static void do_nothing(int signal)
+{
+    (void)signal;
+}
+
 /* The master rules: a signal to a group or by name ends no keeper and no worker. */
 static void ignore_signals(void)
 {
-    static const int ignored[] = {SIGTERM, SIGINT,  SIGHUP,   SIGQUIT,
-                                  SIGUSR1, SIGUSR2, SIGWINCH, SIGPIPE};
+    static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGWINCH, SIGPIPE};
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
         signal(ignored[i], SIG_IGN);
     signal(SIGCHLD, SIG_DFL);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    /* USR2 means "look at the board"; it is let in by ppoll only, and never into a worker. */
+    struct sigaction look = {.sa_handler = do_nothing};
+    sigaction(SIGUSR2, &look, NULL);
+    sigset_t only_usr2;
+    sigemptyset(&only_usr2);
+    sigaddset(&only_usr2, SIGUSR2);
+    sigprocmask(SIG_SETMASK, &only_usr2, NULL);
 }
 
 static void become_keeper(struct keeper *keeper)
@@ -243,12 +258,37 @@ static void clone_worker(struct keeper *keeper)
     }
 }
 
-/* Blocks until the worker has ended. It stays a zombie: reaping can take 10 ms and comes last. */
-static void await_death(const struct keeper *keeper)
+/* The master wants the program to be renewed: park the worker and exec. Returns if that failed. */
+static void renew(struct keeper *keeper)
 {
+    struct arena_header *header = keeper->arena.header;
+    uint64_t wanted = LOAD_ACQUIRE(&keeper->shown->renew_seq);
+    char program[sizeof keeper->board.header->program];
+    if (wanted == header->renewed_seq)
+        return;
+    header->renewed_seq = wanted; /* before the attempt: no successor tries the same again */
+    memcpy(program, keeper->board.header->program, sizeof program);
+    program[sizeof program - 1] = '\0';
+    int error = succession_park(header, keeper->board.header->upgrade_timeout_ms);
+    if (!error) {
+        error = succession_exec(program, keeper->slot);
+        succession_undo(header);
+    }
+    log_write(LOG_LEVEL_ERROR, "renew_failed", "slot=%u program=%s error=\"%s\"", keeper->slot,
+              program, strerror(-error));
+    keeper->shown->renew_error = -error;
+    STORE_RELEASE(&keeper->shown->renewed_seq, wanted);
+}
+
+/* Blocks until the worker has ended. It stays a zombie: reaping can take 10 ms and comes last. */
+static void await_death(struct keeper *keeper)
+{
+    sigset_t all_in;
+    sigemptyset(&all_in);
     for (;;) {
         struct pollfd pidfd = {.fd = FD_WORKER_PID, .events = POLLIN};
-        if (keeper->pidfd_placed && poll(&pidfd, 1, -1) < 0)
+        renew(keeper);
+        if (keeper->pidfd_placed && ppoll(&pidfd, 1, NULL, &all_in) < 0)
             continue;
         if (keeper->pidfd_placed && (pidfd.revents & POLLIN))
             return;
@@ -308,6 +348,22 @@ static void hold_back(struct keeper *keeper, uint32_t wait_ms)
     pause_ms(wait_ms);
 }
 
+/* Workers of a new program that die at once: let the program before it try. */
+static void judge_trial(struct keeper *keeper)
+{
+    if (clock_mono_ms() > keeper->trial_until_ms || ++keeper->trial_deaths < TRIAL_DEATHS_MAX)
+        return;
+    keeper->trial_until_ms = 0;
+    log_write(LOG_LEVEL_ERROR, "program_rolled_back", "slot=%u deaths=%u", keeper->slot,
+              keeper->trial_deaths);
+    board_event(&keeper->board, OBITUARY_WRITER_SLOT + keeper->slot, "program_rolled_back slot=%u",
+                keeper->slot);
+    keeper->shown->renew_error = ENOEXEC;
+    int error = succession_exec_former(keeper->slot);
+    log_write(LOG_LEVEL_ERROR, "roll_back_failed", "slot=%u error=\"%s\"", keeper->slot,
+              strerror(-error));
+}
+
 /* One life of a worker: wait for its end, replace it first, tell and reap after. */
 static void watch_once(struct keeper *keeper)
 {
@@ -321,6 +377,7 @@ static void watch_once(struct keeper *keeper)
     bool child = !keeper->foreign;
     if (ended_as_told(keeper, death.status))
         finish(keeper);
+    judge_trial(keeper);
     obituary_show(&death, &keeper->board);
     keeper->died_by_signal = obituary_signal(&death);
     int status = death.status == OBITUARY_UNKNOWN ? SIGKILL : death.status;
@@ -363,10 +420,23 @@ static int set_up(struct keeper *keeper, const struct keeper_start *start)
         error = wake < 0 ? -errno : descriptors_place(wake, FD_WAKE);
     if (error || (error = descriptors_place_pidfd(keeper->self, FD_KEEPER_PID)))
         return error;
+    int board = shm_open(start->board_name, O_RDWR, 0);
+    error = board < 0 ? -errno : descriptors_place(board, FD_BOARD);
+    if (error)
+        return error;
     /* A core file would keep the successor waiting; 1, because 0 does not stop one piped to a program. */
     struct rlimit no_core = {.rlim_cur = 1, .rlim_max = 1};
     (void)setrlimit(RLIMIT_CORE, &no_core);
     return privileges_drop(start->privileges);
+}
+
+/* A new keeper, cloned by a worker whose keeper died, begins at the jump, with its worker running. */
+static NORETURN void watch_for_ever(struct keeper *keeper)
+{
+    if (setjmp(keeper->watch) == 0)
+        clone_worker(keeper);
+    for (;;)
+        watch_once(keeper);
 }
 
 void keeper_main(const struct keeper_start *start)
@@ -379,9 +449,47 @@ void keeper_main(const struct keeper_start *start)
                   strerror(-error));
         _exit(1);
     }
-    /* A new keeper, cloned by a worker whose keeper died, begins here, too: with its worker running. */
-    if (setjmp(keeper.watch) == 0)
-        clone_worker(&keeper);
-    for (;;)
-        watch_once(&keeper);
+    watch_for_ever(&keeper);
+}
+
+/* The table that exec left us is as big as what it holds: grow it while nobody shares it. */
+static int inherit(struct keeper *keeper, uint32_t slot)
+{
+    struct rlimit limit;
+    int error = board_attach_inherited(&keeper->board, FD_BOARD);
+    if (error || (error = arena_attach(&keeper->arena, FD_ARENA)))
+        return error;
+    if (slot >= BOARD_SLOTS_MAX || keeper->arena.header->slot != slot)
+        return -EINVAL;
+    keeper->slot = slot;
+    keeper->log_level = LOG_LEVEL_INFO;
+    keeper->shown = board_slot(&keeper->board, slot);
+    keeper->worker = LOAD_ACQUIRE(&keeper->shown->worker_pid);
+    keeper->oom_score = read_oom_score();
+    become_keeper(keeper);
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -errno;
+    return descriptors_grow(limit.rlim_cur);
+}
+
+void keeper_resume(uint32_t slot)
+{
+    struct keeper keeper;
+    memset(&keeper, 0, sizeof keeper);
+    int error = inherit(&keeper, slot);
+    bool parked = !error && LOAD_ACQUIRE(&keeper.arena.header->command) == ARENA_PARK;
+    if (!error && parked)
+        error = succession_commit(keeper.arena.header, keeper.worker);
+    if (error) {
+        /* Nothing is committed: the parked worker sees us die, goes on and makes a keeper. */
+        log_write(LOG_LEVEL_ERROR, "keeper_failed", "slot=%u error=\"%s\"", slot, strerror(-error));
+        _exit(1);
+    }
+    if (parked) {
+        (void)waitpid(keeper.worker, NULL, WNOHANG);
+        keeper.trial_until_ms = clock_mono_ms() + TRIAL_MS;
+        keeper.shown->renew_error = 0;
+    }
+    STORE_RELEASE(&keeper.shown->renewed_seq, keeper.arena.header->renewed_seq);
+    watch_for_ever(&keeper);
 }

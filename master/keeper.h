@@ -19,6 +19,7 @@
 /* What a keeper starts from. All borrowed from the forked master's memory. */
 struct keeper_start {
     const struct board *board; /* mapped writable */
+    const char *board_name;
     uint32_t slot;
     uint32_t tunnels_max;
     int control; /* the slot's end of its control socket */
@@ -35,5 +36,11 @@ struct keeper_start {
  * Exits with 0 when its worker ended because it was told to, with 1 when it could not be set up.
  */
 NORETURN void keeper_main(const struct keeper_start *start);
+
+/*
+ * Go on as the keeper of a slot in a program that its keeper has exec'ed: everything is found at the
+ * fixed descriptor numbers. Commits if a worker is parked. Exits with 1 if it cannot take over.
+ */
+NORETURN void keeper_resume(uint32_t slot);
 
 #endif

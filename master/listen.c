@@ -60,6 +60,8 @@ static void take_over(const struct master *master, const struct listen_plan *pla
     *out = (struct master_listener){
         .index = index, .address = from->address, .dual_stack = takes_both(from)};
     const struct master_listener *old = find(master, out);
+    out->ordered = old ? old->ordered : true;
+    out->steered = old && old->steered;
     if (old)
         out->id = old->id;
     for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++)
@@ -93,6 +95,8 @@ static int open_slot(struct master_listener *listener, uint32_t slot, uint32_t b
     int fd = bind_listener(&listener->address, listener->dual_stack, backlog);
     if (fd < 0)
         return fd;
+    for (uint32_t s = slot + 1; s < BOARD_SLOTS_MAX; s++)
+        listener->ordered &= listener->fds[s] < 0;
     listener->fds[slot] = fd;
     listener->fresh |= UINT64_C(1) << slot;
     return 0;
@@ -188,21 +192,43 @@ void listen_give_up(struct master_listeners *next)
 bool listen_is_wanted(const struct master *master, const struct master_listener *listener,
                       uint32_t slot)
 {
-    return !listener->leaving && slot < master->workers &&
-           master->slots[slot].mode == SLOT_MODE_RUN;
+    return !listener->leaving && master->slots[slot].mode == SLOT_MODE_RUN;
 }
 
-static bool is_open(const struct master_listener *listener)
+/* True if a slot from `first` on has a socket. */
+static bool is_open_from(const struct master_listener *listener, uint32_t first)
 {
-    for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++) {
+    for (uint32_t s = first; s < BOARD_SLOTS_MAX; s++) {
         if (listener->fds[s] >= 0)
             return true;
     }
     return false;
 }
 
+/*
+ * The kernel closes a gap among a group's sockets with the last one, so the slots that stay keep
+ * their places as long as only higher ones go.
+ */
+static void steer(struct master_listener *listener, uint32_t workers)
+{
+    if (!is_open_from(listener, 1))
+        listener->ordered = true;
+    bool some_leave = is_open_from(listener, workers) && listener->fds[0] >= 0;
+    if (some_leave && listener->ordered)
+        listener->steered = bind_steer(listener->fds[0], workers) == 0;
+    else if (listener->steered && listener->fds[0] >= 0)
+        listener->steered = bind_steer(listener->fds[0], 0) != 0;
+}
+
+void listen_steer(struct master *master)
+{
+    for (uint32_t i = 0; i < master->listeners.count; i++)
+        steer(&master->listeners.items[i], master->workers);
+}
+
 /* True while a socket of this listener waits for its slot to let go. */
-static bool close_unwanted(struct master *master, struct master_listener *listener, uint64_t now_ms)
+static bool close_unwanted(struct master *master, struct master_listener *listener, uint64_t now_ms,
+                           bool *closed)
 {
     bool waiting = false;
     for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++) {
@@ -215,6 +241,7 @@ static bool close_unwanted(struct master *master, struct master_listener *listen
         }
         close(listener->fds[s]);
         listener->fds[s] = -1;
+        *closed = true;
     }
     return waiting;
 }
@@ -223,14 +250,17 @@ bool listen_close_unwanted(struct master *master, uint64_t now_ms)
 {
     struct master_listeners *all = &master->listeners;
     bool waiting = false;
+    bool closed = false;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < all->count; i++) {
         struct master_listener *l = &all->items[i];
-        waiting |= close_unwanted(master, l, now_ms);
-        if (!l->leaving || is_open(l))
+        waiting |= close_unwanted(master, l, now_ms, &closed);
+        if (!l->leaving || is_open_from(l, 0))
             all->items[kept++] = *l;
     }
     all->count = kept;
+    if (closed)
+        listen_steer(master);
     return waiting;
 }
 

@@ -32,6 +32,12 @@ void listen_commit(struct master *master, struct master_listeners *next);
 /* Close what listen_prepare has bound, and free *next. */
 void listen_give_up(struct master_listeners *next);
 
+/*
+ * While slots above the configured number still listen, give new connections to the ones that stay;
+ * else to all. After the number of workers or a listener has changed, and when sockets were closed.
+ */
+void listen_steer(struct master *master);
+
 /* True if this slot is to accept on this listener. */
 bool listen_is_wanted(const struct master *master, const struct master_listener *listener,
                       uint32_t slot);

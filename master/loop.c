@@ -41,13 +41,14 @@ static bool look_after_all(struct master *master)
     bool undecided = reap_check_slots(master, now_ms);
     reload_step(master, now_ms);
     spawn_missing(master, now_ms);
+    bool leaving = slots_drain_due(master, now_ms);
     slots_tell(master, now_ms);
     bool closing = listen_close_unwanted(master, now_ms);
     start_step(master, now_ms);
     if (master->phase == MASTER_QUITTING)
         return undecided || closing || !slots_all_applied(master);
-    return undecided || closing || master->phase != MASTER_RUNNING || master->reload_wanted ||
-           !slots_all_applied(master) || some_slot_is_due(master);
+    return undecided || closing || leaving || master->phase != MASTER_RUNNING ||
+           master->reload_wanted || !slots_all_applied(master) || some_slot_is_due(master);
 }
 
 static int tick_ms(bool unsettled, uint64_t since_ms)

@@ -36,6 +36,8 @@ struct master_listener {
     struct addr address;
     bool dual_stack; /* IPv6 wildcard that takes IPv4, too */
     bool leaving;    /* not in the configuration any more: closes as soon as workers let go */
+    bool ordered;    /* slots' sockets began to listen in the order of their slots */
+    bool steered;    /* new connections go to the slots that stay, see listen_steer */
     uint64_t fresh;  /* bit s: fds[s] was bound for a reload that is not committed yet */
     int fds[BOARD_SLOTS_MAX]; /* -1: none */
 };
@@ -59,6 +61,7 @@ struct master_slot {
     uint32_t sent_starts; /* the board's `starts` at that time */
     uint64_t started_ms;  /* when the keeper was forked */
     uint64_t start_at_ms; /* not running: when to fork the next one */
+    uint64_t drain_ms;    /* leaving: when to begin to drain; 0: no such plan */
     uint64_t gone_ms;     /* since when neither keeper nor worker is seen; 0: one is */
     struct throttle throttle;
 };

@@ -11,9 +11,12 @@ void pause_accepting(struct master *master)
     board_event(&master->board, MASTER_EVENT_WRITER, "paused");
     master->paused = true;
     for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
+        struct master_slot *s = &master->slots[i];
         if (i < master->workers)
-            master->slots[i].mode = SLOT_MODE_PAUSED; /* one that waits for its start, too */
-        if (master->slots[i].running && master->slots[i].mode == SLOT_MODE_PAUSED)
+            s->mode = SLOT_MODE_PAUSED; /* one that waits for its start, too */
+        if (s->running && s->mode == SLOT_MODE_PAUSED)
             slots_want(master, i, SLOT_MODE_PAUSED);
+        else if (s->drain_ms != 0)
+            slots_want(master, i, SLOT_MODE_DRAIN);
     }
 }

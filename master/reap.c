@@ -62,7 +62,8 @@ static void end_slot(struct master *master, uint32_t slot, uint64_t now_ms)
     s->running = false;
     s->gone_ms = 0;
     s->keeper = 0;
-    if (s->mode != SLOT_MODE_RUN && s->mode != SLOT_MODE_PAUSED) {
+    s->drain_ms = 0;
+    if (slot >= master->workers || (s->mode != SLOT_MODE_RUN && s->mode != SLOT_MODE_PAUSED)) {
         log_write(LOG_LEVEL_INFO, "slot_ended", "slot=%u tunnels_lost=%u", slot, lost);
         s->mode = SLOT_MODE_STOP;
         return;

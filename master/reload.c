@@ -96,16 +96,16 @@ static void resize(struct master *master, uint32_t workers)
     STORE_RELAXED(&master->board.header->workers, workers);
     for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
         struct master_slot *s = &master->slots[i];
-        enum slot_mode mode = i < workers ? slots_mode(master) : SLOT_MODE_DRAIN;
-        if (s->running) {
-            slots_want(master, i, mode);
-        } else if (i < workers) {
-            s->mode = mode;
-        } else {
+        if (i < workers && s->running)
+            slots_want(master, i, slots_mode(master));
+        else if (i < workers)
+            s->mode = slots_mode(master);
+        else if (s->running)
+            slots_leave(master, i);
+        else
             s->mode = SLOT_MODE_STOP;
-            s->start_at_ms = 0;
-        }
     }
+    listen_steer(master);
     spawn_missing(master, clock_mono_ms());
 }
 

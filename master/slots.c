@@ -22,9 +22,37 @@ void slots_want(struct master *master, uint32_t slot, enum slot_mode mode)
 {
     struct master_slot *s = &master->slots[slot];
     s->mode = mode;
+    s->drain_ms = 0;
     s->seq = ++master->seq;
     s->unsent = true;
     s->changed_ms = clock_mono_ms();
+}
+
+void slots_leave(struct master *master, uint32_t slot)
+{
+    struct master_slot *s = &master->slots[slot];
+    uint64_t due_ms = s->drain_ms;
+    if (s->mode != SLOT_MODE_RUN) {
+        slots_want(master, slot, SLOT_MODE_DRAIN);
+        return;
+    }
+    slots_want(master, slot, SLOT_MODE_RUN); /* it still accepts, by the new generation */
+    s->drain_ms = due_ms ? due_ms : clock_mono_ms() + SLOTS_HANDSHAKE_MS;
+}
+
+bool slots_drain_due(struct master *master, uint64_t now_ms)
+{
+    bool waiting = false;
+    for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
+        const struct master_slot *s = &master->slots[i];
+        if (s->drain_ms == 0)
+            continue;
+        if (now_ms >= s->drain_ms)
+            slots_want(master, i, SLOT_MODE_DRAIN);
+        else
+            waiting = true;
+    }
+    return waiting;
 }
 
 void slots_want_all(struct master *master, enum slot_mode mode)

@@ -14,7 +14,17 @@ void slots_init(struct master *master);
 /* The slot shall have this mode (and all else as the master has it now): a newer state to send. */
 void slots_want(struct master *master, uint32_t slot, enum slot_mode mode);
 
-/* The same for every slot that runs. */
+/*
+ * The slot has left the configuration: it drains once handshakes that are under way on its sockets
+ * have had time to end. New ones are steered to other slots meanwhile.
+ */
+enum { SLOTS_HANDSHAKE_MS = 500 };
+void slots_leave(struct master *master, uint32_t slot);
+
+/* Drain the slots whose time has come. Every turn. Returns true if some still wait for it. */
+bool slots_drain_due(struct master *master, uint64_t now_ms);
+
+/* slots_want for every slot that runs. */
 void slots_want_all(struct master *master, enum slot_mode mode);
 
 /* The mode of a slot that is to run: RUN, or PAUSED after WINCH. */

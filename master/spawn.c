@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,8 +30,11 @@ static void forget_master(struct master *master)
 static NORETURN void run_keeper(struct master *master, uint32_t slot, int control)
 {
     struct privileges privileges = master->privileges;
+    char board_name[256];
+    snprintf(board_name, sizeof board_name, "%s", master->board_name);
     struct keeper_start start = {
         .board = &master->board,
+        .board_name = board_name,
         .slot = slot,
         .tunnels_max = master->board.tunnels_max,
         .control = control,

@@ -38,6 +38,8 @@ enum slot_fd {
     FD_ERROR_LOG = 10,
     FD_ACCESS_LOG = 11,
     FD_RESERVE = 12,   /* /dev/null: fills places that are given up */
+    FD_BOARD = 14,     /* the board, for a program that the keeper execs */
+    FD_PROGRAM = 15,   /* the program that ran before the newest: the way back */
     FD_WAKE = 13,      /* eventfd by which the keeper wakes its worker to look at `command` */
     FD_LISTENERS = 32, /* + index into arena_header.listeners */
     FD_DYNAMIC = 96,   /* = FD_LISTENERS + ARENA_LISTENERS_MAX: connections */
@@ -146,6 +148,7 @@ struct arena_header {
     uint64_t applied_seq; /* control message last applied */
     uint32_t command;     /* K, W: enum arena_command; futex word of a parked worker */
     uint32_t parked;      /* W: 1 while it is parked; futex word of a waiting keeper */
+    uint64_t renewed_seq; /* K: board_slot.renew_seq that was tried last */
     uint64_t park_by_ms;  /* K: monotonic: requests that are not done by then are given up */
     struct arena_listener listeners[ARENA_LISTENERS_MAX];
     struct arena_op op ALIGNED(CACHE_LINE);

@@ -169,6 +169,24 @@ int board_attach(struct board *board, const char *name, uint32_t *version)
     return rc;
 }
 
+int board_attach_inherited(struct board *board, int fd)
+{
+    struct stat st;
+    uint32_t version;
+    *board = (struct board){.fd = -1};
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct board_header))
+        return -EPROTO;
+    int rc = map(board, fd, (size_t)st.st_size, PROT_READ | PROT_WRITE);
+    if (rc < 0)
+        return rc;
+    rc = check(board, &version);
+    if (rc < 0)
+        board_fini(board);
+    return rc;
+}
+
 void board_fini(struct board *board)
 {
     if (board->header)

@@ -53,19 +53,22 @@ struct board_header {
     uint64_t cells_off; /* struct board_cell [slot][backend] */
     uint64_t upstreams_off;
     uint64_t sites_off;
-    uint64_t rings_off;       /* struct ketama_point [2][ring_points_max] */
-    uint64_t tunnels_off;     /* struct board_tunnel [slot][tunnel] */
-    uint64_t events_off;      /* struct board_event [writer][event] */
-    int32_t master_pid;       /* M */
-    uint32_t state;           /* M: enum board_state */
-    uint64_t started_real_ms; /* M */
-    uint64_t beat_ms;         /* M: monotonic, at least every second */
-    uint32_t generation;      /* M: of the configuration that is published */
-    uint32_t workers;         /* M: worker slots that are meant to run */
-    uint32_t reloads;         /* M */
-    uint32_t reloads_failed;  /* M */
-    char software[32];        /* M: version of the program */
-    char config_path[256];    /* M */
+    uint64_t rings_off;          /* struct ketama_point [2][ring_points_max] */
+    uint64_t tunnels_off;        /* struct board_tunnel [slot][tunnel] */
+    uint64_t events_off;         /* struct board_event [writer][event] */
+    int32_t master_pid;          /* M */
+    uint32_t state;              /* M: enum board_state */
+    uint64_t started_real_ms;    /* M */
+    uint64_t beat_ms;            /* M: monotonic, at least every second */
+    uint32_t generation;         /* M: of the configuration that is published */
+    uint32_t workers;            /* M: worker slots that are meant to run */
+    uint32_t reloads;            /* M */
+    uint32_t reloads_failed;     /* M */
+    char software[32];           /* M: version of the program */
+    char program[256];           /* M: path of the program that keepers exec to renew themselves */
+    uint32_t upgrade_timeout_ms; /* M: requests may finish for so long before a worker parks */
+    uint32_t pad;
+    char config_path[256]; /* M */
 };
 
 enum board_state { BOARD_STARTING, BOARD_RUNNING, BOARD_STOPPING, BOARD_STOPPED };
@@ -81,7 +84,12 @@ struct board_slot {
     uint32_t last_status;  /* K: wait status of the last one that died */
     uint32_t throttled;    /* K: times a start was put off because workers died young */
     uint64_t died_real_ms; /* K: when the last one died */
-    uint8_t keeper_pad[32];
+    uint64_t renewed_seq;  /* K: renewal that was done, or failed, last */
+    int32_t renew_error;   /* K: 0: done; else errno: it failed, and nothing has changed */
+    uint8_t keeper_pad[20];
+
+    uint64_t renew_seq; /* M: renew yourself when this grows: exec the program, adopt */
+    uint8_t master_pad[56];
 
     uint32_t state;           /* W, K: enum slot_state */
     uint32_t generation;      /* W: of the image it uses for new requests */
@@ -219,6 +227,12 @@ int board_create(struct board *board, const char *name, const struct board_shape
  * -EPROTONOSUPPORT (another layout version: *version tells which), -EBADMSG (inconsistent), -errno.
  */
 int board_attach(struct board *board, const char *name, uint32_t *version) MUST_CHECK;
+
+/*
+ * Keeper, after it has exec'ed a new program: map the board behind an inherited descriptor, writable.
+ * Checks it as board_attach does; the descriptor stays the caller's. Returns likewise.
+ */
+int board_attach_inherited(struct board *board, int fd) MUST_CHECK;
 
 /* Unmap; the name stays. */
 void board_fini(struct board *board);

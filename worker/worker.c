@@ -206,14 +206,18 @@ NORETURN void worker_main(const struct worker_start *start)
     }
     apply_inherited(w);
     rc = adopt_predecessor(w);
-    if (rc == 0) /* after adoption: it takes milliseconds, and tunnels do not need it */
-        rc = sha1_init();
     if (rc < 0) {
         log_write(LOG_LEVEL_ERROR, "adopt_failed", "error=%d", -rc);
         _exit(1);
     }
     uint64_t next_second = w->mono_ms + BEAT_MS;
     apply_event(w);
+    /* A turn for the tunnels before the library loads its digests: that takes a millisecond. */
+    one_turn(w);
+    if (sha1_init() < 0) {
+        log_write(LOG_LEVEL_ERROR, "worker_failed", "error=\"no SHA-1\"");
+        _exit(1);
+    }
     while (!finished(w)) {
         one_turn(w);
         if (w->mono_ms >= next_second) {

@@ -108,7 +108,8 @@ class Mass:
     def resume(self):
         self.sending = True
         for one in self.members.values():
-            self.next_message(one)
+            if one.state == "idle":
+                self.next_message(one)
 
     # ---- one client ----
 

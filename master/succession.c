@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE 1
+
+#include "master/succession.h"
+
+#include "common/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    PARK_SLACK_MS = 500, /* beyond the requests' time: a turn of the loop, a flush of the log */
+    LOOK_MS = 5,         /* how often we look whether the worker lives */
+    LEAVE_MS = 2000,     /* a parked worker that does not leave is killed */
+};
+
+static bool worker_died(int patience_ms)
+{
+    struct pollfd worker = {.fd = FD_WORKER_PID, .events = POLLIN};
+    return poll(&worker, 1, patience_ms) == 1;
+}
+
+static bool change_command(struct arena_header *header, uint32_t from, uint32_t to)
+{
+    bool changed = __atomic_compare_exchange_n(&header->command, &from, to, false, __ATOMIC_ACQ_REL,
+                                               __ATOMIC_ACQUIRE);
+    (void)syscall(SYS_futex, &header->command, FUTEX_WAKE, 1, NULL, NULL, 0);
+    return changed;
+}
+
+void succession_undo(struct arena_header *header)
+{
+    (void)change_command(header, ARENA_PARK, ARENA_RUN);
+}
+
+int succession_park(struct arena_header *header, uint32_t timeout_ms)
+{
+    uint64_t now_ms = clock_mono_ms();
+    uint64_t until_ms = now_ms + timeout_ms + PARK_SLACK_MS;
+    uint64_t one = 1;
+    struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
+    header->park_by_ms = now_ms + timeout_ms;
+    if (!change_command(header, ARENA_RUN, ARENA_PARK))
+        return -EBUSY;
+    ssize_t ignored = write(FD_WAKE, &one, sizeof one);
+    (void)ignored;
+    while (LOAD_ACQUIRE(&header->parked) == 0) {
+        int error = worker_died(0) ? -ESRCH : clock_mono_ms() > until_ms ? -ETIMEDOUT : 0;
+        if (error) {
+            succession_undo(header);
+            return error;
+        }
+        (void)syscall(SYS_futex, &header->parked, FUTEX_WAIT, 0, &look, NULL, 0);
+    }
+    return 0;
+}
+
+/* What runs now becomes the way back. */
+static void keep_program(void)
+{
+    int fd = open("/proc/self/exe", O_RDONLY);
+    if (fd < 0)
+        return;
+    if (dup2(fd, FD_PROGRAM) < 0)
+        (void)dup2(FD_RESERVE, FD_PROGRAM);
+    close(fd);
+}
+
+static int run(int program, const char *path, uint32_t slot)
+{
+    char number[16];
+    snprintf(number, sizeof number, "%u", slot);
+    char *arguments[] = {(char *)"holdfast", (char *)"--keeper", number, NULL};
+    if (path)
+        execve(path, arguments, environ);
+    else
+        syscall(SYS_execveat, program, "", arguments, environ, AT_EMPTY_PATH);
+    return -errno;
+}
+
+int succession_exec(const char *program, uint32_t slot)
+{
+    keep_program();
+    return run(-1, program, slot);
+}
+
+int succession_exec_former(uint32_t slot)
+{
+    return run(FD_PROGRAM, NULL, slot);
+}
+
+int succession_commit(struct arena_header *header, int32_t worker)
+{
+    if (!change_command(header, ARENA_PARK, ARENA_EXIT))
+        return -ECANCELED;
+    if (!worker_died(LEAVE_MS)) {
+        (void)kill(worker, SIGKILL);
+        (void)worker_died(-1);
+    }
+    STORE_RELEASE(&header->parked, 0);
+    STORE_RELEASE(&header->command, ARENA_RUN);
+    return 0;
+}
