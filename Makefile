@@ -53,7 +53,7 @@ version := $(or $(if $(wildcard .git),$(shell git describe --always --dirty 2>/d
 
 .PHONY: all tests run test chaos install uninstall format clean
 all: $(BUILD)/holdfast $(BUILD)/holdfast-stat $(BUILD)/echo-backend
-tests: all $(BUILD)/ws-load $(unit_tests) $(fuzz_tests)
+tests: all $(BUILD)/ws-load $(BUILD)/ring-pick $(unit_tests) $(fuzz_tests)
 
 $(BUILD)/holdfast: $(master_obj) $(worker_obj) $(libshm) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs) $(allocator)
@@ -62,6 +62,8 @@ $(BUILD)/holdfast-stat: $(stat_obj) $(libshm) $(libcommon)
 $(BUILD)/echo-backend: $(echo_obj) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
 $(BUILD)/ws-load: $(load_obj) $(libcommon)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
+$(BUILD)/ring-pick: $(call obj,test/tools/ring_pick.c) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
 
 $(libcommon): $(call obj,$(wildcard common/*.c))

@@ -107,6 +107,7 @@ struct conf {
     uint32_t site_count;
     uint32_t header_timeout_ms;
     uint32_t keepalive_timeout_ms;
+    uint32_t upgrade_timeout_ms;
     uint64_t max_line; /* bytes */
     uint64_t max_head; /* bytes */
     uint32_t max_headers;

@@ -75,8 +75,8 @@ int descriptors_place_pidfd(int32_t pid, int number)
 {
     close(number);
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (fd == number)
-        return 0;
+    if (fd == number) /* a pidfd is born close-on-exec, but it must cross into a new program */
+        return fcntl(fd, F_SETFD, 0) < 0 ? -errno : 0;
     if (fd >= 0)
         return descriptors_place(fd, number);
     int error = -errno;

@@ -271,7 +271,8 @@ static void renew(struct keeper *keeper)
     program[sizeof program - 1] = '\0';
     int error = succession_park(header, keeper->board.header->upgrade_timeout_ms);
     if (!error) {
-        error = succession_exec(program, keeper->slot);
+        error = LOAD_RELAXED(&keeper->shown->renew_former) ? succession_exec_former(keeper->slot)
+                                                           : succession_exec(program, keeper->slot);
         succession_undo(header);
     }
     log_write(LOG_LEVEL_ERROR, "renew_failed", "slot=%u program=%s error=\"%s\"", keeper->slot,

@@ -10,6 +10,7 @@
 #include "master/spawn.h"
 #include "master/start.h"
 #include "master/stop.h"
+#include "master/upgrade.h"
 
 #include <poll.h>
 
@@ -43,11 +44,12 @@ static bool look_after_all(struct master *master)
     spawn_missing(master, now_ms);
     bool leaving = slots_drain_due(master, now_ms);
     slots_tell(master, now_ms);
+    bool renewing = upgrade_step(master, now_ms);
     bool closing = listen_close_unwanted(master, now_ms);
     start_step(master, now_ms);
     if (master->phase == MASTER_QUITTING)
         return undecided || closing || !slots_all_applied(master);
-    return undecided || closing || leaving || master->phase != MASTER_RUNNING ||
+    return undecided || closing || leaving || renewing || master->phase != MASTER_RUNNING ||
            master->reload_wanted || !slots_all_applied(master) || some_slot_is_due(master);
 }
 

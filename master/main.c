@@ -6,11 +6,14 @@
 #include "common/version.h"
 #include "master/conf.h"
 #include "master/daemon.h"
+#include "master/handover.h"
+#include "master/keeper.h"
 #include "master/loop.h"
 #include "master/options.h"
 #include "master/remote.h"
 #include "master/start.h"
 #include "master/stop.h"
+#include "master/trial.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -80,6 +83,20 @@ static int run(const struct options *options)
     return master.exit_status;
 }
 
+/* We are what a running master has exec'ed: the same process, a new program. */
+static int go_on(const struct options *options)
+{
+    struct master master;
+    log_init(STDERR_FILENO, LOG_LEVEL_INFO, "master");
+    start_init(&master, NULL, -1);
+    if (handover_resume(&master, options->number) == 0)
+        loop_run(&master);
+    else
+        master.exit_status = EXIT_FAILURE;
+    stop_finish(&master);
+    return master.exit_status;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -95,6 +112,9 @@ int main(int argc, char **argv)
     case OPTIONS_KEYS: conf_print_keys(stdout); return EXIT_SUCCESS;
     case OPTIONS_VERSION: printf("holdfast %s\n", version_string()); return EXIT_SUCCESS;
     case OPTIONS_HELP: options_print_help(stdout); return EXIT_SUCCESS;
+    case OPTIONS_FITS: return trial_fits(options.layouts) < 0 ? EXIT_FAILURE : check(&options);
+    case OPTIONS_KEEPER: keeper_resume((uint32_t)options.number);
+    case OPTIONS_MASTER: return go_on(&options);
     case OPTIONS_RUN: break;
     }
     return run(&options);

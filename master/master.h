@@ -71,7 +71,21 @@ struct master_logs {
     int access; /* -1: off */
 };
 
+/* An upgrade, a recycling or a way back that is under way (upgrade.c). */
+enum renew_kind { RENEW_NOTHING, RENEW_RECYCLE, RENEW_UPGRADE, RENEW_GO_BACK };
+struct master_renewal {
+    enum renew_kind kind;
+    uint32_t slot;      /* the one that is being renewed */
+    uint32_t end;       /* GO_BACK: first slot that did not change */
+    bool told;          /* its keeper was told */
+    uint64_t begun_ms;  /* when */
+    uint64_t told_ms;   /* when it was last told */
+    uint64_t served_ms; /* when its new program was first seen; 0: not yet */
+};
+
 struct master {
+    char *program; /* path that was exec'ed: where a new one is put; owned */
+    struct master_renewal renewal;
     const char *conf_path; /* absolute */
     bool daemon;
     int ready_fd; /* to the process that waits in the foreground; -1 */

@@ -5,10 +5,11 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stdlib.h>
 
 #define DEFAULT_CONF "/etc/holdfast/holdfast.conf"
 
-enum { LONG_KEYS = 256 };
+enum { LONG_KEYS = 256, LONG_FITS, LONG_MASTER, LONG_KEEPER };
 
 void options_print_help(FILE *out)
 {
@@ -24,6 +25,8 @@ void options_print_help(FILE *out)
         "                  quit    end when the last tunnel has ended, and wait for it\n"
         "                  reload  read the configuration anew; open tunnels are not touched\n"
         "                  reopen  open the log files anew\n"
+        "                  upgrade become the program that stands at the same path now\n"
+        "                  recycle replace all workers, one after the other (library updates)\n"
         "      --keys    print the reference of all configuration keys\n"
         "  -v, --version print the version\n"
         "  -h, --help    print this\n",
@@ -42,6 +45,18 @@ static int apply(struct options *options, int option)
         options->signal_word = optarg;
         return 0;
     case LONG_KEYS: options->action = OPTIONS_KEYS; return 0;
+    case LONG_FITS:
+        options->action = OPTIONS_FITS;
+        options->layouts = optarg;
+        return 0;
+    case LONG_MASTER:
+        options->action = OPTIONS_MASTER;
+        options->number = atoi(optarg);
+        return 0;
+    case LONG_KEEPER:
+        options->action = OPTIONS_KEEPER;
+        options->number = atoi(optarg);
+        return 0;
     case 'v': options->action = OPTIONS_VERSION; return 0;
     case 'h': options->action = OPTIONS_HELP; return 0;
     default: fprintf(stderr, "Try: holdfast --help\n"); return -EINVAL;
@@ -52,6 +67,9 @@ int options_parse(struct options *options, int argc, char **argv)
 {
     static const struct option words[] = {
         {"keys", no_argument, NULL, LONG_KEYS},
+        {"fits", required_argument, NULL, LONG_FITS},
+        {"master", required_argument, NULL, LONG_MASTER},
+        {"keeper", required_argument, NULL, LONG_KEEPER},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},

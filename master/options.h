@@ -14,6 +14,9 @@ enum options_action {
     OPTIONS_PRINT,   /* -T: check and print */
     OPTIONS_SIGNAL,  /* -s */
     OPTIONS_KEYS,    /* --keys */
+    OPTIONS_FITS,    /* --fits: by a master that wants to become this program */
+    OPTIONS_MASTER,  /* --master: by exec, from a master */
+    OPTIONS_KEEPER,  /* --keeper: by exec, from a keeper */
     OPTIONS_VERSION, /* -v */
     OPTIONS_HELP,    /* -h */
 };
@@ -21,7 +24,9 @@ enum options_action {
 struct options {
     enum options_action action;
     const char *conf_path;
-    const char *signal_word; /* -s: stop, quit, reload or reopen */
+    const char *layouts;     /* --fits */
+    int number;              /* --master: descriptor; --keeper: slot */
+    const char *signal_word; /* -s: stop, quit, reload, reopen, upgrade or recycle */
     bool daemon;             /* -d */
 };
 

@@ -122,6 +122,7 @@ static void commit(struct master *master, struct next *next)
     /* The image and the rings stand: from here on observers may look for this generation. */
     master->generation = next->generation;
     STORE_RELEASE(&master->board.header->generation, next->generation);
+    master->board.header->upgrade_timeout_ms = master->conf->upgrade_timeout_ms;
     STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
     master->paused = false;
     resize(master, next->workers);

@@ -6,6 +6,7 @@
 #include "master/conf.h"
 #include "master/pidfile.h"
 #include "master/process.h"
+#include "master/signals.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -22,10 +23,9 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    {"stop", SIGTERM, true},
-    {"quit", SIGQUIT, true},
-    {"reload", SIGHUP, false},
-    {"reopen", SIGUSR1, false},
+    {"stop", SIGTERM, true},     {"quit", SIGQUIT, true},
+    {"reload", SIGHUP, false},   {"reopen", SIGUSR1, false},
+    {"upgrade", SIGUSR2, false}, {"recycle", 0, false}, /* SIGNALS_RECYCLE, which is no constant */
 };
 
 static const struct verb *find_verb(const char *word)
@@ -62,7 +62,8 @@ static int find_master(const char *pid_file)
 
 static int send_and_wait(int pidfd, const struct verb *verb)
 {
-    if (syscall(SYS_pidfd_send_signal, pidfd, verb->signal, NULL, 0) < 0) {
+    int number = verb->signal ? verb->signal : SIGNALS_RECYCLE;
+    if (syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) < 0) {
         int error = -errno;
         fprintf(stderr, "holdfast: cannot signal the master: %s\n", strerror(-error));
         return error;
@@ -77,7 +78,8 @@ int remote_signal(const char *conf_path, const char *word)
 {
     const struct verb *verb = find_verb(word);
     if (!verb) {
-        fprintf(stderr, "holdfast: -s %s: it is stop, quit, reload or reopen\n", word);
+        fprintf(stderr, "holdfast: -s %s: it is stop, quit, reload, reopen, upgrade or recycle\n",
+                word);
         return -EINVAL;
     }
     struct conf *conf = NULL;

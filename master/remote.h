@@ -6,7 +6,7 @@
 #include "common/compiler.h"
 
 /*
- * stop, quit, reload or reopen; stop and quit return when the master has ended. Whatever is wrong is
+ * stop, quit, reload, reopen, upgrade or recycle; stop and quit return when the master has ended. Whatever is wrong is
  * said on standard error. Returns 0 or -errno: -EINVAL (no such word, bad configuration), -ENOENT (no
  * PID file), -ESRCH (no master runs), -EPERM (not ours to signal).
  */

@@ -7,6 +7,7 @@
 #include "master/reload.h"
 #include "master/reopen.h"
 #include "master/stop.h"
+#include "master/upgrade.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -15,13 +16,14 @@
 
 int signals_open(void)
 {
-    static const int handled[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGWINCH, SIGCHLD};
+    static const int handled[] = {SIGTERM, SIGINT,   SIGQUIT, SIGHUP,
+                                  SIGUSR1, SIGWINCH, SIGCHLD, SIGUSR2};
     sigset_t set;
     sigemptyset(&set);
+    sigaddset(&set, SIGNALS_RECYCLE);
     for (size_t i = 0; i < ARRAY_LEN(handled); i++)
         sigaddset(&set, handled[i]);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGUSR2, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* ignored by whoever started us, it would hide how children ended */
     if (sigprocmask(SIG_SETMASK, &set, NULL) < 0)
         return -errno;
@@ -38,7 +40,11 @@ static void handle(struct master *master, uint32_t number)
     case SIGHUP: reload_ask(master); break;
     case SIGUSR1: reopen_logs(master); break;
     case SIGWINCH: pause_accepting(master); break;
-    default: break; /* SIGCHLD only ends the wait: the loop reaps in every turn */
+    case SIGUSR2: upgrade_ask(master, UPGRADE_PROGRAM); break;
+    default: /* SIGCHLD only ends the wait: the loop reaps in every turn */
+        if ((int)number == SIGNALS_RECYCLE)
+            upgrade_ask(master, UPGRADE_RECYCLE);
+        break;
     }
 }
 

@@ -5,8 +5,13 @@
 
 #include "master/master.h"
 
+#include <signal.h>
+
+/* `-s recycle`: nginx knows no such signal, so it gets the first that nobody else uses. */
+#define SIGNALS_RECYCLE SIGRTMIN
+
 /*
- * Block what the master handles and open the signalfd (close-on-exec); SIGPIPE and USR2 are ignored.
+ * Block what the master handles and open the signalfd (close-on-exec); SIGPIPE is ignored.
  * Returns the descriptor or -errno.
  */
 int signals_open(void) MUST_CHECK;

@@ -24,6 +24,7 @@ static void forget_master(struct master *master)
     free(master->board_name);
     free(master->pid_file);
     free(master->user);
+    free(master->program);
     malloc_trim(0);
 }
 

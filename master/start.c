@@ -18,6 +18,7 @@
 #include "master/stop.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -45,13 +46,26 @@ void start_init(struct master *master, const char *conf_path, int ready_fd)
     slots_init(master);
 }
 
+/* Where a new program will be put: the path that we were started from, links resolved. */
+static char *own_program(void)
+{
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0)
+        return NULL;
+    path[n] = '\0';
+    return strdup(path);
+}
+
 static int keep_names(struct master *master)
 {
     const struct conf *conf = master->conf;
     master->board_name = strdup(conf->board);
     master->pid_file = strdup(conf->pid_file);
     master->user = conf->user ? strdup(conf->user) : NULL;
-    if (!master->board_name || !master->pid_file || (conf->user && !master->user))
+    master->program = own_program();
+    if (!master->program || !master->board_name || !master->pid_file ||
+        (conf->user && !master->user))
         return -ENOMEM;
     return 0;
 }
@@ -88,6 +102,8 @@ static void fill_header(struct master *master)
     header->master_pid = (int32_t)getpid();
     header->started_real_ms = clock_real_ms();
     header->workers = master->workers;
+    snprintf(header->program, sizeof header->program, "%s", master->program);
+    header->upgrade_timeout_ms = master->conf->upgrade_timeout_ms;
     snprintf(header->software, sizeof header->software, "%s", version_string());
     snprintf(header->config_path, sizeof header->config_path, "%s", master->conf_path);
     STORE_RELEASE(&header->beat_ms, clock_mono_ms());

@@ -113,4 +113,5 @@ void stop_finish(struct master *master)
     free(master->board_name);
     free(master->pid_file);
     free(master->user);
+    free(master->program);
 }

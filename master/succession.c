@@ -24,7 +24,7 @@ enum {
 static bool worker_died(int patience_ms)
 {
     struct pollfd worker = {.fd = FD_WORKER_PID, .events = POLLIN};
-    return poll(&worker, 1, patience_ms) == 1;
+    return poll(&worker, 1, patience_ms) == 1 && worker.revents & POLLIN;
 }
 
 static bool change_command(struct arena_header *header, uint32_t from, uint32_t to)

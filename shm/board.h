@@ -67,6 +67,8 @@ struct board_header {
     char software[32];           /* M: version of the program */
     char program[256];           /* M: path of the program that keepers exec to renew themselves */
     uint32_t upgrade_timeout_ms; /* M: requests may finish for so long before a worker parks */
+    uint32_t upgrades;           /* M: done */
+    uint32_t upgrades_failed;    /* M: refused or rolled back */
     uint32_t pad;
     char config_path[256]; /* M */
 };
@@ -88,8 +90,9 @@ struct board_slot {
     int32_t renew_error;   /* K: 0: done; else errno: it failed, and nothing has changed */
     uint8_t keeper_pad[20];
 
-    uint64_t renew_seq; /* M: renew yourself when this grows: exec the program, adopt */
-    uint8_t master_pad[56];
+    uint64_t renew_seq;    /* M: renew yourself when this grows: exec the program, adopt */
+    uint32_t renew_former; /* M: 1: exec the program that ran before instead */
+    uint8_t master_pad[52];
 
     uint32_t state;           /* W, K: enum slot_state */
     uint32_t generation;      /* W: of the image it uses for new requests */

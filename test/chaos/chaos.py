@@ -23,6 +23,7 @@ import hf  # noqa: E402
 
 LINGER_S = 1.0       # kills go on for a moment when the clients come to their ends
 DRAIN_S = 150        # until the last of them must have ended
+SHOWN = 10           # complaints of ws-load
 REPLACED_S = 5       # a dead keeper or worker must have been replaced
 SMALL_BUFFER = 32768  # of one of the backends: back-pressure is felt early
 AGREE = {            # counters of the board: what ws-load calls the same
@@ -221,8 +222,10 @@ def disagreements(chaos, load):
 
 def problems(chaos, load):
     quarantined = chaos.proxy.reason("quarantined")
-    if load["lost"] > quarantined:
-        yield f"{load['lost']} tunnels lost, {quarantined} of them in quarantine"
+    if load["lost"] > quarantined or (quarantined and not chaos.crash_kills):
+        yield f"{load['lost']} tunnels lost, {quarantined} in quarantine"
+    if chaos.proxy.counter("tunnels_lost"):
+        yield f"{chaos.proxy.counter('tunnels_lost')} tunnels lost by the board's count"
     for name in ("corrupt", "stalled", *NEVER):
         if load[name]:
             yield f"{load[name]} {name}"
@@ -245,6 +248,7 @@ def table(chaos, load):
         ("keepers killed", chaos.keeper_kills),
         ("reloads", f"{chaos.reloads} ({chaos.proxy.stat()['overview']['reloads']} done)"),
         ("adoptions of a tunnel", counter("tunnels_adopted")),
+        ("given up by a successor", counter("tunnels_lost")),
         ("in quarantine", chaos.proxy.reason("quarantined")),
         ("longest gap", f"{load['longest_gap_ms']:.1f} ms ({', '.join(fast)})"),
         ("handshakes opened anew", f"{load['retried']}, refused {load['refused']}, "
@@ -277,7 +281,8 @@ def run(scene, asked, show=print):
         load = chaos.load.result()
         show(table(chaos, load), end="")
         wrong += problems(chaos, load)
-        wrong += chaos.load.complaints().splitlines()[2:12]
+        wrong += [line for line in chaos.load.complaints().splitlines()
+                  if not line.startswith(("ws-load: begin", "ws-load: end"))][:SHOWN]
     chaos.proxy.crashes_expected = chaos.proxy.sum("crashes")
     return wrong
 

@@ -57,7 +57,7 @@ def run_story(function):
     except (Failure, OSError, EOFError) as error:
         where = traceback.extract_tb(error.__traceback__)
         line = next((f"{frame.name}:{frame.lineno}" for frame in where
-                     if frame.filename == sys.argv[0]), "")
+                     if pathlib.Path(frame.filename).name.startswith("test_")), "")
         why = f"{type(error).__name__} at {line} {error}"
     except Exception:
         why = traceback.format_exc()
@@ -436,8 +436,7 @@ class Holdfast:
             if not self.ended:
                 self.stop()
         finally:
-            if self.process.poll() is None or self.left():
-                self.kill_all()
+            self.kill_all()
 
 
 # ---- backends ----

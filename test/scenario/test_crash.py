@@ -37,12 +37,12 @@ def kill_and_wait(proxy):
 def check_all_right(proxy, mass):
     """Figures after adoptions are those of the clients."""
     mass.rest()
-    equal(proxy.sum("tunnels_open"), len(mass.members), "tunnels open")
+    proxy.wait_sum("tunnels_open", len(mass.members))
     equal([proxy.counter(name) for name in ("tunnels_lost", "tunnels_closed")], [0, 0],
           "tunnels lost, closed")
-    equal(proxy.counter("tunnels_opened"), len(mass.members), "tunnels opened")
+    proxy.wait_counter("tunnels_opened", len(mass.members))
     totals = mass.totals()
-    equal({name: proxy.sum(name) for name in totals}, totals, "traffic")
+    hf.wait_equal(lambda: {name: proxy.sum(name) for name in totals}, totals, "traffic")
     rows = {row["client"]: row for row in proxy.stat("tunnels", "--limit", "0")["tunnels"]}
     for address, figures in mass.by_address().items():
         equal({name: rows[address][name] for name in figures}, figures, f"tunnel of {address}")
@@ -212,7 +212,8 @@ def directions_that_are_blocked_go_on_at_the_exact_byte(scene):
     equal([part == [data] for part in parts], [True] * 4, "what the clients got")
     hf.wait_for(lambda: len(got) == 4, "the backends have read all")
     equal([one == data for one in got], [True] * 4, "what the backends got")
-    equal((proxy.sum("rx_bytes"), proxy.sum("tx_bytes")), (4 * len(data),) * 2, "traffic")
+    proxy.wait_sum("rx_bytes", 4 * len(data))
+    proxy.wait_sum("tx_bytes", 4 * len(data))
     for client in clients:
         client.close()
 

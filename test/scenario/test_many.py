@@ -44,10 +44,11 @@ def thousands_of_tunnels_echo_through_reloads_and_every_figure_is_right(scene):
     mass.rest()
 
     totals = mass.totals()
+    hf.wait_equal(lambda: {name: proxy.sum(name) for name in totals}, totals,
+                  "the workers' traffic")
     overview = proxy.stat()["overview"]
     equal((overview["tunnels_open"], overview["reloads"]), (MANY, 2), "tunnels open, reloads")
     equal(figures(overview), totals, "the overview's traffic")
-    equal({name: proxy.sum(name) for name in totals}, totals, "the workers' traffic")
     backends = proxy.stat("backends")["backends"]
     equal({name: sum(row[name] for row in backends) for name in totals}, totals,
           "the backends' traffic")
@@ -78,14 +79,14 @@ def idle_tunnels_hold_no_buffer(scene):
     warm.sending = False
     warm.open(count)
     before = hf.status_kb(worker, "VmRSS")
-    equal(proxy.sum("chunks_used"), 1, "chunks in use")
+    proxy.wait_sum("chunks_used", 1)
     mass = Mass(scene, proxy.address)
     mass.sending = False
     mass.open(count)
     mass.resume()
     mass.run_echoes(1)
     mass.rest()
-    equal(proxy.sum("chunks_used"), 1, "chunks in use")
+    proxy.wait_sum("chunks_used", 1)
     grown = hf.status_kb(worker, "VmRSS") - before
     # Records of arena and board, and what each page that they begin brings with it.
     check(hf.SANITIZED or grown * 1024 < count * 512 + 65536,

@@ -218,7 +218,7 @@ def USR1_opens_the_logs_anew(scene):
         hf.wait_for(lambda: f"before{number}" in open(f"{access}.{number}", encoding="utf-8").read(),
                     "what was buffered goes to the file of its time")
     mass.rest()
-    equal(proxy.sum("tunnels_open"), 20, "tunnels")
+    proxy.wait_sum("tunnels_open", 20)
     with Client(proxy.address) as client:
         client.get("/whoami?after")
     proxy.stop()

@@ -189,6 +189,7 @@ def ask_ours(rows, keys):
     """What ring-pick says: for each key the server, and how many points were passed over."""
     lines = [f"server {text} {weight} {down}" for text, _, weight, down in rows]
     lines += [f"key {key}" for key in keys]
+    assert RING_PICK.exists(), f"{RING_PICK} is not built"
     done = subprocess.run([RING_PICK], input="\n".join(lines) + "\n", capture_output=True,
                           text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, f"ring-pick: {done.stderr}"

@@ -35,10 +35,10 @@ def reload_under_traffic(proxy, mass):
 
 def check_none_lost(proxy, mass):
     mass.rest()
-    equal(proxy.sum("tunnels_open"), len(mass.members), "tunnels open")
+    proxy.wait_sum("tunnels_open", len(mass.members))
     equal(proxy.counter("tunnels_closed"), 0, "tunnels closed")
     totals = mass.totals()
-    equal({name: proxy.sum(name) for name in totals}, totals, "traffic")
+    hf.wait_equal(lambda: {name: proxy.sum(name) for name in totals}, totals, "traffic")
     mass.resume()
 
 

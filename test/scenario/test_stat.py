@@ -11,7 +11,7 @@ from hf_http import Client
 from hf_ws import Socket
 
 PAGES = [["overview"], ["workers"], ["backends"], ["tunnels"], ["ring", "key"], ["events"]]
-SAMPLE = re.compile(r'([a-z_:]+)(\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})? '
+SAMPLE = re.compile(r'([a-z_0-9:]+)(\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})? '
                     r'(-?[0-9.]+(?:e[+-]?[0-9]+)?)')
 
 
@@ -48,8 +48,8 @@ def prometheus(text):
         match = SAMPLE.fullmatch(line)
         check(match, f"no sample: {line!r}")
         equal(match[1], family, "family of the sample")
-        check(match[1, 2] not in samples, f"{line} comes twice")
-        samples[match[1], match[2]] = float(match[3])
+        check(match.group(1, 2) not in samples, f"{line} comes twice")
+        samples[match.group(1, 2)] = float(match[3])
     return samples
 
 

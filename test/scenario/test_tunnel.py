@@ -340,7 +340,7 @@ def pings_of_the_client_keep_a_tunnel_open(scene):
 
     hf.wait_for(idle_ended, "the silent tunnel is closed")
     client.echo(b"still here")
-    equal(proxy.sum("tunnels_open"), 1, "tunnels")
+    proxy.wait_sum("tunnels_open", 1)
     client.goodbye()
 
 
@@ -408,8 +408,11 @@ def tunnel_rows(proxy):
     return proxy.stat("tunnels")["tunnels"]
 
 
+COUNTED = ("rx_bytes", "tx_bytes", "rx_frames", "tx_frames")
+
+
 def figures(row):
-    return {name: row[name] for name in ("rx_bytes", "tx_bytes", "rx_frames", "tx_frames")}
+    return {name: row[name] for name in COUNTED}
 
 
 def counted(client):
@@ -433,6 +436,8 @@ def each_tunnel_shows_the_bytes_and_frames_that_its_client_counted(scene):
         client.take()
         client.post(PING, b"")
         client.take()
+    totals = {name: sum(counted(client)[name] for client in clients) for name in COUNTED}
+    hf.wait_equal(lambda: {name: proxy.sum(name) for name in totals}, totals, "traffic")
     rows = {row["client"]: row for row in tunnel_rows(proxy)}
     equal(len(rows), 20, "tunnels shown")
     for client in clients:
@@ -440,14 +445,13 @@ def each_tunnel_shows_the_bytes_and_frames_that_its_client_counted(scene):
         equal(figures(row), counted(client), "figures")
         equal((row["site"], row["upstream"], row["backend"]),
               ("chat.example", "app", hf.text_address(backend.address)), "names")
-    totals = {name: sum(counted(client)[name] for client in clients) for name in figures(row)}
     for client in clients:
         before = counted(client)
         client.goodbye()
         for name, value in counted(client).items():
             totals[name] += value - before[name]
     proxy.wait_sum("tunnels_open", 0)
-    equal(tunnel_rows(proxy), [], "tunnels shown after their end")
+    hf.wait_equal(lambda: tunnel_rows(proxy), [], "tunnels shown after their end")
     equal({name: proxy.counter("closed_" + name) for name in totals}, totals, "sums of closed")
     row = proxy.stat("backends")["backends"][0]
     equal(figures(row), totals, "sums of the backend")
@@ -462,7 +466,7 @@ def bytes_that_came_with_the_handshake_count(scene):
     client = Socket(proxy.address, early=early)
     client.sent_frames += 1
     equal(client.take(), (BINARY, b"early", True), "echo")
-    equal(figures(tunnel_rows(proxy)[0]), counted(client), "figures")
+    hf.wait_equal(lambda: figures(tunnel_rows(proxy)[0]), counted(client), "figures")
     client.goodbye()
 
 

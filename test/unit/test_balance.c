@@ -353,10 +353,12 @@ END_TEST
 
 START_TEST(what_a_ring_says_is_gossip)
 {
-    static const int weights[] = {1, 1, 2};
     struct ring ring;
     uint32_t seed = 1;
-    load_hash(weights, 3);
+    load("{ name = \"u\"; " THREE
+         " }, { name = \"v\"; balance = \"hash\"; hash_key = \"$host\"; " THREE
+         " }, { name = \"w\"; " THREE " }");
+    upstream = image_upstream(fixture.image, 1);
     ck_assert_int_eq(ring_find(&fixture.board, upstream->board_upstream, 1, &ring), 0);
     struct ketama_point *points = (struct ketama_point *)(uintptr_t)ring.points;
     for (unsigned round = 0; round < 2000; round++) {
@@ -364,7 +366,8 @@ START_TEST(what_a_ring_says_is_gossip)
         bool tried[3] = {false};
         for (uint32_t i = 0; i < ring.count; i++) {
             seed = seed * 1664525u + 1013904223u;
-            points[i].server = seed >> 16 & 1 ? seed >> 30 : seed;
+            points[i].server =
+                seed >> 16 & 1 ? seed >> 28 : seed; /* others' servers, none at all */
         }
         ck_assert_int_eq(balance_init(&pick, upstream), 0);
         for (uint32_t n = 0; n < 3; n++) {

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * USR2: a new program for master, keepers and workers; recycle: the same program anew for keepers and
+ * workers, after a library update. One slot after the other; PIDs of master and keepers stay. Master
+ * only.
+ */
+#ifndef MASTER_UPGRADE_H
+#define MASTER_UPGRADE_H
+
+#include "master/master.h"
+
+enum upgrade_kind { UPGRADE_RECYCLE, UPGRADE_PROGRAM };
+
+/*
+ * Begin. An upgrade tries the program first: it must start, accept the configuration and know the
+ * layouts that are in use; blocks for that, at most some seconds. Refused while one is under way.
+ */
+void upgrade_ask(struct master *master, enum upgrade_kind kind);
+
+/*
+ * One step further: the next slot when the one before serves again; slots that have changed go back
+ * if one fails. When all have a new program, the master execs it, too. Call it every turn. Returns
+ * true while something is under way.
+ */
+bool upgrade_step(struct master *master, uint64_t now_ms);
+
+#endif
