@@ -43,7 +43,8 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *even
 
 /*
  * Peer bytes made safe for a log line: printable ASCII but space, '"', '\' and '=' as it is, the rest
- * \xHH; cut at `size` with "..." behind. Returns `out`, NUL-terminated, so that it can stand in an argument list.
+ * \xHH; cut with "..." behind so that it fits into `size` bytes (at least 8: ASSERT) with a NUL. Returns
+ * `out`, so that it can stand in an argument list.
  */
 const char *log_escape(struct slice bytes, char *out, size_t size);
 

@@ -168,11 +168,26 @@ static void zero_cell(struct worker *w, uint32_t backend)
 }
 
 /*
+ * Clients outside tunnels have died with the worker. It may have died between accepting one and
+ * counting it, so what is accepted and not open is closed. Not while a close is half counted: then the
+ * journal has the rest, and no client was on its way.
+ */
+static void count_dead_clients(struct worker *w, uint32_t kind, uint32_t tunnels_open)
+{
+    uint64_t *counters = w->me->counters;
+    uint64_t closed = counters[COUNTER_CLIENTS_CLOSED] + w->me->clients_open;
+    if (kind != OP_CLOSE)
+        closed = counters[COUNTER_ACCEPTED] - tunnels_open;
+    STORE_RELAXED(&counters[COUNTER_CLIENTS_CLOSED], closed);
+}
+
+/*
  * What is open is counted anew, by public records: one that is closing has its id until its sums have
  * moved. A death while a tunnel was being opened may have missed a count: opened is closed and open.
  */
-static void recount(struct worker *w, bool opening)
+static void recount(struct worker *w, uint32_t kind)
 {
+    bool opening = kind == OP_OPEN;
     uint32_t open = 0;
     uint32_t backends = w->board->header->backends_max;
     for (uint32_t i = 0; i < backends && board_backend(w->board, i)->used != 0; i++)
@@ -194,7 +209,7 @@ static void recount(struct worker *w, bool opening)
     if (opening)
         STORE_RELAXED(&w->me->counters[COUNTER_TUNNELS_OPENED],
                       w->me->counters[COUNTER_TUNNELS_CLOSED] + open);
-    worker_add(w, COUNTER_CLIENTS_CLOSED, w->me->clients_open);
+    count_dead_clients(w, kind, open);
     STORE_RELAXED(&w->me->reasons[REASON_WORKER_DIED],
                   w->me->reasons[REASON_WORKER_DIED] + w->me->requests_open);
     STORE_RELAXED(&w->me->clients_open, 0u);
@@ -338,7 +353,7 @@ int adopt_predecessor(struct worker *w)
         return rc;
     CRASH_POINT(adopt_lists);
     close_heap_fds(w);
-    recount(w, kind == OP_OPEN);
+    recount(w, kind);
     CRASH_POINT(adopt_recounted);
     finish_closes(w);
     if (kind == OP_FD || kind == OP_OPEN)

@@ -132,35 +132,42 @@ static int choose(struct request *r)
     return rc;
 }
 
-/* Connect to the chosen server. Returns 0 or the reason's errno. */
-static int connect_chosen(struct request *r)
+/*
+ * Give the request to the chosen server, on a kept connection if there is one and `kept` allows it.
+ * On 0 it runs on, or is over by now: touch it no more. Else the reason's errno.
+ */
+static int try_server(struct request *r, bool kept)
 {
     r->head_built = false;
     r->answer.fields = NULL; /* an answer that another server began is forgotten */
     /* An upgrade gets a connection of its own: nothing that went before can confuse it. */
-    if (!r->upgrade)
+    if (kept && !r->upgrade)
         r->backend = backend_take_kept(r, r->server);
     int rc = 0;
     if (!r->backend)
         rc = backend_connect(r, r->upstream, r->server, &r->backend);
-    if (rc == 0)
-        count_in(r);
-    return rc;
+    if (rc < 0)
+        return rc;
+    count_in(r);
+    r->state = REQUEST_CONNECT;
+    exchange_arm_timers(r, true, true);
+    request_run(r);
+    return 0;
 }
 
-/* Try servers until one takes the connection (or will tell later), or none is left. */
-static void try_servers(struct request *r, enum reason reason)
+/*
+ * Try servers until one takes the connection (or will tell later), or none is left; first the same
+ * one again if `again`, on a new connection.
+ */
+static void try_servers(struct request *r, enum reason reason, bool again)
 {
-    while (choose(r) == 0) {
-        if (r->pick.tries > 1)
+    while (again || choose(r) == 0) {
+        if (!again && r->pick.tries > 1)
             worker_count(r->client->conn.w, COUNTER_RETRIES);
-        int rc = connect_chosen(r);
-        if (rc == 0) {
-            r->state = REQUEST_CONNECT;
-            exchange_arm_timers(r, true, true);
-            request_run(r);
+        int rc = try_server(r, !again);
+        if (rc == 0)
             return;
-        }
+        again = false;
         reason = reason_of_connect(r, rc);
         if (reason != REASON_CONNECT_FAILED)
             break; /* our own shortage: another server would not help */
@@ -171,7 +178,7 @@ static void try_servers(struct request *r, enum reason reason)
 
 void dispatch_first(struct request *r)
 {
-    try_servers(r, REASON_NO_BACKEND);
+    try_servers(r, REASON_NO_BACKEND, false);
 }
 
 /*
@@ -186,14 +193,25 @@ static bool may_retry(const struct request *r)
     return !sent || http_method_idempotent(r->head.method);
 }
 
+/*
+ * A kept connection that ended before a byte of the answer: the server may close it at any time, also
+ * while we send. That says nothing about the server.
+ */
+static bool was_stale(const struct request *r, enum reason reason)
+{
+    return r->backend->reused && r->interim == 0 && buf_len(&r->backend->conn.in) == 0 &&
+           (reason == REASON_BACKEND_CLOSED || reason == REASON_BACKEND_RESET);
+}
+
 void dispatch_failed(struct request *r, enum reason reason)
 {
-    struct backend *backend = r->backend;
     bool retry = may_retry(r);
-    count_failure(r, reason, backend->conn.error);
+    bool again = retry && was_stale(r, reason);
+    if (!again)
+        count_failure(r, reason, r->backend->conn.error);
     dispatch_release(r, false);
     if (retry)
-        try_servers(r, reason);
+        try_servers(r, reason, again);
     else
         give_up(r, reason);
 }

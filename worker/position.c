@@ -11,6 +11,8 @@
 
 /* States of a socket (include/net/tcp_states.h); <netinet/tcp.h> cannot stand beside <linux/tcp.h>. */
 enum {
+    STATE_FIN_WAIT1 = 4,
+    STATE_FIN_WAIT2 = 5,
     STATE_TIME_WAIT = 6,
     STATE_CLOSE = 7,
     STATE_CLOSE_WAIT = 8,
@@ -54,15 +56,21 @@ int position_read(int fd, bool active, struct position *out)
     struct tcp_info info;
     int unread = 0;
     int unacked = 0;
-    bool fin = false;
+    bool fin = false;     /* theirs was received */
+    bool own_fin = false; /* ours was queued */
     int rc = read_still(fd, &info, &unread, &unacked);
     if (rc < 0)
         return rc;
     *out = (struct position){0};
     switch (info.tcpi_state) {
-    case STATE_CLOSE_WAIT:
+    case STATE_FIN_WAIT1:
+    case STATE_FIN_WAIT2: own_fin = true; break;
+    case STATE_CLOSE_WAIT: fin = true; break;
     case STATE_LAST_ACK:
-    case STATE_CLOSING: fin = true; break;
+    case STATE_CLOSING:
+        fin = true;
+        own_fin = true;
+        break;
     case STATE_CLOSE:
     case STATE_TIME_WAIT: {
         /* getsockopt(SO_ERROR) would consume the error that says "reset"; poll does not. */
@@ -70,14 +78,16 @@ int position_read(int fd, bool active, struct position *out)
         poll(&p, 1, 0);
         out->reset = (p.revents & POLLERR) != 0;
         fin = !out->reset;
+        own_fin = info.tcpi_state == STATE_TIME_WAIT;
         out->dead = info.tcpi_state == STATE_CLOSE;
         break;
     }
     default: break;
     }
-    /* A received FIN counts as one byte, as does the SYN of an active open. */
+    /* A FIN counts as one byte on either side, as does the SYN of an active open. */
     out->consumed = (uint32_t)info.tcpi_bytes_received - (uint32_t)fin - (uint32_t)unread;
-    out->written = (uint32_t)info.tcpi_bytes_acked + (uint32_t)unacked - (uint32_t)active;
+    out->written = (uint32_t)info.tcpi_bytes_acked + (uint32_t)unacked - (uint32_t)active -
+                   (uint32_t)own_fin;
     return 0;
 }
 

@@ -52,6 +52,8 @@ def options(words=None):
         help="workers also kill themselves there; of a build with -DHOLDFAST_CRASH_POINTS: see "
              "worker/crash_point.h, \"random\" is any point")
     add("--reload-every", type=float, default=2, metavar="S", help="0: no reloads")
+    add("--upgrade-every", type=float, default=0, metavar="S", help="0: no binary upgrades")
+    add("--recycle-every", type=float, default=0, metavar="S", help="0: no recycling")
     add("--no-kills", action="store_true", help="to see what the machine does without")
     add("--load", default="", metavar="WORDS", help="further options of ws-load")
     return parser.parse_args(words)
@@ -133,7 +135,8 @@ class Chaos:
     def __init__(self, scene, asked):
         self.scene, self.asked = scene, asked
         self.random = random.Random(asked.seed)
-        self.kills = self.crash_kills = self.keeper_kills = self.reloads = 0
+        self.kills = self.crash_kills = self.keeper_kills = 0
+        self.reloads = self.upgrades = self.recycles = 0
         backends = [scene.backend("one"), SmallBackend(scene, "two", scene.host)]
         if asked.crash_point:
             os.environ["HOLDFAST_CRASH_POINT"] = asked.crash_point
@@ -178,23 +181,40 @@ class Chaos:
         self.proxy.write()
         self.proxy.send(signal.SIGHUP)
 
+    def upgrade(self):
+        """To the same program: what changes is every process but the PIDs of master and keepers."""
+        self.upgrades += 1
+        self.proxy.send(signal.SIGUSR2)
+
+    def recycle(self):
+        self.recycles += 1
+        subprocess.run([str(hf.BUILD / "holdfast"), "-c", str(self.proxy.file), "-s", "recycle"],
+                       stdin=subprocess.DEVNULL, check=True, timeout=hf.PATIENCE_S)
+
+    def kill_somebody(self):
+        slot = self.slot()
+        if slot and self.random.randrange(100) < self.asked.keepers:
+            self.kill_keeper(slot)
+        elif slot:
+            self.kill_worker(slot)
+
     def rage(self):
         """Until the clients are past their time."""
         asked = self.asked
         low, high = (int(word) for word in asked.every.split(","))
-        end = time.monotonic() + asked.seconds + LINGER_S
-        reload_at = time.monotonic() + (asked.reload_every or 1e9)
-        while time.monotonic() < end:
+        begin = time.monotonic()
+        chores = [[begin + every, every, chore] for every, chore in
+                  ((asked.reload_every, self.reload), (asked.upgrade_every, self.upgrade),
+                   (asked.recycle_every, self.recycle)) if every > 0]
+        while time.monotonic() < begin + asked.seconds + LINGER_S:
             if self.load.ends_within(self.random.uniform(low, high) / 1000):
                 return
-            slot = None if asked.no_kills else self.slot()
-            if slot and self.random.randrange(100) < asked.keepers:
-                self.kill_keeper(slot)
-            elif slot:
-                self.kill_worker(slot)
-            if time.monotonic() >= reload_at:
-                self.reload()
-                reload_at = time.monotonic() + asked.reload_every * self.random.uniform(0.5, 1.5)
+            if not asked.no_kills:
+                self.kill_somebody()
+            for row in chores:
+                if time.monotonic() >= row[0]:
+                    row[2]()
+                    row[0] = time.monotonic() + row[1] * self.random.uniform(0.5, 1.5)
 
     def settle(self):
         """All clients have ended: wait for the proxy to have seen it."""
@@ -216,7 +236,9 @@ def disagreements(chaos, load):
     if accepted != closed:
         yield f"{accepted} connections accepted, {closed} closed"
     own = chaos.proxy.sum("crashes") - chaos.kills
-    if own != 0 and not (own > 0 and chaos.asked.crash_point):
+    # One that is killed while it is parked for a new program was about to be replaced, anyway.
+    parked = chaos.upgrades + chaos.recycles > 0
+    if (own > 0 and not chaos.asked.crash_point) or (own < 0 and not parked):
         yield f"{chaos.kills} workers killed, but the board counts {own} crashes more"
 
 
@@ -237,6 +259,11 @@ def problems(chaos, load):
 def table(chaos, load):
     counter = chaos.proxy.counter
     latency = load["latency"]
+    overview = chaos.proxy.stat()["overview"]
+
+    def done(name):
+        return overview.get(name, "?")
+
     fast = [f"{name} p99.9 {latency[name]['p999_us'] / 1000:.1f} ms"
             for name in ("chat", "pingpong") if name in latency]
     rows = [
@@ -246,7 +273,9 @@ def table(chaos, load):
         ("workers killed", f"{chaos.kills} ({chaos.crash_kills} by SIGSEGV), "
                            f"died elsewhere {chaos.proxy.sum('crashes') - chaos.kills}"),
         ("keepers killed", chaos.keeper_kills),
-        ("reloads", f"{chaos.reloads} ({chaos.proxy.stat()['overview']['reloads']} done)"),
+        ("reloads", f"{chaos.reloads} ({done('reloads')} done)"),
+        ("upgrades, recycles", f"{chaos.upgrades}, {chaos.recycles} asked for"
+                               f" ({done('upgrades')} done, {done('upgrades_failed')} failed)"),
         ("adoptions of a tunnel", counter("tunnels_adopted")),
         ("given up by a successor", counter("tunnels_lost")),
         ("in quarantine", chaos.proxy.reason("quarantined")),

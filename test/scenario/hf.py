@@ -262,10 +262,11 @@ def configuration(scene, *backends, upstream=None, route=None, **top):
 # ---- Holdfast ----
 
 class Holdfast:
-    """A master in the foreground with all its processes. `conf` may be changed, then reload()."""
+    """A master in the foreground with all its processes. `conf` may be changed, then reload().
+    crash_signals: the story sends SIGSEGV and its like, of which sanitizers are to make nothing."""
 
-    def __init__(self, scene, conf, wait=True, args=()):
-        self.scene, self.conf, self.args = scene, conf, args
+    def __init__(self, scene, conf, wait=True, crash_signals=False):
+        self.scene, self.conf, self.crash_signals = scene, conf, crash_signals
         self.file = scene.dir / f"holdfast-{len(scene.holdfasts)}.conf"
         self.stderr = scene.dir / f"holdfast-{len(scene.holdfasts)}.stderr"
         self.mark = f"HF_SCENE={scene.dir.name}-{len(scene.holdfasts)}"
@@ -286,10 +287,13 @@ class Holdfast:
     def start(self):
         key, _, value = self.mark.partition("=")
         env = dict(os.environ, **{key: value})
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if self.crash_signals else ():
+            env[name] = ":".join([env.get(name, ""), *(f"handle_{number}=0" for number in
+                                                       ("segv", "abort", "sigbus"))]).lstrip(":")
         with open(self.stderr, "ab") as err:
-            self.process = subprocess.Popen(
-                [str(BUILD / "holdfast"), "-c", str(self.file), *self.args], env=env,
-                stdin=subprocess.DEVNULL, stdout=err, stderr=err)
+            self.process = subprocess.Popen([str(BUILD / "holdfast"), "-c", str(self.file)],
+                                            env=env, stdin=subprocess.DEVNULL, stdout=err,
+                                            stderr=err)
         self.pid = self.process.pid
 
     def wait_ready(self):

@@ -119,7 +119,7 @@ def tunnels_live_on_through_kills_of_keepers_and_workers(scene):
 @story
 def a_crash_signal_is_survived_too(scene):
     rnd = random.Random(22)
-    proxy = scene.holdfast(configuration(scene, scene.backend(), workers=2))
+    proxy = scene.holdfast(configuration(scene, scene.backend(), workers=2), crash_signals=True)
     mass = Mass(scene, proxy.address)
     mass.open(CLIENTS)
     for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS):
@@ -253,8 +253,9 @@ def timeouts_hold_after_an_adoption(scene):
 
 @story
 def a_worker_that_crashes_again_and_again_is_held_back_and_nobody_is_refused(scene):
-    proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2))
-    calm, wild = proxy.slots()
+    proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2),
+                           crash_signals=True)
+    calm = proxy.slots()[0]
     seen = set()
 
     def crash():

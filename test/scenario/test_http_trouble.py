@@ -342,6 +342,26 @@ def a_kept_connection_that_the_backend_has_closed_costs_no_request(scene):
     equal(proxy.counter("requests_failed"), 0, "failed requests")
 
 
+@story
+def a_kept_connection_that_ends_instead_of_an_answer_is_tried_anew_on_its_server(scene):
+    def handler(peer):
+        peer.read_head()
+        peer.send(OK)
+        peer.read_head()  # and closes: it might as well have done so a moment before
+
+    backend = scene.scripted(handler)
+    proxy = scene.holdfast(configuration(scene, backend))
+    with Client(proxy.address) as client:
+        for _ in range(5):
+            equal(client.get("/").status, 200, "status of GET")
+        proxy.wait_sum("backend_idle", 1)
+        client.request("POST", "/", body=b"order")
+        equal(client.answer().status, 502, "status of POST")
+    equal(sum(head.startswith(b"POST") for head in backend.heads), 1, "times that it got POST")
+    equal(len(backend.heads), 5 + 4 + 1, "requests that it got")
+    equal(proxy.stat("backends")["backends"][0]["failures"], 1, "failures of the server")
+
+
 # ---- backends that lie ----
 
 @story

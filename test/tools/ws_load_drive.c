@@ -163,7 +163,9 @@ static enum ws_load_next begin_close(struct ws_load *load, struct ws_load_conn *
 static enum ws_load_next end(struct ws_load *load, struct ws_load_conn *conn)
 {
     const struct ws_load_shape *shape = ws_load_shape(conn->shape_id);
-    if (!shape->eager && !ws_load_check_complete(conn))
+    /* Measured alone, a short tunnel is one whose echo is waited for. */
+    bool eager = shape->eager && (load->options->shape < 0 || shape->ending == ENDING_RST);
+    if (!eager && !ws_load_check_complete(conn))
         return NEXT_NOTHING;
     switch ((enum ws_load_ending)shape->ending) {
     case ENDING_FIN: return NEXT_SHUTDOWN;

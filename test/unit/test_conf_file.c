@@ -244,9 +244,9 @@ START_TEST(a_value_that_cannot_be_is_refused)
         {"idle_timeout = \"4\";", "idle_timeout: \"4\" is not a duration: write a number and one "
                                   "of ms, s, m, h, d, such as \"4s\""},
         {"idle_timeout = \"25d\";", "idle_timeout: 25d is out of range: 0s to 24d are possible"},
-        {"send_timeout = \"0s\";", "send_timeout: 0s is out of range: 1ms to 24d are possible"},
+        {"send_timeout = \"0s\";", "send_timeout: 0s is out of range: 1ms to 1h are possible"},
         {"send_timeout = \"99999999999999999999s\";",
-         "send_timeout: 99999999999999999999s is out of range: 1ms to 24d are possible"},
+         "send_timeout: 99999999999999999999s is out of range: 1ms to 1h are possible"},
         {"max_line = \"2m\";", "max_line: 2m is out of range: 256 to 1m are possible"},
         {"max_body = \"1x\";", "max_body: \"1x\" is not a size: write a number of bytes, or one "
                                "with k, m or g, such as \"16k\""},

@@ -240,6 +240,44 @@ START_TEST(a_full_read_means_that_there_may_be_more)
 }
 END_TEST
 
+/*
+ * Both kinds of "no more", or a loop would spin: TCP cuts a big write short, a UNIX socket takes small
+ * ones whole or not at all.
+ */
+START_TEST(a_full_socket_waits_for_its_event)
+{
+    static char sink[1 << 20];
+    enum { BIG = 1 << 19 };
+    int peer;
+    struct conn *conn = new_conn(CONN_CLIENT, _i ? AF_UNIX : AF_INET, &peer);
+    uint32_t refill = _i ? 1000 : BIG;
+    uint32_t got = 0;
+    buf_pool_resize(&w.pool, BIG);
+    take_events(0);
+    for (unsigned round = 0; round < 8; round++) {
+        bool left = true;
+        while (left && conn->writable) {
+            ck_assert_int_eq(buf_acquire(&w.pool, &conn->out), 0);
+            uint32_t room = buf_room(&conn->out);
+            conn->out.end += room < refill ? room : refill;
+            left = conn_flush(conn);
+            ck_assert(conn->writable == (buf_len(&conn->out) == 0));
+        }
+        ck_assert(!conn->writable && !conn->error);
+        ck_assert(!conn_flush(conn));
+        while (!conn->writable) {
+            ssize_t n = recv(peer, sink, sizeof sink, 0);
+            got += n > 0 ? (uint32_t)n : 0;
+            take_events(n > 0 ? 0 : 1000);
+        }
+    }
+    for (ssize_t n; got < conn->tx && (n = recv(peer, sink, sizeof sink, 0)) > 0;)
+        got += (uint32_t)n;
+    ck_assert_uint_eq(got, conn->tx);
+    end(conn, peer);
+}
+END_TEST
+
 START_TEST(after_a_hangup_is_read_to_the_end)
 {
     for (int bytes = 0; bytes < 3; bytes++) {
@@ -460,6 +498,7 @@ END_TEST
 static void note_expired(void *context, uint32_t id)
 {
     *(struct conn **)context = conn_by_timer(&w, id);
+    REQUIRE(*(struct conn **)context); /* a timer never outlives its connection */
 }
 
 START_TEST(a_connection_has_one_timer)
@@ -522,6 +561,7 @@ int main(void)
     tcase_add_test(tc, a_descriptor_that_cannot_be_watched_stays_the_callers);
     tcase_add_test(tc, nothing_is_done_before_an_event_says_so);
     tcase_add_test(tc, a_full_read_means_that_there_may_be_more);
+    tcase_add_loop_test(tc, a_full_socket_waits_for_its_event, 0, 2);
     tcase_add_loop_test(tc, after_a_hangup_is_read_to_the_end, 0, 2);
     tcase_add_test(tc, no_more_is_read_than_the_limit);
     tcase_add_loop_test(tc, no_edge_is_lost_and_no_byte, 0, 6);

@@ -133,6 +133,8 @@ void worker_main(const struct worker_start *start)
         holds;                                                                                     \
     })
 
+static char board_name[64];
+
 static struct board_slot *shown(void)
 {
     return board_slot(&board, 1);
@@ -140,15 +142,13 @@ static struct board_slot *shown(void)
 
 static void set_up(void)
 {
-    char name[64];
     int32_t owner;
     struct board_shape shape = {.tunnels_max = 100};
     script = mmap(NULL, sizeof *script, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(script, MAP_FAILED);
     script->socket = -1;
-    snprintf(name, sizeof name, "/holdfast-test-keeper-%d", getpid());
-    ck_assert_int_eq(board_create(&board, name, &shape, &owner), 0);
-    ck_assert_int_eq(board_unlink(name), 0);
+    snprintf(board_name, sizeof board_name, "/holdfast-test-keeper-%d", getpid());
+    ck_assert_int_eq(board_create(&board, board_name, &shape, &owner), 0);
     ck_assert_int_eq(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
     error_log = memfd_create("log", MFD_CLOEXEC);
 }
@@ -164,6 +164,7 @@ static void start_keeper(uint64_t descriptors)
     if (keeper == 0) {
         struct keeper_start start = {
             .board = &board,
+            .board_name = board_name,
             .slot = 1,
             .tunnels_max = 100,
             .control = ends[1],
@@ -189,6 +190,7 @@ static void tear_down(void)
         poll(NULL, 0, 1);
     ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
     ck_assert_int_eq(errno, ECHILD);
+    ck_assert_int_eq(board_unlink(board_name), 0);
     close(error_log);
     munmap(script, sizeof *script);
     board_fini(&board);
