@@ -108,8 +108,9 @@ struct conf {
     uint32_t header_timeout_ms;
     uint32_t keepalive_timeout_ms;
     uint32_t upgrade_timeout_ms;
-    uint64_t max_line; /* bytes */
-    uint64_t max_head; /* bytes */
+    uint32_t hang_timeout_ms; /* 0: none */
+    uint64_t max_line;        /* bytes */
+    uint64_t max_head;        /* bytes */
     uint32_t max_headers;
     struct conf_options options;
     struct conf_place *places; /* where each value was written, see conf_error.h */

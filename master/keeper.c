@@ -7,6 +7,7 @@
 #include "master/descriptors.h"
 #include "master/obituary.h"
 #include "master/process.h"
+#include "master/slim.h"
 #include "master/succession.h"
 #include "master/throttle.h"
 #include "shm/arena.h"
@@ -39,6 +40,7 @@ enum {
     STATUS_TRIES = 5,       /* a traced worker is dead before we may know how it died */
     OOM_SCORE_WORKER = 500, /* above the keeper's */
     OOM_SCORE_MAX = 1000,
+    HANG_LOOK_S = 1,      /* how often we look whether the worker still comes round */
     TRIAL_MS = 10000,     /* how long a new program is on trial */
     TRIAL_DEATHS_MAX = 3, /* workers that may die in it */
 };
@@ -281,15 +283,37 @@ static void renew(struct keeper *keeper)
     STORE_RELEASE(&keeper->shown->renewed_seq, wanted);
 }
 
+/* A worker that does not come round any more is worth no more than a dead one. */
+static void end_hung_worker(struct keeper *keeper)
+{
+    uint64_t limit_ms = LOAD_RELAXED(&keeper->board.header->hang_timeout_ms);
+    uint64_t now_ms = clock_mono_ms();
+    uint64_t beat_ms = LOAD_RELAXED(&keeper->shown->beat_ms);
+    if (beat_ms < keeper->started_ms)
+        beat_ms = keeper->started_ms; /* of its predecessor */
+    bool parked = LOAD_ACQUIRE(&keeper->arena.header->parked) != 0;
+    if (limit_ms == 0 || parked || now_ms <= beat_ms || now_ms - beat_ms <= limit_ms)
+        return;
+    log_write(LOG_LEVEL_ERROR, "worker_hung", "slot=%u pid=%d silent_ms=%llu", keeper->slot,
+              keeper->worker, (unsigned long long)(now_ms - beat_ms));
+    board_event(&keeper->board, OBITUARY_WRITER_SLOT + keeper->slot, "worker_hung slot=%u pid=%d",
+                keeper->slot, keeper->worker);
+    /* By the pidfd: a number may be somebody else's by now. */
+    (void)syscall(SYS_pidfd_send_signal, FD_WORKER_PID, SIGKILL, NULL, 0);
+}
+
 /* Blocks until the worker has ended. It stays a zombie: reaping can take 10 ms and comes last. */
 static void await_death(struct keeper *keeper)
 {
     sigset_t all_in;
     sigemptyset(&all_in);
+    slim_drop_text();
     for (;;) {
         struct pollfd pidfd = {.fd = FD_WORKER_PID, .events = POLLIN};
+        struct timespec look = {.tv_sec = HANG_LOOK_S};
         renew(keeper);
-        if (keeper->pidfd_placed && ppoll(&pidfd, 1, NULL, &all_in) < 0)
+        end_hung_worker(keeper);
+        if (keeper->pidfd_placed && ppoll(&pidfd, 1, &look, &all_in) <= 0)
             continue;
         if (keeper->pidfd_placed && (pidfd.revents & POLLIN))
             return;

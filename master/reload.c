@@ -109,6 +109,13 @@ static void resize(struct master *master, uint32_t workers)
     spawn_missing(master, clock_mono_ms());
 }
 
+void reload_show_limits(struct master *master)
+{
+    struct board_header *header = master->board.header;
+    STORE_RELAXED(&header->upgrade_timeout_ms, master->conf->upgrade_timeout_ms);
+    STORE_RELAXED(&header->hang_timeout_ms, master->conf->hang_timeout_ms);
+}
+
 static void commit(struct master *master, struct next *next)
 {
     warn_of_restart(master, next->conf);
@@ -122,7 +129,7 @@ static void commit(struct master *master, struct next *next)
     /* The image and the rings stand: from here on observers may look for this generation. */
     master->generation = next->generation;
     STORE_RELEASE(&master->board.header->generation, next->generation);
-    master->board.header->upgrade_timeout_ms = master->conf->upgrade_timeout_ms;
+    reload_show_limits(master);
     STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
     master->paused = false;
     resize(master, next->workers);

@@ -15,6 +15,9 @@ void reload_ask(struct master *master);
  */
 void reload_step(struct master *master, uint64_t now_ms);
 
+/* Put on the board what keepers go by: timeouts of the configuration in use. */
+void reload_show_limits(struct master *master);
+
 /* Worker slots that a configuration asks for: one per core for 0, never more than the board has. */
 uint32_t reload_workers(const struct conf *conf);
 

@@ -103,7 +103,7 @@ static void fill_header(struct master *master)
     header->started_real_ms = clock_real_ms();
     header->workers = master->workers;
     snprintf(header->program, sizeof header->program, "%s", master->program);
-    header->upgrade_timeout_ms = master->conf->upgrade_timeout_ms;
+    reload_show_limits(master);
     snprintf(header->software, sizeof header->software, "%s", version_string());
     snprintf(header->config_path, sizeof header->config_path, "%s", master->conf_path);
     STORE_RELEASE(&header->beat_ms, clock_mono_ms());

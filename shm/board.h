@@ -67,10 +67,10 @@ struct board_header {
     char software[32];           /* M: version of the program */
     char program[256];           /* M: path of the program that keepers exec to renew themselves */
     uint32_t upgrade_timeout_ms; /* M: requests may finish for so long before a worker parks */
+    uint32_t hang_timeout_ms;    /* M: a worker silent for so long is killed; 0: never */
     uint32_t upgrades;           /* M: done */
     uint32_t upgrades_failed;    /* M: refused or rolled back */
-    uint32_t pad;
-    char config_path[256]; /* M */
+    char config_path[256];       /* M */
 };
 
 enum board_state { BOARD_STARTING, BOARD_RUNNING, BOARD_STOPPING, BOARD_STOPPED };

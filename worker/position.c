@@ -86,8 +86,8 @@ int position_read(int fd, bool active, struct position *out)
     }
     /* A FIN counts as one byte on either side, as does the SYN of an active open. */
     out->consumed = (uint32_t)info.tcpi_bytes_received - (uint32_t)fin - (uint32_t)unread;
-    out->written = (uint32_t)info.tcpi_bytes_acked + (uint32_t)unacked - (uint32_t)active -
-                   (uint32_t)own_fin;
+    out->written =
+        (uint32_t)info.tcpi_bytes_acked + (uint32_t)unacked - (uint32_t)active - (uint32_t)own_fin;
     return 0;
 }
 
