@@ -11,6 +11,7 @@
 #include "master/succession.h"
 #include "master/throttle.h"
 #include "shm/arena.h"
+#include "shm/arena_migrate.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -96,14 +97,19 @@ static void ignore_signals(void)
     sigprocmask(SIG_SETMASK, &only_usr2, NULL);
 }
 
+static void open_log(const struct keeper *keeper)
+{
+    char who[16];
+    snprintf(who, sizeof who, "k%u", keeper->slot);
+    log_init(FD_ERROR_LOG, keeper->log_level, who);
+}
+
 static void become_keeper(struct keeper *keeper)
 {
     process_set_name(PROCESS_KEEPER);
     (void)setsid();
     ignore_signals();
-    char who[16];
-    snprintf(who, sizeof who, "k%u", keeper->slot);
-    log_init(FD_ERROR_LOG, keeper->log_level, who);
+    open_log(keeper);
     keeper->self = (int32_t)getpid();
     STORE_RELEASE(&keeper->shown->keeper_pid, keeper->self);
 }
@@ -477,17 +483,43 @@ void keeper_main(const struct keeper_start *start)
     watch_for_ever(&keeper);
 }
 
+/*
+ * The slot's arena, of whatever layout. One of an older layout is copied into a new one, which stands
+ * at FD_ARENA of our table; the parked worker has a table of its own, and until the commit nothing in
+ * the old arena changes. Our place for the old one is given up first: the table may be full.
+ */
+static int inherit_arena(struct keeper *keeper, struct arena_old *old)
+{
+    int arena;
+    int error = arena_attach(&keeper->arena, FD_ARENA);
+    if (error != -EPROTONOSUPPORT)
+        return error;
+    error = arena_migrate_open(old, FD_ARENA);
+    if (error == -EPROTONOSUPPORT)
+        log_write(LOG_LEVEL_ERROR, "arena_unreadable",
+                  "slot=%u error=\"arena layout %u cannot be read by this program (reads %d to %d)\"",
+                  keeper->slot, old->version, ARENA_VERSION_READ_MIN, ARENA_VERSION);
+    if (error)
+        return error;
+    close(FD_ARENA);
+    error = arena_migrate(old->base, old->size, &keeper->arena, &arena);
+    if (error || arena == FD_ARENA)
+        return error < 0 || fcntl(FD_ARENA, F_SETFD, 0) == 0 ? error : -errno;
+    return descriptors_place(arena, FD_ARENA);
+}
+
 /* The table that exec left us is as big as what it holds: grow it while nobody shares it. */
-static int inherit(struct keeper *keeper, uint32_t slot)
+static int inherit(struct keeper *keeper, uint32_t slot, struct arena_old *old)
 {
     struct rlimit limit;
+    keeper->slot = slot;
+    keeper->log_level = LOG_LEVEL_INFO;
+    open_log(keeper);
     int error = board_attach_inherited(&keeper->board, FD_BOARD);
-    if (error || (error = arena_attach(&keeper->arena, FD_ARENA)))
+    if (error || (error = inherit_arena(keeper, old)))
         return error;
     if (slot >= BOARD_SLOTS_MAX || keeper->arena.header->slot != slot)
         return -EINVAL;
-    keeper->slot = slot;
-    keeper->log_level = LOG_LEVEL_INFO;
     keeper->shown = board_slot(&keeper->board, slot);
     keeper->worker = LOAD_ACQUIRE(&keeper->shown->worker_pid);
     keeper->oom_score = read_oom_score();
@@ -497,14 +529,38 @@ static int inherit(struct keeper *keeper, uint32_t slot)
     return descriptors_grow(limit.rlim_cur);
 }
 
+/*
+ * Let the parked worker go, by the words of the arena that it maps. From there on the new arena is
+ * the only one, and the program before cannot read it: no way back is kept. *parked: there was one.
+ */
+static int commit(struct keeper *keeper, struct arena_old *old, bool *parked)
+{
+    bool migrated = old->base != NULL;
+    uint32_t *command = migrated ? old->command : &keeper->arena.header->command;
+    uint32_t *word = migrated ? old->parked : &keeper->arena.header->parked;
+    *parked = LOAD_ACQUIRE(command) == ARENA_PARK;
+    if (!*parked)
+        return migrated ? -ECANCELED : 0; /* it runs again: what we copied is no longer true */
+    int error = succession_commit(command, word, keeper->worker);
+    if (error)
+        return error;
+    keeper->trial_until_ms = migrated ? 0 : clock_mono_ms() + TRIAL_MS;
+    if (migrated)
+        log_write(LOG_LEVEL_WARN, "arena_migrated", "slot=%u from=%u to=%d", keeper->slot,
+                  old->version, ARENA_VERSION);
+    arena_migrate_close(old);
+    return 0;
+}
+
 void keeper_resume(uint32_t slot)
 {
     struct keeper keeper;
+    struct arena_old old = {0};
+    bool parked = false;
     memset(&keeper, 0, sizeof keeper);
-    int error = inherit(&keeper, slot);
-    bool parked = !error && LOAD_ACQUIRE(&keeper.arena.header->command) == ARENA_PARK;
-    if (!error && parked)
-        error = succession_commit(keeper.arena.header, keeper.worker);
+    int error = inherit(&keeper, slot, &old);
+    if (!error)
+        error = commit(&keeper, &old, &parked);
     if (error) {
         /* Nothing is committed: the parked worker sees us die, goes on and makes a keeper. */
         log_write(LOG_LEVEL_ERROR, "keeper_failed", "slot=%u error=\"%s\"", slot, strerror(-error));
@@ -512,7 +568,6 @@ void keeper_resume(uint32_t slot)
     }
     if (parked) {
         (void)waitpid(keeper.worker, NULL, WNOHANG);
-        keeper.trial_until_ms = clock_mono_ms() + TRIAL_MS;
         keeper.shown->renew_error = 0;
     }
     STORE_RELEASE(&keeper.shown->renewed_seq, keeper.arena.header->renewed_seq);

@@ -5,6 +5,8 @@
 
 #include "common/clock.h"
 
+#include "worker/worker.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -71,6 +73,6 @@ void obituary_log(const struct obituary *obituary, struct log_limit *limit)
 int obituary_signal(const struct obituary *obituary)
 {
     if (obituary->status == OBITUARY_UNKNOWN)
-        return SIGSEGV;
+        return WORKER_DIED_UNKNOWN;
     return WIFSIGNALED(obituary->status) ? WTERMSIG(obituary->status) : 0;
 }

@@ -31,8 +31,8 @@ void obituary_show(struct obituary *obituary, const struct board *board);
 void obituary_log(const struct obituary *obituary, struct log_limit *limit);
 
 /*
- * The signal for worker_start.died_by_signal: 0 if it ended by exit; SIGSEGV if nobody knows, so
- * that the successor checks all it finds.
+ * The signal for worker_start.died_by_signal: 0 if it ended by exit; WORKER_DIED_UNKNOWN if
+ * nobody knows: then the successor checks all it finds.
  */
 int obituary_signal(const struct obituary *obituary);
 

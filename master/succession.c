@@ -27,17 +27,17 @@ static bool worker_died(int patience_ms)
     return poll(&worker, 1, patience_ms) == 1 && worker.revents & POLLIN;
 }
 
-static bool change_command(struct arena_header *header, uint32_t from, uint32_t to)
+static bool change_command(uint32_t *command, uint32_t from, uint32_t to)
 {
-    bool changed = __atomic_compare_exchange_n(&header->command, &from, to, false, __ATOMIC_ACQ_REL,
+    bool changed = __atomic_compare_exchange_n(command, &from, to, false, __ATOMIC_ACQ_REL,
                                                __ATOMIC_ACQUIRE);
-    (void)syscall(SYS_futex, &header->command, FUTEX_WAKE, 1, NULL, NULL, 0);
+    (void)syscall(SYS_futex, command, FUTEX_WAKE, 1, NULL, NULL, 0);
     return changed;
 }
 
 void succession_undo(struct arena_header *header)
 {
-    (void)change_command(header, ARENA_PARK, ARENA_RUN);
+    (void)change_command(&header->command, ARENA_PARK, ARENA_RUN);
 }
 
 int succession_park(struct arena_header *header, uint32_t timeout_ms)
@@ -47,7 +47,7 @@ int succession_park(struct arena_header *header, uint32_t timeout_ms)
     uint64_t one = 1;
     struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
     header->park_by_ms = now_ms + timeout_ms;
-    if (!change_command(header, ARENA_RUN, ARENA_PARK))
+    if (!change_command(&header->command, ARENA_RUN, ARENA_PARK))
         return -EBUSY;
     ssize_t ignored = write(FD_WAKE, &one, sizeof one);
     (void)ignored;
@@ -96,15 +96,15 @@ int succession_exec_former(uint32_t slot)
     return run(FD_PROGRAM, NULL, slot);
 }
 
-int succession_commit(struct arena_header *header, int32_t worker)
+int succession_commit(uint32_t *command, uint32_t *parked, int32_t worker)
 {
-    if (!change_command(header, ARENA_PARK, ARENA_EXIT))
+    if (!change_command(command, ARENA_PARK, ARENA_EXIT))
         return -ECANCELED;
     if (!worker_died(LEAVE_MS)) {
         (void)kill(worker, SIGKILL);
         (void)worker_died(-1);
     }
-    STORE_RELEASE(&header->parked, 0);
-    STORE_RELEASE(&header->command, ARENA_RUN);
+    STORE_RELEASE(parked, 0);
+    STORE_RELEASE(command, ARENA_RUN);
     return 0;
 }

@@ -30,8 +30,9 @@ int succession_exec_former(uint32_t slot) MUST_CHECK;
 
 /*
  * The new program, before it clones: commit, and wait until the parked worker has left, so that its
- * table does not hold sockets open. Returns 0, or -ECANCELED (the worker took it back: exit).
+ * table does not hold sockets open. `command` and `parked` are the words of the arena that the worker
+ * maps, which may be of an older layout. Returns 0, or -ECANCELED (the worker took it back: exit).
  */
-int succession_commit(struct arena_header *header, int32_t worker) MUST_CHECK;
+int succession_commit(uint32_t *command, uint32_t *parked, int32_t worker) MUST_CHECK;
 
 #endif

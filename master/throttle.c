@@ -12,8 +12,11 @@ uint32_t throttle_pause_ms(struct throttle *throttle, uint64_t lived_ms, int sta
 
     if (lived_ms >= THROTTLE_OLD_MS)
         throttle->young = 0;
-    if (lived_ms >= young_ms)
+    if (lived_ms >= young_ms) {
+        if (throttle->young > 0)
+            throttle->young--; /* lives and young deaths in turn are no crash loop */
         return 0;
+    }
     if (throttle->young < UINT32_MAX)
         throttle->young++;
     if (throttle->young <= THROTTLE_FREE)

@@ -10,10 +10,11 @@
 enum {
     THROTTLE_YOUNG_MS = 1000, /* who dies earlier died young */
     THROTTLE_KILLED_YOUNG_MS =
-        20,                  /* the same after SIGKILL, which is not the process's own fault */
-    THROTTLE_OLD_MS = 10000, /* who lived so long clears the record */
-    THROTTLE_FREE = 3,       /* young deaths that are replaced at once */
-    THROTTLE_FIRST_MS = 50,  /* the first pause; then doubled */
+        20, /* the same after SIGKILL, which is not the process's own fault */
+    THROTTLE_OLD_MS =
+        10000,         /* who lived so long clears the record; who was not young, one death of it */
+    THROTTLE_FREE = 3, /* young deaths that are replaced at once */
+    THROTTLE_FIRST_MS = 50, /* the first pause; then doubled */
     THROTTLE_MAX_MS = 5000,
 };
 

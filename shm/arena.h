@@ -16,7 +16,8 @@
 
 #define ARENA_MAGIC 0x616e6572416c4855ull
 enum {
-    ARENA_VERSION = 1,
+    /* magic and version stand first in every layout; the one before is in shm/arena_v1.h */
+    ARENA_VERSION = 2,
     ARENA_VERSION_READ_MIN = 1, /* oldest layout that a successor can take over */
     ARENA_EVENTS = 256,
     ARENA_CHUNK_SIZE = 32768, /* bounds one read; 16 KB costs 256 KiB messages 8 % more CPU */

@@ -98,7 +98,7 @@ static void resolve_op(struct worker *w)
     }
     if (t->state != TUNNEL_OPEN)
         return;
-    if (verify_is_crash(w->start->died_by_signal) && verify_strike(w, t)) {
+    if (verify_is_strike(w->start->died_by_signal) && verify_strike(w, t)) {
         log_write(LOG_LEVEL_ERROR, "quarantined", "tunnel=%u signal=%d last_words=\"%.200s\"",
                   tunnel, w->start->died_by_signal, w->me->last_words);
         board_event(w->board, 2 + w->slot, "quarantined worker=%u tunnel=%u", w->slot, tunnel);
@@ -122,23 +122,33 @@ static void resolve_op(struct worker *w)
 
 /* ---- descriptors ---- */
 
-/* Connections that were not tunnels died with their worker's heap. Bits are cleared after closing. */
-static void close_heap_fds(struct worker *w)
+/*
+ * Connections that were not tunnels died with their worker's heap. Bits are cleared after closing.
+ * Returns the highest descriptor that was closed.
+ */
+static uint32_t close_heap_fds(struct worker *w)
 {
+    uint32_t highest = 0;
     for (uint32_t word = FD_DYNAMIC / 64; word < w->fd_max / 64 + 1; word++) {
         uint64_t bits = w->arena->fds[word];
         while (bits != 0) {
             int fd = (int)(word * 64 + (uint32_t)__builtin_ctzll(bits));
             bits &= bits - 1;
+            highest = (uint32_t)fd;
             close(fd);
         }
         if (w->arena->fds[word] != 0)
             w->arena->fds[word] = 0;
     }
+    return highest;
 }
 
-/* A descriptor was being made or closed: look at every number that no record owns. */
-static int sweep(struct worker *w)
+/*
+ * A descriptor was being made or closed: look at the numbers that no record owns. New ones are the
+ * lowest that are free, so one that nobody knows stands below the highest known, or just above.
+ */
+enum { SWEEP_SLACK = 128 };
+static int sweep(struct worker *w, uint32_t highest)
 {
     uint8_t *owned = calloc(w->fd_max, 1);
     if (!owned)
@@ -148,9 +158,12 @@ static int sweep(struct worker *w)
         for (uint32_t side = 0; t->state != TUNNEL_FREE && side < 2; side++) {
             if (t->fd[side] >= 0 && (uint32_t)t->fd[side] < w->fd_max)
                 owned[t->fd[side]] = 1;
+            if (t->state != TUNNEL_FREE && t->fd[side] > (int)highest)
+                highest = (uint32_t)t->fd[side];
         }
     }
-    for (uint32_t fd = FD_DYNAMIC; fd < w->fd_max; fd++) {
+    uint32_t end = highest + SWEEP_SLACK < w->fd_max ? highest + SWEEP_SLACK : w->fd_max;
+    for (uint32_t fd = FD_DYNAMIC; fd < end; fd++) {
         if (!owned[fd] && fcntl((int)fd, F_GETFD) >= 0)
             close((int)fd);
     }
@@ -165,20 +178,6 @@ static void zero_cell(struct worker *w, uint32_t backend)
     struct board_cell *cell = board_cell(w->board, w->slot, backend);
     STORE_RELAXED(&cell->conns, 0u);
     STORE_RELAXED(&cell->tunnels, 0u);
-}
-
-/*
- * Clients outside tunnels have died with the worker. It may have died between accepting one and
- * counting it, so what is accepted and not open is closed. Not while a close is half counted: then the
- * journal has the rest, and no client was on its way.
- */
-static void count_dead_clients(struct worker *w, uint32_t kind, uint32_t tunnels_open)
-{
-    uint64_t *counters = w->me->counters;
-    uint64_t closed = counters[COUNTER_CLIENTS_CLOSED] + w->me->clients_open;
-    if (kind != OP_CLOSE)
-        closed = counters[COUNTER_ACCEPTED] - tunnels_open;
-    STORE_RELAXED(&counters[COUNTER_CLIENTS_CLOSED], closed);
 }
 
 /*
@@ -209,7 +208,6 @@ static void recount(struct worker *w, uint32_t kind)
     if (opening)
         STORE_RELAXED(&w->me->counters[COUNTER_TUNNELS_OPENED],
                       w->me->counters[COUNTER_TUNNELS_CLOSED] + open);
-    count_dead_clients(w, kind, open);
     STORE_RELAXED(&w->me->reasons[REASON_WORKER_DIED],
                   w->me->reasons[REASON_WORKER_DIED] + w->me->requests_open);
     STORE_RELAXED(&w->me->clients_open, 0u);
@@ -258,6 +256,17 @@ static void finish_half_closes(struct arena_tunnel *t)
     }
 }
 
+/*
+ * More to do without an event: marked so; an end that was not passed on; or pending bytes that nobody
+ * has tried to send, those that a new tunnel begins with.
+ */
+static bool must_run(const struct arena_dir *dir)
+{
+    bool half = dir->flags & DIR_EOF && !(dir->flags & DIR_SHUT);
+    bool unsent = dir->rx != dir->tx && !(dir->flags & DIR_BLOCKED);
+    return dir->flags & DIR_READY || half || unsent;
+}
+
 static uint32_t go_on(struct worker *w)
 {
     uint32_t adopted = 0;
@@ -277,12 +286,10 @@ static uint32_t go_on(struct worker *w)
         finish_half_closes(t);
         tunnel_arm(w, i);
         for (uint32_t d = 0; d < 2; d++) {
-            /* EOF without SHUT: run it, so that the tunnel ends if the other half has ended, too. */
-            bool half = t->dir[d].flags & DIR_EOF && !(t->dir[d].flags & DIR_SHUT);
-            if (!(t->dir[d].flags & DIR_READY) && !half)
-                continue;
-            t->dir[d].flags &= (uint8_t)~DIR_READY;
-            tunnel_mark_ready(w, i, d);
+            if (must_run(&t->dir[d])) {
+                t->dir[d].flags |= DIR_READY; /* never cleared here: a successor needs it, too */
+                w->ready[w->ready_count++] = i << 1 | d;
+            }
         }
     }
     return adopted;
@@ -319,6 +326,18 @@ static void finish_closes(struct worker *w)
     }
 }
 
+/*
+ * All closes are finished: what was accepted and is no tunnel has died with the heap. Not by counting
+ * clients_open down: it lags behind both ends of a client's life.
+ */
+static void settle_counts(struct worker *w)
+{
+    STORE_RELAXED(&w->me->counters[COUNTER_CLIENTS_CLOSED],
+                  w->me->counters[COUNTER_ACCEPTED] - w->me->tunnels_open);
+    if (w->me->close_seq & 1) /* death between the last step of a close and this */
+        STORE_RELEASE(&w->me->close_seq, w->me->close_seq + 1);
+}
+
 /* SIGKILL cannot tear a record; a wild store before SIGSEGV can. Re-arm events, too: trust nothing. */
 static int check_after_crash(struct worker *w)
 {
@@ -352,12 +371,13 @@ int adopt_predecessor(struct worker *w)
     if (rc < 0 || w->me->starts <= 1)
         return rc;
     CRASH_POINT(adopt_lists);
-    close_heap_fds(w);
+    uint32_t highest = close_heap_fds(w);
     recount(w, kind);
     CRASH_POINT(adopt_recounted);
     finish_closes(w);
+    settle_counts(w);
     if (kind == OP_FD || kind == OP_OPEN)
-        rc = sweep(w);
+        rc = sweep(w, highest);
     if (rc < 0)
         return rc;
     CRASH_POINT(adopt_closed);

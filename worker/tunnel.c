@@ -400,6 +400,11 @@ void tunnel_event(struct worker *w, uint64_t data, uint32_t events)
         return;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         t->dir[side].flags |= DIR_HANGUP;
+    /* Its own half is over, so no read will find the reset: nobody is there to take the other half. */
+    if (events & EPOLLERR && t->dir[side].flags & DIR_SHUT) {
+        tunnel_close(w, tunnel, side == 0 ? REASON_CLIENT_RESET : REASON_BACKEND_RESET, true);
+        return;
+    }
     /* Room first: what is pending to this side is older than what it may have sent. */
     if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP) && t->dir[!side].flags & DIR_BLOCKED) {
         if (!serve_direction(w, tunnel, !side))

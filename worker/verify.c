@@ -10,6 +10,11 @@
 
 bool verify_is_crash(int signal)
 {
+    return signal == WORKER_DIED_UNKNOWN || verify_is_strike(signal);
+}
+
+bool verify_is_strike(int signal)
+{
     return signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE ||
            signal == SIGABRT;
 }

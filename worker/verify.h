@@ -5,8 +5,11 @@
 
 #include "worker/context.h"
 
-/* True for signals that a process raises against itself by a bug. */
+/* True if records may be damaged: a signal that a process raises by a bug, or an unknown death. */
 bool verify_is_crash(int signal);
+
+/* True if what the worker was handling is to blame: not for an unknown death. */
+bool verify_is_strike(int signal);
 
 /*
  * A worker crashed while it handled this tunnel: one strike. With the second within STRIKE_DECAY_S

@@ -6,12 +6,15 @@
 #include "shm/arena.h"
 #include "shm/board.h"
 
+enum { WORKER_DIED_UNKNOWN = -1 };
+
 /* What a worker starts from. All mapped memory and descriptors are the slot's, set up by the keeper. */
 struct worker_start {
     struct board *board;
     struct arena *arena;
     uint32_t slot;
-    int died_by_signal; /* 0: first of its slot, or its predecessor ended by itself; else the signal */
+    int died_by_signal; /* 0: first of its slot, or its predecessor ended by itself; else the signal, or
+                           WORKER_DIED_UNKNOWN: nobody could ask */
     /*
      * Clone a new keeper with the same descriptor table: called by the worker when its keeper died.
      * Returns the new keeper's PID in the worker, does not return in the keeper; or -errno.

@@ -320,7 +320,9 @@ def what_is_not_idempotent_is_sent_once(scene):
     with Client(proxy.address) as client:
         client.request("POST", "/", body=b"order")
         equal(client.answer().status, 502, "status of POST")
-    equal(len(one.heads + two.heads), 1, "requests that backends got")
+        client.request("POST", "/", "Content-Length: 0")
+        equal(client.answer().status, 502, "status of POST without a body")
+    equal(len(one.heads + two.heads), 2, "requests that backends got")
 
 
 @story

@@ -133,18 +133,25 @@ def a_new_listener_serves_and_one_that_is_gone_refuses(scene):
 @story
 def connections_that_wait_on_a_listener_that_goes_are_served(scene):
     proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2))
-    for _ in range(5):
+    for turn in range(3):
         port = scene.port()
         proxy.conf["listeners"].append({"address": hf.text_address((scene.host, port))})
         proxy.reload()
-        clients = [Client((scene.host, port)) for _ in range(20)]
+        workers = proxy.workers()
+        for pid in workers:
+            os.kill(pid, hf.signal.SIGSTOP)
+        clients = [Client((scene.host, port)) for _ in range(400)]
         for client in clients:
             client.request("GET", "/whoami")
         del proxy.conf["listeners"][-1]
         proxy.reload(wait=False)
+        hf.wait_equal(proxy.generation, 3 + 2 * turn, "generation")
+        for pid in workers:
+            os.kill(pid, hf.signal.SIGCONT)
         for client in clients:
             equal(client.answer().body, b"one", "answer")
             client.close()
+        hf.wait_for(lambda: proxy.running(2), "all workers serve the new configuration")
 
 
 @story

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE 1 /* memfd_create, pipe2 */
 #include "worker/access_log.h"
 
 #include <check.h>

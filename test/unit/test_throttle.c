@@ -25,11 +25,11 @@ START_TEST(the_pause_stays_at_its_maximum_for_ever)
 }
 END_TEST
 
-START_TEST(who_lived_a_second_is_replaced_at_once_but_clears_nothing)
+START_TEST(who_lived_a_second_is_replaced_at_once_and_makes_up_for_one)
 {
     struct throttle throttle = {.young = 5};
     ck_assert_uint_eq(throttle_pause_ms(&throttle, THROTTLE_YOUNG_MS, EXIT_1), 0);
-    ck_assert_uint_eq(throttle_pause_ms(&throttle, THROTTLE_YOUNG_MS - 1, EXIT_1), 200);
+    ck_assert_uint_eq(throttle_pause_ms(&throttle, THROTTLE_YOUNG_MS - 1, EXIT_1), 100);
 }
 END_TEST
 
@@ -37,7 +37,7 @@ START_TEST(who_lived_ten_seconds_clears_the_record)
 {
     struct throttle throttle = {.young = 9};
     ck_assert_uint_eq(throttle_pause_ms(&throttle, THROTTLE_OLD_MS - 1, EXIT_1), 0);
-    ck_assert_uint_eq(throttle.young, 9);
+    ck_assert_uint_eq(throttle.young, 8);
     ck_assert_uint_eq(throttle_pause_ms(&throttle, THROTTLE_OLD_MS, EXIT_1), 0);
     ck_assert_uint_eq(throttle.young, 0);
 }
@@ -47,9 +47,9 @@ START_TEST(a_kill_from_outside_counts_only_within_its_first_moments)
 {
     struct throttle throttle = {.young = 5};
     ck_assert_uint_eq(throttle_pause_ms(&throttle, THROTTLE_KILLED_YOUNG_MS, SIGKILL), 0);
-    ck_assert_uint_eq(throttle.young, 5);
-    ck_assert_uint_eq(throttle_pause_ms(&throttle, THROTTLE_KILLED_YOUNG_MS, SIGSEGV), 200);
-    ck_assert_uint_eq(throttle_pause_ms(&throttle, THROTTLE_KILLED_YOUNG_MS - 1, SIGKILL), 400);
+    ck_assert_uint_eq(throttle.young, 4);
+    ck_assert_uint_eq(throttle_pause_ms(&throttle, THROTTLE_KILLED_YOUNG_MS, SIGSEGV), 100);
+    ck_assert_uint_eq(throttle_pause_ms(&throttle, THROTTLE_KILLED_YOUNG_MS - 1, SIGKILL), 200);
 }
 END_TEST
 
@@ -58,7 +58,7 @@ int main(void)
     TCase *tcase = tcase_create("throttle");
     tcase_add_test(tcase, three_young_deaths_are_free_then_the_pause_doubles_to_five_seconds);
     tcase_add_test(tcase, the_pause_stays_at_its_maximum_for_ever);
-    tcase_add_test(tcase, who_lived_a_second_is_replaced_at_once_but_clears_nothing);
+    tcase_add_test(tcase, who_lived_a_second_is_replaced_at_once_and_makes_up_for_one);
     tcase_add_test(tcase, who_lived_ten_seconds_clears_the_record);
     tcase_add_test(tcase, a_kill_from_outside_counts_only_within_its_first_moments);
     Suite *suite = suite_create("throttle");
