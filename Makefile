@@ -51,9 +51,12 @@ unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/unit/test_*.c))
 fuzz_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/fuzz/fuzz_*.c))
 version := $(or $(if $(wildcard .git),$(shell git describe --always --dirty 2>/dev/null)),0.1.0)
 
-.PHONY: all tests run test chaos install uninstall format clean
+.PHONY: all tests crash-build run test chaos install uninstall format clean
 all: $(BUILD)/holdfast $(BUILD)/holdfast-stat $(BUILD)/echo-backend
-tests: all $(BUILD)/ws-load $(BUILD)/ring-pick $(unit_tests) $(fuzz_tests)
+tests: all $(BUILD)/ws-load $(BUILD)/ring-pick $(unit_tests) $(fuzz_tests) crash-build
+# Workers that kill themselves at the place that is named to them: worker/crash_point.h.
+crash-build:
+	$(MAKE) BUILD=$(BUILD)/crash CFLAGS='$(CFLAGS) -DHOLDFAST_CRASH_POINTS' $(BUILD)/crash/holdfast
 
 $(BUILD)/holdfast: $(master_obj) $(worker_obj) $(libshm) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs) $(allocator)
@@ -109,7 +112,7 @@ test:
 SECONDS ?= 60
 TUNNELS ?= 2000
 SEED ?= 1
-chaos: all $(BUILD)/ws-load
+chaos: all $(BUILD)/ws-load crash-build
 	HOLDFAST_BUILD=$(BUILD) scripts/chaos --seconds $(SECONDS) --tunnels $(TUNNELS) --seed $(SEED) $(CHAOS)
 
 unitdir := $(PREFIX)/lib/systemd/system

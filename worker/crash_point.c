@@ -20,7 +20,8 @@ static struct {
     unsigned every;
     unsigned left;
     unsigned seed;
-} crash = {CRASH_POINT_COUNT, 0, 0, 0};
+    int signal;
+} crash = {CRASH_POINT_COUNT, 0, 0, 0, SIGKILL};
 
 static unsigned next_distance(void)
 {
@@ -41,6 +42,7 @@ void crash_point_init(unsigned seed)
         if (strlen(names[i]) == len && strncmp(names[i], wish, len) == 0)
             crash.point = i;
     }
+    crash.signal = strstr(colon, ":segv") ? SIGSEGV : SIGKILL;
     crash.every = (unsigned)strtoul(colon + 1, NULL, 10);
     if (crash.every == 0)
         crash.every = 1;
@@ -56,9 +58,14 @@ void crash_point_pass(enum crash_point point)
         return;
     if (--crash.left > 0)
         return;
-    kill(getpid(), SIGKILL);
+    kill(getpid(), crash.signal);
     for (;;)
         pause();
+}
+
+bool crash_point_ignores_counts(void)
+{
+    return getenv("HOLDFAST_IGNORE_COUNTS") != NULL;
 }
 
 #endif

@@ -6,6 +6,8 @@
 #ifndef WORKER_CRASH_POINT_H
 #define WORKER_CRASH_POINT_H
 
+#include <stdbool.h>
+
 #define CRASH_POINT_TABLE(X)                                                                       \
     X(relay_op_set)                                                                                \
     X(relay_received)                                                                              \
@@ -57,15 +59,23 @@ enum crash_point {
 
 /*
  * Worker, at its start: HOLDFAST_CRASH_POINT=name:every makes it kill itself each `every`th time that
- * it comes by that place; name "random" means any place. `seed` differs from worker to worker.
+ * it comes by that place; name "random" means any place. name:every:segv: by SIGSEGV, not SIGKILL.
+ * `seed` differs from worker to worker.
  */
 void crash_point_init(unsigned seed);
 void crash_point_pass(enum crash_point point);
 
+/*
+ * The control: with HOLDFAST_IGNORE_COUNTS in the environment a successor believes the record instead
+ * of the kernel's counts. Then bytes must be lost or doubled, and whoever watches must see it.
+ */
+bool crash_point_ignores_counts(void);
+
 #define CRASH_POINT(name) crash_point_pass(CRASH_POINT_##name)
 #else
-#define crash_point_init(seed) ((void)(seed))
-#define CRASH_POINT(name)      ((void)0)
+#define crash_point_init(seed)       ((void)(seed))
+#define crash_point_ignores_counts() false
+#define CRASH_POINT(name)            ((void)0)
 #endif
 
 #endif

@@ -51,6 +51,9 @@ def options(words=None):
     add("--crash-point", metavar="NAME:EVERY",
         help="workers also kill themselves there; of a build with -DHOLDFAST_CRASH_POINTS: see "
              "worker/crash_point.h, \"random\" is any point")
+    add("--ignore-counts", action="store_true",
+        help="the control: successors of such a build believe their records instead of the kernel; "
+             "then this command must fail")
     add("--reload-every", type=float, default=2, metavar="S", help="0: no reloads")
     add("--upgrade-every", type=float, default=0, metavar="S", help="0: no binary upgrades")
     add("--recycle-every", type=float, default=0, metavar="S", help="0: no recycling")
@@ -140,9 +143,12 @@ class Chaos:
         backends = [scene.backend("one"), SmallBackend(scene, "two", scene.host)]
         if asked.crash_point:
             os.environ["HOLDFAST_CRASH_POINT"] = asked.crash_point
+        if asked.ignore_counts:
+            os.environ["HOLDFAST_IGNORE_COUNTS"] = "1"
         self.proxy = scene.holdfast(hf.configuration(
             scene, *backends, workers=asked.workers,
-            error_log={"path": "stderr", "level": "info"}))
+            error_log={"path": "stderr", "level": "info"}),
+            program=hf.CRASH_BUILD / "holdfast" if asked.crash_point else None)
         self.load = Load(scene, self.proxy, asked)
 
     def slot(self):
@@ -314,6 +320,7 @@ def run(scene, asked, show=print):
         wrong += [line for line in chaos.load.complaints().splitlines()
                   if not line.startswith(("ws-load: begin", "ws-load: end"))][:SHOWN]
     chaos.proxy.crashes_expected = chaos.proxy.sum("crashes")
+    chaos.proxy.killed = chaos.kills
     return wrong
 
 

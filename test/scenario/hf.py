@@ -23,6 +23,7 @@ import traceback
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = TOP / os.environ.get("HOLDFAST_BUILD", "build")
 SANITIZED = "san-" in BUILD.name
+CRASH_BUILD = BUILD / "crash"  # holdfast with -DHOLDFAST_CRASH_POINTS, see worker/crash_point.h
 PATIENCE_S = 60 if SANITIZED else 20  # for what must come about, on a busy machine
 STORIES = []
 
@@ -265,7 +266,8 @@ class Holdfast:
     """A master in the foreground with all its processes. `conf` may be changed, then reload().
     crash_signals: the story sends SIGSEGV and its like, of which sanitizers are to make nothing."""
 
-    def __init__(self, scene, conf, wait=True, crash_signals=False):
+    def __init__(self, scene, conf, wait=True, crash_signals=False, program=None):
+        self.program = program or BUILD / "holdfast"
         self.scene, self.conf, self.crash_signals = scene, conf, crash_signals
         self.file = scene.dir / f"holdfast-{len(scene.holdfasts)}.conf"
         self.stderr = scene.dir / f"holdfast-{len(scene.holdfasts)}.stderr"
@@ -291,7 +293,7 @@ class Holdfast:
             env[name] = ":".join([env.get(name, ""), *(f"handle_{number}=0" for number in
                                                        ("segv", "abort", "sigbus"))]).lstrip(":")
         with open(self.stderr, "ab") as err:
-            self.process = subprocess.Popen([str(BUILD / "holdfast"), "-c", str(self.file)],
+            self.process = subprocess.Popen([str(self.program), "-c", str(self.file)],
                                             env=env, stdin=subprocess.DEVNULL, stdout=err,
                                             stderr=err)
         self.pid = self.process.pid
@@ -300,7 +302,8 @@ class Holdfast:
         def ready():
             if self.process.poll() is not None:
                 raise Failure(f"holdfast exited with {self.process.returncode}: {self.log()}")
-            return self.running(self.conf["workers"])
+            return (self.running(self.conf["workers"])
+                    and self.stat()["overview"]["state"] == "running")
         wait_for(ready, "holdfast is ready")
 
     # where it is

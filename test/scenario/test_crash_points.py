@@ -1,0 +1,90 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A worker that dies between any two stores loses nothing: each place of worker/crash_point.h in turn,
+with checked traffic of all shapes; and a control, to prove that the traffic would see a loss."""
+import contextlib
+import os
+import re
+import sys
+
+import hf
+from hf import check, configuration, story
+from hf_http import Client
+
+sys.path.insert(0, str(hf.TOP / "test" / "chaos"))
+import chaos  # noqa: E402
+
+TUNNELS = "30" if hf.SANITIZED else "60"
+SECONDS = "2"
+# Places that are passed for each message are hit now and then, the rare ones nearly always.
+EVERY = {"relay": 900, "event": 900, "flush": 60, "half": 20, "close_settle": 300, "close": 40,
+         "fd": 60, "open": 20, "park": 10, "ready": 40, "adopt": 2,
+         "adopt_positions": 1}
+HTTP_ONLY = {"fd_closing"}  # tunnels never pass there
+
+
+def places():
+    header = (hf.TOP / "worker" / "crash_point.h").read_text(encoding="utf-8")
+    return re.findall(r"X\((\w+)\)", header.split("#ifdef")[0].partition("TABLE(X)")[2])
+
+
+def rage(scene, place, *words):
+    """What went wrong with workers that die at a place; and how many did."""
+    every = EVERY[max((kind for kind in EVERY if place.startswith(kind)), key=len)]
+    shown = []
+    # Places in the adoption are only passed when somebody else kills workers.
+    kills = ["--every", "60,150"] if place.startswith("adopt") else ["--no-kills"]
+    wrong = chaos.run(scene, chaos.options(
+        ["--tunnels", TUNNELS, "--seconds", SECONDS, "--keepers", "0", "--reload-every", "0",
+         "--crash-point", f"{place}:{every}", *kills, *words]),
+        lambda text, end: shown.append(text))
+    proxy = scene.holdfasts[0]
+    return wrong, proxy.crashes_expected - proxy.killed, "".join(shown)
+
+
+def survives(place):
+    def tale(scene):
+        wrong, deaths, shown = rage(scene, place)
+        check(not wrong, "\n".join([*wrong, shown]))
+        check(deaths > 0, f"nobody died there\n{shown}")
+    tale.__name__ = f"nothing_is_lost_when_workers_die_at_{place}"
+    return tale
+
+
+for name in places():
+    if name not in HTTP_ONLY:
+        story(survives(name))
+
+
+@story
+def no_descriptor_is_left_when_workers_die_while_they_close_one(scene):
+    os.environ["HOLDFAST_CRASH_POINT"] = "fd_closing:40"
+    scene.later(os.environ.pop, "HOLDFAST_CRASH_POINT")
+    proxy = scene.holdfast(configuration(scene, scene.backend()),
+                           program=hf.CRASH_BUILD / "holdfast")
+
+    def open_descriptors():
+        return len(os.listdir(f"/proc/{proxy.slots()[0]['worker_pid']}/fd"))
+
+    def ask():
+        with contextlib.suppress(OSError, hf.Failure), Client(proxy.address) as client:
+            client.get("/whoami", "Connection: close")
+
+    ask()
+    before = open_descriptors()
+    for _ in range(600):
+        ask()
+    proxy.crashes_expected = proxy.sum("crashes")
+    check(proxy.crashes_expected > 2, "nobody died there")
+    hf.wait_for(lambda: open_descriptors() <= before + 2, "descriptors of the dead are closed")
+
+
+@story
+def the_control_that_ignores_the_kernels_counts_is_caught(scene):
+    wrong, deaths, shown = rage(scene, "relay_received", "--ignore-counts")
+    check(deaths > 0, f"no worker died\n{shown}")
+    check(wrong, f"successors guessed, {deaths} times, and nobody saw it\n{shown}")
+
+
+if __name__ == "__main__":
+    hf.main()
