@@ -21,6 +21,9 @@ static const struct stat_column columns[] = {
     {"reloads", "reloads", "configurations published since the start", STAT_COUNT, STAT_TOTAL,
      NULL},
     {"reloads_failed", "reloads failed", "configurations refused", STAT_COUNT, STAT_TOTAL, NULL},
+    {"upgrades", "upgrades", "binary upgrades done", STAT_COUNT, STAT_TOTAL, NULL},
+    {"upgrades_failed", "upgrades failed", "binary upgrades refused or rolled back", STAT_COUNT,
+     STAT_TOTAL, NULL},
     {"workers", "workers", "workers meant to run", STAT_COUNT, 0, NULL},
     {"workers_running", "workers running", "workers that serve", STAT_COUNT, SUM, NULL},
     {"crashes", "crashes", "workers that died by themselves", STAT_COUNT, TOTAL, NULL},
@@ -102,6 +105,8 @@ static void add_master(const struct stat_view *view, struct stat_report *report,
     stat_table_number(report, table, header->generation);
     stat_table_number(report, table, header->reloads);
     stat_table_number(report, table, header->reloads_failed);
+    stat_table_number(report, table, header->upgrades);
+    stat_table_number(report, table, header->upgrades_failed);
     stat_table_number(report, table, header->workers);
 }
 
