@@ -37,9 +37,10 @@
 enum {
     CLONE_RETRY_MIN_MS = 10,
     CLONE_RETRY_MAX_MS = 1000,
-    GO_PATIENCE_MS = 100,   /* how often a waiting worker looks whether its keeper lives */
-    STATUS_TRIES = 5,       /* a traced worker is dead before we may know how it died */
-    OOM_SCORE_WORKER = 500, /* above the keeper's */
+    GO_PATIENCE_MS = 100,    /* how often a waiting worker looks whether its keeper lives */
+    SUCCEED_PATIENCE_MS = 2, /* the same while tunnels wait for it */
+    STATUS_TRIES = 5,        /* a traced worker is dead before we may know how it died */
+    OOM_SCORE_WORKER = 500,  /* above the keeper's */
     OOM_SCORE_MAX = 1000,
     HANG_LOOK_S = 1,      /* how often we look whether the worker still comes round */
     TRIAL_MS = 10000,     /* how long a new program is on trial */
@@ -64,7 +65,9 @@ struct keeper {
     uint32_t trial_deaths;
     struct throttle throttle;
     struct log_limit limit;
-    jmp_buf watch; /* where a respawned keeper begins */
+    const struct succession *succession; /* in the making; NULL: none */
+    struct arena_old old;                /* what the parked worker maps, if it is not ours */
+    jmp_buf watch;                       /* where a respawned keeper begins */
 };
 
 static void pause_ms(uint32_t ms)
@@ -154,9 +157,9 @@ static void raise_oom_score(const struct keeper *keeper)
 
 /* ---- the worker's side of a clone ---- */
 
-static void go_wait(struct arena_header *header)
+static void go_wait(struct arena_header *header, long patience_ms)
 {
-    struct timespec patience = {.tv_nsec = GO_PATIENCE_MS * 1000000L};
+    struct timespec patience = {.tv_nsec = patience_ms * 1000000L};
     (void)syscall(SYS_futex, &header->go, FUTEX_WAIT, 0, &patience, NULL, 0);
 }
 
@@ -174,20 +177,36 @@ static void introduce(struct keeper *keeper, int32_t worker)
     STORE_RELEASE(&keeper->shown->worker_pid, worker);
 }
 
+/* What became of the renewal that was tried last. */
+static void show_renewed(struct keeper *keeper, int error)
+{
+    keeper->shown->renew_error = -error;
+    STORE_RELEASE(&keeper->shown->renewed_seq, keeper->arena.header->renewed_seq);
+}
+
 static int respawn_keeper(void *context);
 
 static NORETURN void run_worker(struct keeper *keeper)
 {
     keeper->worker = (int32_t)getpid();
     process_set_name(PROCESS_WORKER);
+    const struct succession *succession = keeper->succession;
     while (LOAD_ACQUIRE(&keeper->arena.header->go) == 0) {
-        go_wait(keeper->arena.header);
-        if ((int32_t)getppid() == keeper->self)
+        go_wait(keeper->arena.header, succession ? SUCCEED_PATIENCE_MS : GO_PATIENCE_MS);
+        if ((int32_t)getppid() == keeper->self || LOAD_ACQUIRE(&keeper->arena.header->go) != 0)
             continue;
         /* The keeper died before it let us go: do the rest of its work, and replace it later. */
+        if (succession && !succession_claim(succession))
+            _exit(WORKER_EXIT_PARKED);
         if (LOAD_ACQUIRE(&keeper->shown->worker_pid) != keeper->worker)
             introduce(keeper, keeper->worker);
         break;
+    }
+    if (succession) {
+        show_renewed(keeper, 0);
+        succession_end(succession);
+        arena_migrate_close(&keeper->old);
+        keeper->succession = NULL;
     }
     raise_oom_score(keeper);
     struct worker_start start = {
@@ -285,8 +304,7 @@ static void renew(struct keeper *keeper)
     }
     log_write(LOG_LEVEL_ERROR, "renew_failed", "slot=%u program=%s error=\"%s\"", keeper->slot,
               program, strerror(-error));
-    keeper->shown->renew_error = -error;
-    STORE_RELEASE(&keeper->shown->renewed_seq, wanted);
+    show_renewed(keeper, error);
 }
 
 /* A worker that does not come round any more is worth no more than a dead one. */
@@ -380,11 +398,12 @@ static void hold_back(struct keeper *keeper, uint32_t wait_ms)
 }
 
 /* Workers of a new program that die at once: let the program before it try. */
-static void judge_trial(struct keeper *keeper)
+static void judge_trial(struct keeper *keeper, const struct obituary *death)
 {
     if (clock_mono_ms() > keeper->trial_until_ms || ++keeper->trial_deaths < TRIAL_DEATHS_MAX)
         return;
     keeper->trial_until_ms = 0;
+    obituary_log(death, &keeper->limit);
     log_write(LOG_LEVEL_ERROR, "program_rolled_back", "slot=%u deaths=%u", keeper->slot,
               keeper->trial_deaths);
     board_event(&keeper->board, OBITUARY_WRITER_SLOT + keeper->slot, "program_rolled_back slot=%u",
@@ -408,8 +427,8 @@ static void watch_once(struct keeper *keeper)
     bool child = !keeper->foreign;
     if (ended_as_told(keeper, death.status))
         finish(keeper);
-    judge_trial(keeper);
     obituary_show(&death, &keeper->board);
+    judge_trial(keeper, &death);
     keeper->died_by_signal = obituary_signal(&death);
     int status = death.status == OBITUARY_UNKNOWN ? SIGKILL : death.status;
     uint32_t wait_ms = throttle_pause_ms(&keeper->throttle, death.lived_ms, status);
@@ -442,6 +461,9 @@ static int set_up(struct keeper *keeper, const struct keeper_start *start)
     error = arena_create(&keeper->arena, start->slot, start->tunnels_max, &arena);
     if (error || (error = descriptors_place(arena, FD_ARENA)))
         return error;
+    /* What the slot's last keeper was told is not for us: we are the newest program already. */
+    keeper->arena.header->renewed_seq = LOAD_ACQUIRE(&keeper->shown->renew_seq);
+    show_renewed(keeper, 0);
     int epoll = epoll_create1(0);
     if (epoll < 0)
         return -errno;
@@ -461,10 +483,59 @@ static int set_up(struct keeper *keeper, const struct keeper_start *start)
     return privileges_drop(start->privileges);
 }
 
+/* The keeper before us died, maybe while it renewed itself: nobody will go on with that. */
+static void give_up_renewal(struct keeper *keeper)
+{
+    succession_undo(keeper->arena.header);
+    if (keeper->shown->renewed_seq != keeper->arena.header->renewed_seq)
+        show_renewed(keeper, -ECANCELED);
+}
+
+/* Nothing is committed: the parked worker sees us die, goes on and makes a keeper. */
+static NORETURN void fail_to_resume(const struct keeper *keeper, int error)
+{
+    log_write(LOG_LEVEL_ERROR, "keeper_failed", "slot=%u error=\"%s\"", keeper->slot,
+              strerror(-error));
+    _exit(1);
+}
+
+/*
+ * The new program's first worker is there before the old one leaves: were we killed between, nobody
+ * would hold the descriptors.
+ */
+static void take_over(struct keeper *keeper)
+{
+    const struct succession *succession = keeper->succession;
+    STORE_RELEASE(&keeper->arena.header->go, 0);
+    keeper->started_ms = clock_mono_ms();
+    int32_t pid = clone_sharing_files();
+    if (pid == 0)
+        run_worker(keeper);
+    int error = pid < 0 ? -errno : succession_commit(succession);
+    if (error) {
+        if (pid > 0)
+            (void)kill(pid, SIGKILL);
+        fail_to_resume(keeper, error);
+    }
+    keeper->worker = pid;
+    keeper->succession = NULL;
+    STORE_RELAXED(&keeper->shown->state, SLOT_STARTING);
+    introduce(keeper, pid);
+    show_renewed(keeper, 0);
+    go_wake(keeper->arena.header);
+    succession_end(succession);
+    arena_migrate_close(&keeper->old); /* or it would keep its memory as long as we live */
+    (void)waitpid(succession->parked_pid, NULL, WNOHANG);
+}
+
 /* A new keeper, cloned by a worker whose keeper died, begins at the jump, with its worker running. */
 static NORETURN void watch_for_ever(struct keeper *keeper)
 {
-    if (setjmp(keeper->watch) == 0)
+    if (setjmp(keeper->watch) != 0)
+        give_up_renewal(keeper);
+    else if (keeper->succession)
+        take_over(keeper);
+    else
         clone_worker(keeper);
     for (;;)
         watch_once(keeper);
@@ -488,17 +559,19 @@ void keeper_main(const struct keeper_start *start)
  * at FD_ARENA of our table; the parked worker has a table of its own, and until the commit nothing in
  * the old arena changes. Our place for the old one is given up first: the table may be full.
  */
-static int inherit_arena(struct keeper *keeper, struct arena_old *old)
+static int inherit_arena(struct keeper *keeper)
 {
     int arena;
+    struct arena_old *old = &keeper->old;
     int error = arena_attach(&keeper->arena, FD_ARENA);
     if (error != -EPROTONOSUPPORT)
         return error;
     error = arena_migrate_open(old, FD_ARENA);
     if (error == -EPROTONOSUPPORT)
-        log_write(LOG_LEVEL_ERROR, "arena_unreadable",
-                  "slot=%u error=\"arena layout %u cannot be read by this program (reads %d to %d)\"",
-                  keeper->slot, old->version, ARENA_VERSION_READ_MIN, ARENA_VERSION);
+        log_write(
+            LOG_LEVEL_ERROR, "arena_unreadable",
+            "slot=%u error=\"arena layout %u cannot be read by this program (reads %d to %d)\"",
+            keeper->slot, old->version, ARENA_VERSION_READ_MIN, ARENA_VERSION);
     if (error)
         return error;
     close(FD_ARENA);
@@ -509,14 +582,14 @@ static int inherit_arena(struct keeper *keeper, struct arena_old *old)
 }
 
 /* The table that exec left us is as big as what it holds: grow it while nobody shares it. */
-static int inherit(struct keeper *keeper, uint32_t slot, struct arena_old *old)
+static int inherit(struct keeper *keeper, uint32_t slot)
 {
     struct rlimit limit;
     keeper->slot = slot;
     keeper->log_level = LOG_LEVEL_INFO;
     open_log(keeper);
     int error = board_attach_inherited(&keeper->board, FD_BOARD);
-    if (error || (error = inherit_arena(keeper, old)))
+    if (error || (error = inherit_arena(keeper)))
         return error;
     if (slot >= BOARD_SLOTS_MAX || keeper->arena.header->slot != slot)
         return -EINVAL;
@@ -530,46 +603,45 @@ static int inherit(struct keeper *keeper, uint32_t slot, struct arena_old *old)
 }
 
 /*
- * Let the parked worker go, by the words of the arena that it maps. From there on the new arena is
- * the only one, and the program before cannot read it: no way back is kept. *parked: there was one.
+ * The words by which the parked worker is let go: those of the arena that it maps. An arena that was
+ * migrated cannot be read by the program before: no way back is kept. Returns 1, 0 (the way back: the
+ * worker is dead, not parked) or -ECANCELED.
  */
-static int commit(struct keeper *keeper, struct arena_old *old, bool *parked)
+static int prepare_succession(struct keeper *keeper, struct succession *succession)
 {
+    const struct arena_old *old = &keeper->old;
+    struct arena_header *header = keeper->arena.header;
     bool migrated = old->base != NULL;
-    uint32_t *command = migrated ? old->command : &keeper->arena.header->command;
-    uint32_t *word = migrated ? old->parked : &keeper->arena.header->parked;
-    *parked = LOAD_ACQUIRE(command) == ARENA_PARK;
-    if (!*parked)
-        return migrated ? -ECANCELED : 0; /* it runs again: what we copied is no longer true */
-    int error = succession_commit(command, word, keeper->worker);
-    if (error)
-        return error;
+    *succession = (struct succession){.command = migrated ? old->command : &header->command,
+                                      .parked = migrated ? old->parked : &header->parked,
+                                      .parked_pid = keeper->worker};
+    /* Neither parked nor dead: it has taken the command back, and what we copied is no longer true. */
+    if (LOAD_ACQUIRE(succession->command) != ARENA_PARK)
+        return migrated || !succession_worker_died() ? -ECANCELED : 0;
     keeper->trial_until_ms = migrated ? 0 : clock_mono_ms() + TRIAL_MS;
     if (migrated)
         log_write(LOG_LEVEL_WARN, "arena_migrated", "slot=%u from=%u to=%d", keeper->slot,
                   old->version, ARENA_VERSION);
-    arena_migrate_close(old);
-    return 0;
+    return 1;
 }
 
 void keeper_resume(uint32_t slot)
 {
     struct keeper keeper;
-    struct arena_old old = {0};
-    bool parked = false;
+    struct succession succession;
     memset(&keeper, 0, sizeof keeper);
-    int error = inherit(&keeper, slot, &old);
-    if (!error)
-        error = commit(&keeper, &old, &parked);
-    if (error) {
-        /* Nothing is committed: the parked worker sees us die, goes on and makes a keeper. */
-        log_write(LOG_LEVEL_ERROR, "keeper_failed", "slot=%u error=\"%s\"", slot, strerror(-error));
-        _exit(1);
-    }
-    if (parked) {
+    int rc = inherit(&keeper, slot);
+    if (rc == 0)
+        rc = prepare_succession(&keeper, &succession);
+    if (rc < 0)
+        fail_to_resume(&keeper, rc);
+    if (rc > 0) {
+        keeper.succession = &succession;
+    } else { /* the way back: the worker has crashed */
+        struct obituary death = {.status = death_status(&keeper)};
+        keeper.died_by_signal = obituary_signal(&death);
         (void)waitpid(keeper.worker, NULL, WNOHANG);
-        keeper.shown->renew_error = 0;
+        show_renewed(&keeper, -ENOEXEC);
     }
-    STORE_RELEASE(&keeper.shown->renewed_seq, keeper.arena.header->renewed_seq);
     watch_for_ever(&keeper);
 }

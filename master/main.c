@@ -94,6 +94,7 @@ static int go_on(const struct options *options)
     else
         master.exit_status = EXIT_FAILURE;
     stop_finish(&master);
+    free((char *)master.conf_path); /* here it came with the handover and is ours */
     return master.exit_status;
 }
 

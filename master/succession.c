@@ -27,10 +27,15 @@ static bool worker_died(int patience_ms)
     return poll(&worker, 1, patience_ms) == 1 && worker.revents & POLLIN;
 }
 
+bool succession_worker_died(void)
+{
+    return worker_died(0);
+}
+
 static bool change_command(uint32_t *command, uint32_t from, uint32_t to)
 {
-    bool changed = __atomic_compare_exchange_n(command, &from, to, false, __ATOMIC_ACQ_REL,
-                                               __ATOMIC_ACQUIRE);
+    bool changed =
+        __atomic_compare_exchange_n(command, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     (void)syscall(SYS_futex, command, FUTEX_WAKE, 1, NULL, NULL, 0);
     return changed;
 }
@@ -96,15 +101,35 @@ int succession_exec_former(uint32_t slot)
     return run(FD_PROGRAM, NULL, slot);
 }
 
-int succession_commit(uint32_t *command, uint32_t *parked, int32_t worker)
+int succession_commit(const struct succession *s)
 {
-    if (!change_command(command, ARENA_PARK, ARENA_EXIT))
+    if (!change_command(s->command, ARENA_PARK, ARENA_EXIT))
         return -ECANCELED;
     if (!worker_died(LEAVE_MS)) {
-        (void)kill(worker, SIGKILL);
+        (void)kill(s->parked_pid, SIGKILL);
         (void)worker_died(-1);
     }
-    STORE_RELEASE(parked, 0);
-    STORE_RELEASE(command, ARENA_RUN);
     return 0;
+}
+
+bool succession_claim(const struct succession *s)
+{
+    if (!change_command(s->command, ARENA_PARK, ARENA_EXIT) &&
+        LOAD_ACQUIRE(s->command) != ARENA_EXIT)
+        return false;
+    /* FD_WORKER_PID may be our own by now, or nothing: the keeper died while it placed it. */
+    struct pollfd parked = {.fd = (int)syscall(SYS_pidfd_open, s->parked_pid, 0), .events = POLLIN};
+    if (parked.fd >= 0) {
+        (void)poll(&parked, 1, LEAVE_MS);
+        close(parked.fd);
+    }
+    return true;
+}
+
+void succession_end(const struct succession *s)
+{
+    if (LOAD_ACQUIRE(s->command) != ARENA_EXIT)
+        return;
+    STORE_RELEASE(s->parked, 0);
+    (void)change_command(s->command, ARENA_EXIT, ARENA_RUN);
 }

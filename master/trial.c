@@ -22,6 +22,7 @@ static NORETURN void run(const char *program, const char *conf_path)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)setpgid(0, 0); /* it may be a script, and is killed with all that it has started */
     snprintf(layouts, sizeof layouts, "%d.%d", BOARD_VERSION, ARENA_VERSION);
     /* Nothing of ours may stay open in a program that is only being tried. */
     (void)close_range(STDERR_FILENO + 1, ~0u, 0);
@@ -37,8 +38,10 @@ static int await(pid_t pid)
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     struct pollfd end = {.fd = pidfd, .events = POLLIN};
     int ready = pidfd < 0 ? 0 : poll(&end, 1, TRIAL_MS);
-    if (ready != 1)
+    if (ready != 1) {
+        kill(-pid, SIGKILL);
         kill(pid, SIGKILL);
+    }
     if (pidfd >= 0)
         close(pidfd);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)

@@ -20,9 +20,12 @@ enum {
     TRACK_FLAGS = WS_IN_MESSAGE | WS_SAW_CLOSE | WS_BROKEN,
 };
 
-_Static_assert(ARENA_VERSION == ARENA_V1_VERSION + 1, "the layout before ours is what we read");
-_Static_assert(ARENA_V1_CHUNK_SIZE <= ARENA_CHUNK_SIZE, "pending bytes fit into one chunk");
-_Static_assert(ARENA_V1_LISTENERS_MAX <= ARENA_LISTENERS_MAX, "listeners keep their places");
+_Static_assert((int)ARENA_VERSION == (int)ARENA_V1_VERSION + 1,
+               "the layout before ours is what we read");
+_Static_assert((int)ARENA_V1_CHUNK_SIZE <= (int)ARENA_CHUNK_SIZE,
+               "pending bytes fit into one chunk");
+_Static_assert((int)ARENA_V1_LISTENERS_MAX <= (int)ARENA_LISTENERS_MAX,
+               "listeners keep their places");
 
 /* One migration. Scratch space is the new arena's own: a keeper has no memory to speak of. */
 struct move {
@@ -140,7 +143,7 @@ static bool dir_holds(struct move *move, const struct arena_v1_tunnel *old, uint
 
 static bool track_holds(const struct arena_v1_track *track)
 {
-    return track->head + track->need <= FRAME_HEADER_MAX &&
+    return track->head <= FRAME_HEADER_MAX && track->need <= FRAME_HEADER_MAX &&
            (track->flags & ~(unsigned)TRACK_FLAGS) == 0;
 }
 

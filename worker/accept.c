@@ -11,7 +11,8 @@
 enum {
     BURST = 64,              /* connections accepted for one event */
     IDLE_CLOSED_A_TURN = 32, /* keep-alive clients closed at once when descriptors run short */
-    SPARE_FDS = 16,          /* for control messages and logs that arrive as descriptors */
+    FRESH_MS = 1000, /* who was accepted just now may be about to ask: not closed for that */
+    SPARE_FDS = 16,  /* for control messages and logs that arrive as descriptors */
 };
 
 int accept_watch(struct worker *w, uint32_t place)
@@ -92,6 +93,7 @@ void accept_event(struct worker *w, uint32_t place)
     uint16_t port = port_of(w, place);
     for (int i = 0; i < BURST; i++) {
         if (descriptors_short(w)) {
+            worker_count(w, COUNTER_ACCEPT_NO_FD);
             w->fd_pressure = true;
             return;
         }
@@ -135,7 +137,7 @@ void accept_regulate(struct worker *w)
 {
     if (w->fd_pressure) {
         if (descriptors_short(w))
-            client_close_idle(w, IDLE_CLOSED_A_TURN);
+            client_close_idle(w, IDLE_CLOSED_A_TURN, FRESH_MS);
         if (!descriptors_short(w)) {
             w->fd_pressure = false;
         } else if (w->accepting) {

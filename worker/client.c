@@ -86,6 +86,7 @@ int client_open(struct worker *w, int fd, const struct addr *address, uint16_t p
     client->address = *address;
     addr_unmap(&client->address);
     client->port = port;
+    client->opened_ms = w->now_ms;
     client->state = CLIENT_IDLE;
     idle_link(client);
     conn_timer_set(&client->conn, w->image->header->front.header_timeout_ms);
@@ -116,12 +117,25 @@ void client_became_tunnel(struct client *client)
     conn_bury(&client->conn);
 }
 
-uint32_t client_close_idle(struct worker *w, uint32_t count)
+/* Nothing of a further request is there, not even unread. */
+static bool is_idle(const struct client *client)
+{
+    char byte;
+    return recv(client->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+uint32_t client_close_idle(struct worker *w, uint32_t count, uint32_t fresh_ms)
 {
     uint32_t closed = 0;
-    while (closed < count && w->idle_head) {
+    struct client *next = NULL;
+    for (struct client *client = w->idle_head; client && closed < count; client = next) {
+        next = client->idle_next;
+        if (client->requests == 0 && w->now_ms - client->opened_ms < fresh_ms)
+            break; /* those behind it are younger */
+        if (!is_idle(client))
+            continue;
         worker_ended(w, REASON_KEEPALIVE_TIMEOUT);
-        client_close(w->idle_head, false);
+        client_close(client, false);
         closed++;
     }
     return closed;

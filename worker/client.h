@@ -28,6 +28,7 @@ struct client {
     struct client *idle_next; /* in the worker's list while IDLE */
     struct client *idle_prev;
     uint32_t requests; /* served on this connection */
+    uint32_t opened_ms;
     uint32_t lingered; /* bytes dropped in LINGER */
     uint16_t port;     /* of the listener */
     uint8_t state;     /* enum client_state */
@@ -59,7 +60,10 @@ void client_close(struct client *client, bool abort);
 /* The descriptor has become part of a tunnel: bury the rest. */
 void client_became_tunnel(struct client *client);
 
-/* Close up to `count` clients that wait between requests, oldest first. Returns how many. */
-uint32_t client_close_idle(struct worker *w, uint32_t count);
+/*
+ * Close the oldest clients between requests, at most `count`, but none whose next request has arrived
+ * unread, and none that came less than `fresh_ms` ago and has not asked yet. Returns how many.
+ */
+uint32_t client_close_idle(struct worker *w, uint32_t count, uint32_t fresh_ms);
 
 #endif

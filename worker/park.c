@@ -28,7 +28,7 @@ void park_event(struct worker *w)
         return;
     w->parking = true;
     accept_regulate(w);
-    client_close_idle(w, UINT32_MAX);
+    client_close_idle(w, UINT32_MAX, 0);
     backend_close_kept(w);
 }
 
@@ -47,6 +47,21 @@ static void give_up_requests(struct worker *w)
         client_close(client, false);
     }
     conn_free_dead(w);
+}
+
+/*
+ * Is anybody still asking or being answered? Who has the whole answer and only lingers is not waited
+ * for: new clients would wait as long as that one pleases.
+ */
+static bool clients_busy(const struct worker *w)
+{
+    for (uint32_t place = 0; w->me->clients_open > 0 && place < w->places_used; place++) {
+        const struct conn *conn = w->conns[place];
+        if (conn && conn->kind == CONN_CLIENT &&
+            ((const struct client *)conn)->state != CLIENT_LINGER)
+            return true;
+    }
+    return false;
 }
 
 static void futex_wake(uint32_t *word)
@@ -99,7 +114,7 @@ void park_when_ready(struct worker *w)
         accept_regulate(w);
         return;
     }
-    if (w->me->clients_open > 0 && w->mono_ms < header->park_by_ms)
+    if (w->mono_ms < header->park_by_ms && clients_busy(w))
         return;
     give_up_requests(w);
     access_log_flush(&w->access_log);

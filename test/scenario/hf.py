@@ -406,6 +406,7 @@ class Holdfast:
     def stop(self, number=signal.SIGTERM):
         """End it, and nothing of it may be left."""
         self.ended = True
+        check(self.process.poll() is None, f"holdfast has ended: {self.process.returncode}")
         slots = self.slots()
         self.send(number)
         self.wait_exit()
@@ -421,20 +422,24 @@ class Holdfast:
         said = re.search(r"AddressSanitizer|runtime error|LeakSanitizer|assert.*", self.log())
         check(not said, f"holdfast said: {said and said[0]}")
 
-    def kill_all(self):
-        """SIGKILL, to the master first, then to what it leaves."""
+    def kill_processes(self):
+        """SIGKILL, to the master first, then to what it leaves, until nothing is left."""
         self.ended = True
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        for _ in range(100):  # a keeper may clone while we look
+
+        def gone():  # a keeper may clone while we look
             left = self.left()
-            if not left:
-                break
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            pause(5)
+            return not left
+
+        wait_for(gone, "all processes are gone")
+
+    def kill_all(self):
+        self.kill_processes()
         with contextlib.suppress(FileNotFoundError):
             os.unlink("/dev/shm" + self.board)
 

@@ -34,8 +34,11 @@ def rage(scene, place, *words):
     shown = []
     # Places in the adoption are only passed when somebody else kills workers.
     kills = ["--every", "60,150"] if place.startswith("adopt") else ["--no-kills"]
+    if place == "adopt_positions":  # needs a death with a message in flight first
+        kills = ["--every", "30,80", "--load", "-x idle=0,short=0,slow=0"]
     wrong = chaos.run(scene, chaos.options(
-        ["--tunnels", TUNNELS, "--seconds", SECONDS, "--keepers", "0", "--reload-every", "0",
+        ["--tunnels", TUNNELS, "--seconds", "4" if place == "adopt_positions" else SECONDS,
+         "--keepers", "0", "--reload-every", "0",
          "--crash-point", f"{place}:{every}", *kills, *words]),
         lambda text, end: shown.append(text))
     proxy = scene.holdfasts[0]

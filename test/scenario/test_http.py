@@ -485,9 +485,11 @@ def several_listeners_serve_ipv4_and_ipv6(scene):
     wide = scene.port("0.0.0.0")
     conf["listeners"].append({"address": f"*:{wide}"})
     proxy = scene.holdfast(conf)
-    for address in (proxy.listener(0), proxy.listener(1), (scene.host, wide), ("::1", wide)):
+    for address, source in ((proxy.listener(0), "127.0.0.1"), (proxy.listener(1), "127.0.0.1"),
+                            ((scene.host, wide), "127.0.0.1"), (("::1", wide), "::1")):
         with Client(address) as client:
             equal(client.get("/whoami").body, b"b1", address)
+            equal(fields_seen(client.get("/headers"), "X-Real-IP"), [source], address)
 
 
 @story

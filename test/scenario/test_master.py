@@ -111,14 +111,7 @@ def after_a_kill_of_everything_it_starts_again(scene):
     conf = configuration(scene, scene.backend(), workers=2)
     proxy = scene.holdfast(conf)
     shared = "/dev/shm" + proxy.board
-    proxy.process.kill()
-    proxy.process.wait()
-    for pid in proxy.left():
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    proxy.ended = True
+    proxy.kill_processes()
     check(os.path.exists(shared) and os.path.exists(conf["pid_file"]), "nothing was left over")
     again = scene.holdfast(conf)
     check_serves(again)
@@ -266,6 +259,28 @@ def QUIT_waits_for_tunnels_and_requests(scene):
     for tunnel in tunnels:
         check(proxy.process.poll() is None, "it ended before its tunnels")
         tunnel.goodbye()
+    proxy.wait_exit()
+    proxy.ended = True
+    proxy.check_gone()
+
+
+@story
+def QUIT_serves_those_who_wait_to_be_accepted(scene):
+    proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2))
+    workers = proxy.workers()
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    clients = [Client(proxy.address) for _ in range(100)]
+    for client in clients:
+        client.request("GET", "/whoami")
+    proxy.send(signal.SIGQUIT)
+    proxy.wait_log("quitting")
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    for client in clients:
+        answer = client.answer()
+        equal((answer.body, answer.get("Connection")), (b"one", "close"), "answer")
+        client.close()
     proxy.wait_exit()
     proxy.ended = True
     proxy.check_gone()

@@ -155,6 +155,26 @@ def connections_that_wait_on_a_listener_that_goes_are_served(scene):
 
 
 @story
+def connections_that_wait_on_a_worker_that_leaves_are_served(scene):
+    proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2))
+    leaving = proxy.workers()[1]
+    os.kill(leaving, hf.signal.SIGSTOP)
+    clients = [Client(proxy.address) for _ in range(200)]  # half of them in its queue
+    for client in clients:
+        client.request("GET", "/whoami")
+    proxy.conf["workers"] = 1
+    proxy.reload(wait=False)
+    hf.wait_equal(proxy.generation, 2, "generation")
+    os.kill(leaving, hf.signal.SIGCONT)
+    for client in clients:
+        equal(client.answer().body, b"one", "answer")
+    hf.wait_for(lambda: proxy.running(1), "one worker is left")
+    equal(proxy.counter("connections_accepted"), 200, "connections accepted")
+    check(all(slot["counters"]["connections_accepted"] > 50 for slot in proxy.slots()),
+          "the worker that left accepted nothing")
+
+
+@story
 def more_workers_share_and_fewer_let_theirs_finish(scene):
     proxy, mass = with_tunnels(scene)
     proxy.conf["workers"] = 4

@@ -500,8 +500,8 @@ def the_access_log_tells_how_each_tunnel_ended(scene):
     Socket(proxy.address, "/reset").expect_reset()
     client = Socket(proxy.address, "/backend")
     client.take()
-    client.finish()
     client.expect_end()
+    client.close()
     proxy.wait_sum("tunnels_open", 0)
     proxy.stop()
     lines = [json.loads(line) for line in log.read_text().splitlines()]

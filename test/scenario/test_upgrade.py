@@ -214,6 +214,37 @@ def bytes_before_the_101_are_held_and_delivered(scene):
     client.expect_end()
 
 
+@story
+def many_bytes_before_the_101_wait_in_order(scene):
+    go_on = threading.Event()
+    early = bytes(n * 7 & 0xff for n in range(400_000))
+
+    def handler(peer):
+        head = peer.read_head()
+        go_on.wait(hf.PATIENCE_S)
+        peer.send(hf_ws.switching(head))
+        peer.send(peer.read(len(early)))
+
+    proxy = scene.holdfast(configuration(scene, scene.scripted(handler)))
+    client = Client(proxy.address)
+    sender = threading.Thread(target=client.send, args=(hf_ws.handshake("/", KEY) + early,),
+                              daemon=True)
+    sender.start()
+    proxy.wait_counter("upgrades_asked", 1)
+    go_on.set()
+    equal(client.answer().status, 101, "status")
+    equal(client.read(len(early)) == early, True, "bytes held")
+    sender.join()
+    client.close()
+
+
+@story
+def a_101_with_a_head_beyond_all_measure_is_502(scene):
+    handler = hf.answering(switching(ACCEPT, "X: " + "x" * 15_000), then=lambda peer: peer.more())
+    proxy = scene.holdfast(configuration(scene, scene.scripted(handler)))
+    equal(ask(proxy, *fields()).status, 502, "status")
+
+
 # ---- the backend's side ----
 
 BAD = {
