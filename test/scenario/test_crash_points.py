@@ -15,10 +15,10 @@ sys.path.insert(0, str(hf.TOP / "test" / "chaos"))
 import chaos  # noqa: E402
 
 TUNNELS = "30" if hf.SANITIZED else "60"
-SECONDS = "2"
+SECONDS = (2, 4, 8, 16)  # a rare place may need more than one try, on a busy machine
 # Places that are passed for each message are hit now and then, the rare ones nearly always.
-EVERY = {"relay": 900, "event": 900, "flush": 60, "half": 20, "close_settle": 300, "close": 40,
-         "fd": 60, "open": 20, "park": 10, "ready": 40, "adopt": 2,
+EVERY = {"relay": 900, "event": 900, "flush": 60, "half": 10, "close_settle": 150, "close": 20,
+         "fd": 40, "open": 15, "park": 10, "ready": 40, "adopt": 2,
          "adopt_positions": 1}
 HTTP_ONLY = {"fd_closing"}  # tunnels never pass there
 
@@ -28,7 +28,7 @@ def places():
     return re.findall(r"X\((\w+)\)", header.split("#ifdef")[0].partition("TABLE(X)")[2])
 
 
-def rage(scene, place, *words):
+def rage(scene, place, seconds, *words):
     """What went wrong with workers that die at a place; and how many did."""
     every = EVERY[max((kind for kind in EVERY if place.startswith(kind)), key=len)]
     shown = []
@@ -37,19 +37,22 @@ def rage(scene, place, *words):
     if place == "adopt_positions":  # needs a death with a message in flight first
         kills = ["--every", "30,80", "--load", "-x idle=0,short=0,slow=0"]
     wrong = chaos.run(scene, chaos.options(
-        ["--tunnels", TUNNELS, "--seconds", "4" if place == "adopt_positions" else SECONDS,
-         "--keepers", "0", "--reload-every", "0",
+        ["--tunnels", TUNNELS, "--seconds", str(seconds), "--keepers", "0", "--reload-every", "0",
          "--crash-point", f"{place}:{every}", *kills, *words]),
         lambda text, end: shown.append(text))
-    proxy = scene.holdfasts[0]
+    proxy = scene.holdfasts[-1]
     return wrong, proxy.crashes_expected - proxy.killed, "".join(shown)
 
 
 def survives(place):
     def tale(scene):
-        wrong, deaths, shown = rage(scene, place)
-        check(not wrong, "\n".join([*wrong, shown]))
-        check(deaths > 0, f"nobody died there\n{shown}")
+        for seconds in SECONDS:
+            wrong, deaths, shown = rage(scene, place, seconds)
+            check(not wrong, "\n".join([*wrong, shown]))
+            if deaths > 0:
+                return
+            scene.holdfasts[-1].stop()
+        check(False, f"nobody died there\n{shown}")
     tale.__name__ = f"nothing_is_lost_when_workers_die_at_{place}"
     return tale
 
@@ -84,7 +87,7 @@ def no_descriptor_is_left_when_workers_die_while_they_close_one(scene):
 
 @story
 def the_control_that_ignores_the_kernels_counts_is_caught(scene):
-    wrong, deaths, shown = rage(scene, "relay_received", "--ignore-counts")
+    wrong, deaths, shown = rage(scene, "relay_received", SECONDS[0], "--ignore-counts")
     check(deaths > 0, f"no worker died\n{shown}")
     check(wrong, f"successors guessed, {deaths} times, and nobody saw it\n{shown}")
 
