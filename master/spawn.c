@@ -8,25 +8,11 @@
 #include "master/slots.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* What only a master needs; the descriptors are the keeper's to close. */
-static void forget_master(struct master *master)
-{
-    conf_free(&master->conf);
-    free(master->listeners.items);
-    free(master->board_name);
-    free(master->pid_file);
-    free(master->user);
-    free(master->program);
-    malloc_trim(0);
-}
 
 static NORETURN void run_keeper(struct master *master, uint32_t slot, int control)
 {
@@ -45,7 +31,6 @@ static NORETURN void run_keeper(struct master *master, uint32_t slot, int contro
         .descriptors = master->descriptors,
         .privileges = &privileges,
     };
-    forget_master(master);
     keeper_main(&start);
 }
 
