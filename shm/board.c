@@ -147,20 +147,17 @@ static int check(struct board *board, uint32_t *version)
     return board_layout_check(&header, board->size);
 }
 
-int board_attach(struct board *board, const char *name, uint32_t *version)
+/* Map what is behind `fd`, which stays the caller's, and judge it. */
+static int attach(struct board *board, int fd, int protection, uint32_t *version)
 {
     struct stat st;
     *board = (struct board){.fd = -1};
     *version = 0;
-    int fd = shm_open(name, O_RDONLY, 0);
-    if (fd < 0)
+    if (fstat(fd, &st) < 0)
         return -errno;
-    int rc = fstat(fd, &st) < 0 ? -errno : 0;
-    if (rc == 0 && (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct board_header)))
-        rc = -EPROTO;
-    if (rc == 0)
-        rc = map(board, fd, (size_t)st.st_size, PROT_READ);
-    close(fd);
+    if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct board_header))
+        return -EPROTO;
+    int rc = map(board, fd, (size_t)st.st_size, protection);
     if (rc < 0)
         return rc;
     rc = check(board, version);
@@ -169,22 +166,22 @@ int board_attach(struct board *board, const char *name, uint32_t *version)
     return rc;
 }
 
+int board_attach(struct board *board, const char *name, uint32_t *version)
+{
+    *board = (struct board){.fd = -1};
+    *version = 0;
+    int fd = shm_open(name, O_RDONLY, 0);
+    if (fd < 0)
+        return -errno;
+    int rc = attach(board, fd, PROT_READ, version);
+    close(fd);
+    return rc;
+}
+
 int board_attach_inherited(struct board *board, int fd)
 {
-    struct stat st;
     uint32_t version;
-    *board = (struct board){.fd = -1};
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct board_header))
-        return -EPROTO;
-    int rc = map(board, fd, (size_t)st.st_size, PROT_READ | PROT_WRITE);
-    if (rc < 0)
-        return rc;
-    rc = check(board, &version);
-    if (rc < 0)
-        board_fini(board);
-    return rc;
+    return attach(board, fd, PROT_READ | PROT_WRITE, &version);
 }
 
 void board_fini(struct board *board)
