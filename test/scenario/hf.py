@@ -136,6 +136,12 @@ def status_kb(pid, field):
     return int(re.search(rf"^{field}:\s+(\d+) kB", text, re.M)[1])
 
 
+def comm(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    return "gone"
+
+
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 

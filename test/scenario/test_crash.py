@@ -113,7 +113,7 @@ def tunnels_live_on_through_kills_of_keepers_and_workers(scene):
         mass.run_for(0.02)
     mass.run_echoes(2)
     check_all_right(proxy, mass)
-    equal(len(proxy.left()), 5, "processes: master, two keepers, two workers")
+    hf.wait_equal(lambda: len(proxy.left()), 5, "processes: master, two keepers, two workers")
 
 
 @story
