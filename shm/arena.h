@@ -56,6 +56,8 @@ enum {
     DIR_HANGUP = 1 << 2,  /* EPOLLRDHUP was seen: the next short read is not the last */
     DIR_READY = 1 << 3,   /* more to read without a further event: it is on the ready list */
     DIR_BLOCKED = 1 << 4, /* the destination takes no more: pending bytes are in the chunk */
+    DIR_RESUME = 1 << 5,  /* no longer blocked: the source's events passed meanwhile, so it is to be
+                             read to the end of what it has, by a successor, too */
 };
 
 /*

@@ -268,7 +268,7 @@ static bool must_run(const struct arena_dir *dir)
 {
     bool half = dir->flags & DIR_EOF && !(dir->flags & DIR_SHUT);
     bool unsent = dir->rx != dir->tx && !(dir->flags & DIR_BLOCKED);
-    return dir->flags & DIR_READY || half || unsent;
+    return dir->flags & (DIR_READY | DIR_RESUME) || half || unsent;
 }
 
 static uint32_t go_on(struct worker *w)

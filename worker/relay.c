@@ -70,6 +70,15 @@ static enum relay_result half_close(struct worker *w, uint32_t tunnel, uint32_t 
     return t->dir[!d].flags & DIR_SHUT ? RELAY_CLOSED : RELAY_WAIT;
 }
 
+/*
+ * Both in one store: the event that told of the room is handled only while BLOCKED is set, and the
+ * source's own has passed. Death after this, before the source was read: RESUME makes a successor read.
+ */
+static void unblock(struct arena_dir *dir)
+{
+    dir->flags = (uint8_t)((dir->flags & ~DIR_BLOCKED) | DIR_RESUME);
+}
+
 /* Send pending bytes. WAIT: still blocked; MORE: empty now. */
 static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, enum reason *reason)
 {
@@ -106,7 +115,7 @@ static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, en
     }
     /* Death before the chunk is let go: nothing is pending, so the successor lets it go. */
     dir->chunk = 0;
-    dir->flags &= (uint8_t)~DIR_BLOCKED;
+    unblock(dir);
     CRASH_POINT(flush_chunk_free);
     op_end(w);
     tunnel_chunk_free(w, chunk);
@@ -257,11 +266,14 @@ enum relay_result relay_run(struct worker *w, uint32_t tunnel, uint32_t d, enum 
         if (result != RELAY_MORE)
             return result;
     }
-    dir->flags &= (uint8_t)~DIR_BLOCKED;
+    if (dir->flags & DIR_BLOCKED)
+        unblock(dir);
     if (dir->flags & DIR_EOF)
         return half_close(w, tunnel, d);
     for (int i = 0; i < READS_PER_TURN; i++) {
         enum relay_result result = relay_once(w, tunnel, d, reason);
+        if (result == RELAY_WAIT)
+            dir->flags &= (uint8_t)~DIR_RESUME;
         if (result != RELAY_MORE)
             return result;
     }
