@@ -168,9 +168,10 @@ def wait_for_front(process, front, said):
             return connection
         except OSError:
             connection.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.01)
         if process.poll() is not None or time.monotonic() > end:
             raise AssertionError(f"nginx did not start: {said.read_text(errors='replace')}")
-        time.sleep(0.01)
 
 
 def ask_nginx(connection, keys):
