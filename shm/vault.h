@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The vault: a memfd of one worker slot beside its arena, with what must never be seen: the keys of
+ * its TLS tunnels. Written by worker i only; never in a core dump. Plain data, no pointers: a successor
+ * goes on from it. Traffic keys stand here and nowhere else once a handshake is over.
+ */
+#ifndef SHM_VAULT_H
+#define SHM_VAULT_H
+
+#include "common/compiler.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VAULT_MAGIC 0x746c756176464855ull
+enum { VAULT_VERSION = 1 };
+
+/* Values of tls_session.suite: the AEAD (RFC 8446 B.4; RFC 5288, 5289, 7905 for TLS 1.2). */
+enum tls_suite { TLS_SUITE_NONE, TLS_AES_128_GCM, TLS_AES_256_GCM, TLS_CHACHA20_POLY1305 };
+
+/* Values of tls_session.version. */
+enum tls_version { TLS_PLAIN = 0, TLS_1_2 = 12, TLS_1_3 = 13 };
+
+/* Bits of tls_session.flags. */
+enum {
+    TLS_SENT_CLOSE = 1 << 0,  /* our close_notify is sealed: nothing may be sealed after it */
+    TLS_RECV_CLOSE = 1 << 1,  /* the peer's close_notify was opened: nothing may be read after it */
+    TLS_FATAL = 1 << 2,       /* a fatal alert was sealed or opened: the session is over */
+    TLS_UPDATE_OWED = 1 << 3, /* the peer asked for our KeyUpdate (RFC 8446 4.6.3) */
+    TLS_UPDATE_ASKED = 1 << 4, /* we asked for the peer's, and it has not come yet */
+    TLS_CLIENT_ROLE = 1 << 5,  /* we are the TLS client: NewSessionTickets may come */
+};
+
+/* One direction's keys. */
+struct tls_dir {
+    uint64_t seq;     /* of the next record */
+    uint8_t key[32];  /* AES-128: the first 16 */
+    uint8_t iv[12];   /* TLS 1.2 GCM: the 4-byte salt */
+    uint32_t updates; /* KeyUpdates so far */
+    union {
+        uint8_t secret[48];  /* TLS 1.3: traffic secret, of which the next keys are derived */
+        uint64_t nonce_base; /* TLS 1.2 GCM: explicit nonce = nonce_base + seq */
+    } u;
+};
+_Static_assert(sizeof(struct tls_dir) == 104, "layout");
+
+/* A TLS connection whose handshake is over: all that its record layer knows (worker/tls_record.h). */
+struct tls_session {
+    uint8_t version; /* enum tls_version */
+    uint8_t suite;   /* enum tls_suite */
+    uint8_t flags;
+    uint8_t hs_len; /* bytes in hs: a handshake message that is not whole yet */
+    uint8_t hs[5];
+    uint8_t empty_run; /* empty records, warning alerts and KeyUpdates in a row */
+    uint8_t warn_run;
+    uint8_t update_run;
+    uint16_t max_fragment; /* RFC 6066 4, as negotiated; 0: 16384 */
+    uint16_t pad;
+    uint32_t hs_skip; /* client role: bytes of a NewSessionTicket still to pass over */
+    uint32_t pad2;
+    struct tls_dir rx;
+    struct tls_dir tx;
+};
+_Static_assert(sizeof(struct tls_session) == 232, "layout");
+
+#endif
