@@ -24,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "scenari
 import hf  # noqa: E402
 from bench_cases import all_cases  # noqa: E402
 from bench_measure import Bench, Certificate  # noqa: E402
-from bench_proxies import ALL, Stage  # noqa: E402
+from bench_proxies import ALL, Other, Stage  # noqa: E402
 from bench_table import block, growth, heading  # noqa: E402
 
 
@@ -35,7 +35,8 @@ def options():
     add("--seconds", type=float, default=2, help="of each measurement")
     add("--only", default="", metavar="WORD", help="cases whose name contains it")
     add("--cases", default="", metavar="NAME,...", help="these cases")
-    add("--proxies", default=",".join(ALL), metavar="NAME,...")
+    add("--proxies", default=",".join(name for name in ALL if name != "other"), metavar="NAME,...")
+    add("--against", metavar="BUILD", help="compare with the Holdfast of another build directory")
     add("--tries", type=int, default=4, help="measure again when other processes disturbed it")
     add("--scale", type=float, default=1, metavar="X", help="so many times the tunnels")
     add("--json", metavar="FILE", help="write the figures of every round there")
@@ -157,7 +158,8 @@ def main():
         for case in cases:
             print(f"{case.name:20} {case.title}")
         return 0
-    kinds = installed(args.proxies.split(","))
+    Other.build = args.against
+    kinds = installed(args.proxies.split(",") + (["other"] if args.against else []))
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as scratch:
         pathlib.Path(scratch).chmod(0o755)
         certificate, no_tls = None, set()

@@ -25,7 +25,7 @@ NO_WORSE_TAIL = [Target("p99_us", (peer,), 1.0) for peer in BOTH]
 
 class Case:
     """Of tunnels or requests under load."""
-    proxies = ("bare", "holdfast", "nginx", "haproxy")
+    proxies = ("bare", "holdfast", "nginx", "haproxy", "other")
     columns = ("cpu_us", "per_s", "p50_us", "p99_us", "p999_us", "load_busy",
                "disturbed")
 
@@ -55,7 +55,7 @@ def figures(got, resumed=False):
 
 class Memory:
     """Bytes of each of many idle tunnels: before any message, and after one of 16 KiB each way."""
-    proxies = ("holdfast", "nginx", "haproxy")
+    proxies = ("holdfast", "nginx", "haproxy", "other")
     columns = ("idle_bytes", "after_bytes")
 
     def __init__(self, name, title, secure, limit):
@@ -97,7 +97,7 @@ class Workers:
 class Reload:
     """A reload while many tunnels are open: until new clients are served by the new configuration, and
     what it adds to memory. All tunnels must still work."""
-    proxies = ("holdfast", "nginx", "haproxy")
+    proxies = ("holdfast", "nginx", "haproxy", "other")
     columns = ("reload_ms", "added_kb", "processes")
     secure = False
 

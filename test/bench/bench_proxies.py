@@ -93,8 +93,11 @@ class Proxy:
         return self.stage.secure if self.secure else self.stage.plain
 
     def up(self):
+        """The last process to come may be later than the listening sockets."""
         hf.check(self.process.poll() is None,
                  f"{self.name} ended: {self.err.read_text(errors='replace')}")
+        if len(self.pids()) < self.processes():
+            return False
         return accepts(self.stage.plain) and (not self.secure or accepts(self.stage.secure))
 
     def write(self):
@@ -104,6 +107,10 @@ class Proxy:
 
     def pids(self):
         return tree(self.process.pid)
+
+    def processes(self):
+        """How many there are when it serves."""
+        return 1
 
     def reload(self):
         self.generation += 1
@@ -149,6 +156,9 @@ class Bare(Proxy):
 class Nginx(Proxy):
     name, title, program = "nginx", "nginx", "nginx"
     reload_signal = signal.SIGHUP
+
+    def processes(self):
+        return 1 + self.stage.workers
 
     def command(self):
         return [self.path(), "-p", str(self.stage.scene.dir), "-c", str(self.file)]
@@ -197,6 +207,9 @@ class Haproxy(Proxy):
     name, title, program = "haproxy", "HAProxy", "haproxy"
     reload_signal = signal.SIGUSR2
 
+    def processes(self):
+        return 2  # workers are threads
+
     def command(self):
         return [self.path(), "-W", "-q", "-f", str(self.file)]
 
@@ -206,9 +219,8 @@ class Haproxy(Proxy):
                           for i, backend in enumerate(stage.backends))
         paths = " ".join(self.gen_paths())
         user = "user nobody\n  group nogroup" if os.geteuid() == 0 else ""
-        pem = stage.certificate.both
-        tls = (f"bind {hf.text_address(stage.secure)} ssl crt {pem} alpn http/1.1 backlog {BACKLOG}"
-               if self.secure else "")
+        tls = (f"bind {hf.text_address(stage.secure)} ssl crt {stage.certificate.both} "
+               f"alpn http/1.1 backlog {BACKLOG}" if self.secure else "")
         return f"""global
   nbthread {stage.workers}
   maxconn 9900
@@ -273,7 +285,7 @@ class Holdfast(Proxy):
         self.conf = self.settings(stage, secure)
         self.routes()
         with on_core(stage.core):
-            self.proxy = stage.scene.holdfast(self.conf)
+            self.proxy = stage.scene.holdfast(self.conf, program=self.path())
 
     def routes(self):
         self.conf["sites"] = [{"routes": [{"path": path, "upstream": "app"}
@@ -288,4 +300,14 @@ class Holdfast(Proxy):
         self.proxy.reload(wait=False)
 
 
-ALL = {proxy.name: proxy for proxy in (Bare, Holdfast, Nginx, Haproxy)}
+class Other(Holdfast):
+    """Another build of Holdfast, to see what a change brings."""
+    name, title = "other", "another Holdfast"
+    build = None
+
+    @classmethod
+    def path(cls):
+        return cls.build and str(pathlib.Path(cls.build).resolve() / "holdfast")
+
+
+ALL = {proxy.name: proxy for proxy in (Bare, Holdfast, Nginx, Haproxy, Other)}
