@@ -34,6 +34,13 @@ enum event_tag {
     EVENT_TUNNEL,
 };
 
+/* Idle connections to the backends of one upstream. */
+struct kept_list {
+    struct backend *newest;
+    struct backend *oldest;
+    uint32_t count;
+};
+
 struct worker {
     const struct worker_start *start;
     struct board *board;
@@ -70,7 +77,7 @@ struct worker {
     struct conn *graveyard;   /* closed in this turn, freed after the batch */
     struct client *idle_head; /* clients between requests, oldest first */
     struct client *idle_tail;
-    struct backend *kept; /* idle connections to backends, newest first */
+    struct kept_list kept[BOARD_UPSTREAMS_MAX]; /* by upstream on the board */
     uint32_t source_next; /* round robin over source addresses */
 
     struct buf_pool pool;
