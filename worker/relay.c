@@ -57,17 +57,19 @@ static void note_blocked(struct worker *w, uint32_t tunnel, uint32_t d)
 
 /*
  * EOF was read and nothing is pending: pass the FIN on. Idempotent: a successor that finds EOF
- * without SHUT calls shutdown again.
+ * without SHUT calls shutdown again. The second FIN is left to the close that follows at once.
  */
 static enum relay_result half_close(struct worker *w, uint32_t tunnel, uint32_t d)
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (t->dir[!d].flags & DIR_SHUT)
+        return RELAY_CLOSED;
     if (!(t->dir[d].flags & DIR_SHUT)) {
         shutdown(t->fd[!d], SHUT_WR);
         CRASH_POINT(half_shut);
         t->dir[d].flags |= DIR_SHUT;
     }
-    return t->dir[!d].flags & DIR_SHUT ? RELAY_CLOSED : RELAY_WAIT;
+    return RELAY_WAIT;
 }
 
 /*
