@@ -15,8 +15,8 @@ enum backend_state {
 };
 
 struct backend {
-    struct conn conn;        /* first: events find it by that */
-    struct request *request; /* NULL while KEPT */
+    struct conn conn;           /* first: events find it by that */
+    struct request *request;    /* NULL while KEPT */
     struct backend *kept_newer; /* in the upstream's list while KEPT */
     struct backend *kept_older;
     uint32_t index;     /* backend on the board */

@@ -78,7 +78,7 @@ struct worker {
     struct client *idle_head; /* clients between requests, oldest first */
     struct client *idle_tail;
     struct kept_list kept[BOARD_UPSTREAMS_MAX]; /* by upstream on the board */
-    uint32_t source_next; /* round robin over source addresses */
+    uint32_t source_next;                       /* round robin over source addresses */
 
     struct buf_pool pool;
 
