@@ -32,7 +32,7 @@ sanitizing := -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=$
 static_ubsan := $(if $(findstring clang,$(CC)),,-static-libubsan)
 all_cflags := -std=gnu11 $(CFLAGS) $(warnings) -I. -D_GNU_SOURCE $(if $(SAN),$(sanitizing),$(hardening))
 all_ldflags := $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN) $(static_ubsan))
-libs := -lconfig -lcrypto -lz
+libs := -lconfig -lssl -lcrypto -lz
 allocator := $(if $(SAN),,-ljemalloc)
 check_libs := -lcheck -lsubunit -lm -lrt -lpthread
 
@@ -46,7 +46,7 @@ load_obj := $(call obj,$(wildcard test/tools/ws_load*.c))
 libcommon := $(BUILD)/libcommon.a
 libshm := $(BUILD)/libshm.a
 # What a unit test may draw from; its own main() wins over the programs'.
-test_libs := $(BUILD)/libmaster.a $(BUILD)/libworker.a $(BUILD)/libstat.a $(libshm) $(libcommon)
+test_libs := $(BUILD)/libtest.a $(BUILD)/libmaster.a $(BUILD)/libworker.a $(BUILD)/libstat.a $(libshm) $(libcommon)
 unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/unit/test_*.c))
 fuzz_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/fuzz/fuzz_*.c))
 version := $(or $(if $(wildcard .git),$(shell git describe --always --dirty 2>/dev/null)),0.1.0)
@@ -74,6 +74,8 @@ $(libshm): $(call obj,$(filter-out $(stat_src),$(wildcard shm/*.c)))
 $(BUILD)/libstat.a: $(stat_obj)
 $(BUILD)/libmaster.a: $(master_obj)
 $(BUILD)/libworker.a: $(worker_obj)
+# What several tests share.
+$(BUILD)/libtest.a: $(call obj,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 # From scratch: a member whose source is gone must go, too.
 $(BUILD)/%.a:
 	@rm -f $@
