@@ -575,7 +575,8 @@ static int inherit_arena(struct keeper *keeper)
     if (error)
         return error;
     close(FD_ARENA);
-    error = arena_migrate(old->base, old->size, &keeper->arena, &arena);
+    error = arena_migrate(old->base, old->size, LOAD_RELAXED(&keeper->shown->tunnels_high),
+                          &keeper->arena, &arena);
     if (error || arena == FD_ARENA)
         return error < 0 || fcntl(FD_ARENA, F_SETFD, 0) == 0 ? error : -errno;
     return descriptors_place(arena, FD_ARENA);
@@ -589,11 +590,16 @@ static int inherit(struct keeper *keeper, uint32_t slot)
     keeper->log_level = LOG_LEVEL_INFO;
     open_log(keeper);
     int error = board_attach_inherited(&keeper->board, FD_BOARD);
-    if (error || (error = inherit_arena(keeper)))
+    if (error)
         return error;
-    if (slot >= BOARD_SLOTS_MAX || keeper->arena.header->slot != slot)
+    if (slot >= BOARD_SLOTS_MAX)
         return -EINVAL;
     keeper->shown = board_slot(&keeper->board, slot);
+    error = inherit_arena(keeper);
+    if (error)
+        return error;
+    if (keeper->arena.header->slot != slot)
+        return -EINVAL;
     keeper->worker = LOAD_ACQUIRE(&keeper->shown->worker_pid);
     keeper->oom_score = read_oom_score();
     become_keeper(keeper);

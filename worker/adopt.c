@@ -225,8 +225,7 @@ static void mend_public(struct worker *w, uint32_t tunnel)
     const struct arena_tunnel *t = &w->tunnels[tunnel];
     struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
     for (uint32_t d = 0; d < 2; d++) {
-        uint32_t head = d == 1 ? t->head_len : 0;
-        uint32_t missing = t->dir[d].rx - head - (uint32_t)pub->bytes[d];
+        uint32_t missing = t->dir[d].rx - (uint32_t)pub->bytes[d];
         if (missing <= ARENA_CHUNK_SIZE)
             STORE_RELAXED(&pub->bytes[d], pub->bytes[d] + missing);
         STORE_RELAXED(&pub->frames[d],

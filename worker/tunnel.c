@@ -70,10 +70,12 @@ static uint64_t public_id(const struct worker *w, uint32_t tunnel)
     return (uint64_t)w->slot << 56 | (uint64_t)w->tunnels[tunnel].gen << 32 | (tunnel + 1);
 }
 
-/* Bytes that wait to be sent in a new tunnel's direction, the chunk filled. */
-static void stage(struct worker *w, struct arena_dir *dir, struct slice bytes)
+/* Bytes that wait to be sent in a new tunnel's direction, the chunk filled; `head` do not count. */
+static void stage(struct worker *w, struct arena_dir *dir, struct slice bytes, uint32_t head)
 {
-    dir->rx = (uint32_t)bytes.n;
+    dir->tx = 0 - head;
+    dir->base = dir->tx;
+    dir->rx = dir->tx + (uint32_t)bytes.n;
     if (bytes.n == 0)
         return;
     dir->chunk = (uint16_t)tunnel_chunk_take(w);
@@ -90,14 +92,13 @@ static void fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_o
     t->active_ms = w->now_ms;
     t->idle_ms = o->route->idle_timeout_ms;
     t->send_100ms = (uint16_t)(send_100ms > UINT16_MAX ? UINT16_MAX : send_100ms);
-    t->head_len = (uint16_t)o->head_len;
-    t->backend = o->backend;
+    t->backend = (uint16_t)o->backend;
     for (uint32_t d = 0; d < 2; d++) {
         t->fd[d] = o->fd[d];
         t->cookie[d] = cookie_of(o->fd[d]);
-        stage(w, &t->dir[d], o->held[d]);
+        stage(w, &t->dir[d], o->held[d], d == 1 ? o->head_len : 0);
         t->src_off[d] = o->rx[d] - t->dir[d].rx;
-        t->dst_off[d] = o->tx[!d];
+        t->dst_off[d] = o->tx[!d] - t->dir[d].tx;
         ws_track_init(&t->track[d]);
     }
     ws_track_feed(&t->track[0], o->held[0].p, o->held[0].n);
@@ -121,7 +122,7 @@ static void fill_public(struct worker *w, uint32_t tunnel, const struct tunnel_o
     pub->site = (uint16_t)o->site;
     pub->backend = o->backend;
     for (uint32_t d = 0; d < 2; d++) {
-        pub->bytes[d] = o->held[d].n - (d == 1 ? o->head_len : 0);
+        pub->bytes[d] = w->tunnels[tunnel].dir[d].rx;
         pub->frames[d] = w->tunnels[tunnel].track[d].frames;
     }
     STORE_RELEASE(&pub->id, public_id(w, tunnel));
@@ -520,6 +521,14 @@ void tunnel_timer(struct worker *w, uint32_t tunnel)
 
 /* ---- start ---- */
 
+/* A chunk of the op's own may have become a direction's in the last step of a dead worker. */
+static void keep_own(const struct arena_header *header, uint8_t *used, uint32_t *chunk)
+{
+    if (*chunk >= header->chunks_max || used[*chunk])
+        *chunk = 0;
+    used[*chunk] = 1;
+}
+
 int tunnel_init(struct worker *w)
 {
     const struct arena_header *header = w->arena->header;
@@ -545,19 +554,19 @@ int tunnel_init(struct worker *w)
                 used[t->dir[d].chunk] = 1;
         }
     }
-    /* The scratch chunk may have become a direction's in the last step of a dead worker. */
-    uint32_t *scratch = &w->arena->header->op.scratch;
-    if (*scratch >= header->chunks_max || used[*scratch])
-        *scratch = 0;
     used[0] = 1;
-    used[*scratch] = 1;
+    struct arena_op *op = &w->arena->header->op;
+    keep_own(header, used, &op->scratch);
+    keep_own(header, used, &op->out);
     for (uint32_t i = header->chunks_max; i > 0; i--) {
         if (!used[i - 1])
             w->free_chunks[w->free_chunk_count++] = (uint16_t)(i - 1);
     }
     free(used);
     STORE_RELAXED(&w->me->chunks_used, header->chunks_max - 1 - w->free_chunk_count);
-    if (*scratch == 0)
-        *scratch = tunnel_chunk_take(w);
+    if (op->scratch == 0)
+        op->scratch = tunnel_chunk_take(w);
+    if (op->out == 0)
+        op->out = tunnel_chunk_take(w);
     return 0;
 }
