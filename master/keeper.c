@@ -12,6 +12,7 @@
 #include "master/throttle.h"
 #include "shm/arena.h"
 #include "shm/arena_migrate.h"
+#include "shm/vault.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -443,6 +444,14 @@ static void watch_once(struct keeper *keeper)
         (void)waitpid(death.pid, NULL, 0);
 }
 
+/* The keeper itself never maps it: only the worker sees keys. */
+static int make_vault(const struct keeper *keeper)
+{
+    int vault;
+    int error = vault_create(keeper->slot, keeper->arena.header->tunnels_max, &vault);
+    return error ? error : descriptors_place(vault, FD_VAULT);
+}
+
 static int set_up(struct keeper *keeper, const struct keeper_start *start)
 {
     keeper->board = *start->board;
@@ -468,6 +477,8 @@ static int set_up(struct keeper *keeper, const struct keeper_start *start)
     if (epoll < 0)
         return -errno;
     error = descriptors_place(epoll, FD_EPOLL);
+    if (error || (error = make_vault(keeper)))
+        return error;
     int wake = error ? -1 : eventfd(0, EFD_NONBLOCK);
     if (!error)
         error = wake < 0 ? -errno : descriptors_place(wake, FD_WAKE);
@@ -582,6 +593,18 @@ static int inherit_arena(struct keeper *keeper)
     return descriptors_place(arena, FD_ARENA);
 }
 
+/* The slot's vault; made anew if the program before had none: then there are no keys to lose. */
+static int inherit_vault(const struct keeper *keeper)
+{
+    int error = vault_look(FD_VAULT);
+    if (error == -EPROTO && keeper->old.base)
+        return make_vault(keeper);
+    if (error)
+        log_write(LOG_LEVEL_ERROR, "vault_unreadable", "slot=%u error=\"%s\"", keeper->slot,
+                  strerror(-error));
+    return error;
+}
+
 /* The table that exec left us is as big as what it holds: grow it while nobody shares it. */
 static int inherit(struct keeper *keeper, uint32_t slot)
 {
@@ -600,6 +623,9 @@ static int inherit(struct keeper *keeper, uint32_t slot)
         return error;
     if (keeper->arena.header->slot != slot)
         return -EINVAL;
+    error = inherit_vault(keeper);
+    if (error)
+        return error;
     keeper->worker = LOAD_ACQUIRE(&keeper->shown->worker_pid);
     keeper->oom_score = read_oom_score();
     become_keeper(keeper);
