@@ -58,6 +58,7 @@ enum {
     DIR_BLOCKED = 1 << 4, /* the destination takes no more: pending bytes are in the chunk */
     DIR_RESUME = 1 << 5,  /* no longer blocked: the source's events passed meanwhile, so it is to be
                              read to the end of what it has, by a successor, too */
+    DIR_STARVED = 1 << 6, /* TLS: waits for a free chunk; a successor runs it */
 };
 
 /*
@@ -92,15 +93,19 @@ struct arena_tunnel {
     uint32_t cookie[2];  /* low half of SO_COOKIE, for verification */
     uint32_t src_off[2]; /* consumed(fd[d]) = dir[d].rx + src_off[d], mod 2^32 */
     uint32_t dst_off[2]; /* written(fd[!d]) = dir[d].tx + dst_off[d], mod 2^32 */
-    uint32_t tls;        /* 1 + index of the tunnel's place in the vault; 0: plain */
+    uint32_t tls;        /* index of its entries in the vault << 2 | 1 << side for each side that is
+                            TLS; 0: plain */
     uint16_t strike_s;   /* when the last strike was, mod 2^16 */
     uint8_t strikes;     /* workers that crashed while handling this tunnel */
     uint8_t abort;       /* close with RST, also by a successor */
 };
 _Static_assert(sizeof(struct arena_tunnel) == 128, "two cache lines");
 
-/* OP_FD: a descriptor is being made (accept, socket) and may not be in the bitmap yet. */
-enum op_kind { OP_NONE, OP_RELAY, OP_FLUSH, OP_PEEK, OP_OPEN, OP_CLOSE, OP_FD };
+/*
+ * OP_FD: a descriptor is being made (accept, socket) and may not be in the bitmap yet. OP_END: a
+ * close_notify is being sent.
+ */
+enum op_kind { OP_NONE, OP_RELAY, OP_FLUSH, OP_PEEK, OP_OPEN, OP_CLOSE, OP_FD, OP_END };
 
 /* What the worker is doing right now to one tunnel: one cache line, the journal. */
 struct arena_op {

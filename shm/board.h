@@ -188,7 +188,9 @@ struct board_tunnel {
     uint32_t rtt_us;   /* of the last ping we sent; 0: none */
     uint32_t acked[2]; /* low half of what fd[d]'s peer has acknowledged, when last looked at:
                                  tells a slow receiver from one that takes nothing */
-    uint32_t pad;
+    uint8_t tls_version; /* enum tls_version (shm/vault.h) of the client's side; 0: plain */
+    uint8_t tls_suite;   /* enum tls_suite */
+    uint8_t pad[2];
 };
 _Static_assert(sizeof(struct board_tunnel) == 96,
                "with 128 in the arena: under 256 bytes a tunnel");
