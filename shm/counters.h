@@ -2,7 +2,7 @@
 /*
  * What a worker counts in its slot of the board. A row: enum, name (Prometheus style, without the
  * holdfast_ prefix), meaning. Counters only grow, belong to the slot and survive the worker.
- * The order is part of the board's layout.
+ * Rows are appended, never moved: their order is part of the board's layout.
  */
 #ifndef SHM_COUNTERS_H
 #define SHM_COUNTERS_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Why a request or a tunnel ended: one table for log words, counters and documentation.
- * A row: enum, word in logs and statistics, meaning. The order is part of the board's layout.
+ * A row: enum, word in logs and statistics, meaning. Rows are appended, never moved: their order is
+ * part of the layouts of board and arena.
  */
 #ifndef SHM_REASON_H
 #define SHM_REASON_H
