@@ -177,7 +177,8 @@ static int read_value(struct reader *reader, const config_setting_t *setting,
     }
     case CONF_LIST:
     case CONF_HOSTS:
-    case CONF_SOURCES: return read_array(reader, setting, group, key, place);
+    case CONF_SOURCES:
+    case CONF_TEXTS: return read_array(reader, setting, group, key, place);
     default: return read_scalar(reader, setting, group, key, place);
     }
 }
@@ -245,6 +246,8 @@ static int set_missing(struct reader *reader, const struct group *group, const s
     }
     if (!key->preset)
         return 0;
+    if (key->type == CONF_TEXTS)
+        return conf_value_set_texts(group->level, object, key);
     int rc = conf_value_set(group->level, object, key, key->preset, why);
     ASSERT(rc != -EINVAL);
     return rc;

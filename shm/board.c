@@ -240,6 +240,12 @@ struct board_site *board_site(const struct board *board, uint32_t site)
     return (struct board_site *)area(board, BOARD_SITES_OFF) + site;
 }
 
+struct board_certificate *board_certificate(const struct board *board, uint32_t certificate)
+{
+    ASSERT(certificate < BOARD_CERTIFICATES_MAX);
+    return (struct board_certificate *)area(board, BOARD_CERTIFICATES_OFF) + certificate;
+}
+
 struct board_tunnel *board_tunnel(const struct board *board, uint32_t slot, uint32_t tunnel)
 {
     ASSERT(slot < BOARD_SLOTS_MAX && tunnel < board->tunnels_max);

@@ -33,12 +33,14 @@ enum {
     BOARD_BACKENDS_MAX = 16384,
     BOARD_UPSTREAMS_MAX = 1024,
     BOARD_SITES_MAX = 1024,
+    BOARD_CERTIFICATES_MAX = 16384,
     BOARD_RING_POINTS_MAX = 4 << 20, /* of one generation; two are held */
     BOARD_EVENTS_PER_WRITER = 256,
     BOARD_EVENT_WRITERS = BOARD_SLOTS_MAX + 2, /* 0 master, 1 checker, 2 + i slot i */
     BOARD_NAME_MAX = 64,
     BOARD_SERVER_MAX = 128,
     BOARD_LAST_WORDS = 256,
+    BOARD_PATH_MAX = 128,
 };
 
 struct board_header {
@@ -61,6 +63,7 @@ struct board_header {
     uint64_t cells_off; /* struct board_cell [slot][backend] */
     uint64_t upstreams_off;
     uint64_t sites_off;
+    uint64_t certificates_off;
     uint64_t rings_off;          /* struct ketama_point [2][ring_points_max] */
     uint64_t tunnels_off;        /* struct board_tunnel [slot][tunnel] */
     uint64_t events_off;         /* struct board_event [writer][event] */
@@ -78,6 +81,8 @@ struct board_header {
     uint32_t hang_timeout_ms;    /* M: a worker silent for so long is killed; 0: never */
     uint32_t upgrades;           /* M: done */
     uint32_t upgrades_failed;    /* M: refused or rolled back */
+    uint32_t certificates;       /* M: entries of board_certificate in use, the first ones */
+    uint32_t tickets_changed;    /* M: times that the key of session tickets was changed */
     char config_path[256];       /* M */
 };
 _Static_assert(sizeof(struct board_header) <= BOARD_HEADER_SIZE, "the slots begin behind it");
@@ -182,6 +187,18 @@ struct board_site {
     char name[BOARD_NAME_MAX]; /* M: first host of the site; "*" for a site without hosts */
 } ALIGNED(CACHE_LINE);
 
+/* A certificate of the published configuration. What is secret of it stands in the keys only. */
+struct board_certificate {
+    uint32_t used; /* M: generation that it belongs to; 0 while it is written */
+    uint32_t type; /* M: enum cert_type */
+    uint32_t bits; /* M: of its key */
+    uint32_t name_count;
+    uint64_t not_before_real_ms; /* M */
+    uint64_t not_after_real_ms;  /* M */
+    char path[BOARD_PATH_MAX];   /* M: as written; cut at the front if it is longer */
+    char names[224];             /* M: "a.example *.b.example", cut between two */
+} ALIGNED(CACHE_LINE);
+
 /*
  * The public record of a tunnel. All W. `id` is written last on opening and zeroed first on
  * closing: a reader that finds the same non-zero id before and after has read one tunnel.
@@ -265,6 +282,7 @@ struct board_backend *board_backend(const struct board *board, uint32_t backend)
 struct board_cell *board_cell(const struct board *board, uint32_t slot, uint32_t backend);
 struct board_upstream *board_upstream(const struct board *board, uint32_t upstream);
 struct board_site *board_site(const struct board *board, uint32_t site);
+struct board_certificate *board_certificate(const struct board *board, uint32_t certificate);
 struct board_tunnel *board_tunnel(const struct board *board, uint32_t slot, uint32_t tunnel);
 
 /* The ring area of one half, 0 or 1: BOARD_RING_POINTS_MAX points. */
