@@ -11,6 +11,7 @@
 #include "master/reload.h"
 #include "master/rotate.h"
 #include "master/signals.h"
+#include "master/slim.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -303,6 +304,7 @@ int handover_resume(struct master *master, int fd)
         fprintf(stderr, "holdfast: cannot take over: %s\n", strerror(-error));
         return error;
     }
+    slim_share_relocations();
     master->phase = MASTER_RUNNING;
     master->phase_ms = clock_mono_ms();
     struct board_header *header = master->board.header;

@@ -15,6 +15,7 @@
 #include "master/reload.h"
 #include "master/rotate.h"
 #include "master/signals.h"
+#include "master/slim.h"
 #include "master/slots.h"
 #include "master/spawn.h"
 #include "master/stop.h"
@@ -207,6 +208,7 @@ int start_master(struct master *master)
               (unsigned long long)master->descriptors, master->board.tunnels_max);
     for (uint32_t i = 0; i < master->workers; i++)
         master->slots[i].mode = SLOT_MODE_RUN;
+    slim_share_relocations(); /* all libraries are loaded by now */
     spawn_missing(master, clock_mono_ms());
     return 0;
 }

@@ -84,7 +84,6 @@ struct worker {
 
     /* Handshakes with clients: so many are under way, the others wait their turn. */
     uint32_t shaking;
-    uint32_t shaking_high; /* most since memory was last given back */
     struct client *shake_head;
     struct client *shake_tail;
 
@@ -103,6 +102,9 @@ struct worker {
     uint32_t *ready; /* tunnel << 1 | direction */
     uint32_t ready_count;
     uint32_t tunnels_used; /* records below this one have been used */
+
+    uint64_t accepted_before; /* COUNTER_ACCEPTED a second ago */
+    uint64_t storm;           /* most clients in a second since memory was last given back */
 
     struct access_log access_log;
     struct log_limit limit_backend; /* rate limits of log lines that peers can trigger */
