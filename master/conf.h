@@ -57,7 +57,13 @@ struct conf_server {
     struct addr address;
     char *text; /* as written: what the ring hashes */
     uint32_t weight;
+    uint32_t max_conns; /* 0: no limit */
+    uint32_t max_fails; /* 0: never ejected */
+    uint32_t fail_timeout_ms;
+    uint32_t slow_start_ms; /* 0: none */
     bool down;
+    bool backup;
+    bool drain;
 };
 
 struct conf_source {
@@ -74,7 +80,9 @@ struct conf_upstream {
     struct conf_source *sources;
     uint32_t source_count;
     uint32_t keepalive;
-    uint32_t tries; /* 0: all servers */
+    uint32_t max_load;    /* hundredths; 0: no bound */
+    uint32_t max_ejected; /* percent */
+    uint32_t tries;       /* 0: all servers */
 };
 
 struct conf_route {

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE 1
 #include "master/conf.h"
 
+#include "common/clock.h"
 #include "master/conf_template.h"
 #include "shm/ring.h"
 
@@ -134,7 +135,8 @@ static void fill_listeners(struct build *build)
     }
 }
 
-static int fill_servers(struct build *build, const struct conf_upstream *from)
+static int fill_servers(struct build *build, const struct conf_upstream *from,
+                        struct image_upstream *upstream)
 {
     for (uint32_t i = 0; i < from->server_count; i++) {
         const struct conf_server *server = &from->servers[i];
@@ -147,8 +149,15 @@ static int fill_servers(struct build *build, const struct conf_upstream *from)
             .text = add_text(build, server->text),
             .backend = (uint32_t)backend,
             .weight = server->weight,
-            .flags = server->down ? BACKEND_DOWN : 0,
+            .flags = (server->down ? BACKEND_DOWN : 0u) | (server->backup ? BACKEND_BACKUP : 0u) |
+                     (server->drain ? BACKEND_DRAIN : 0u),
+            .max_conns = server->max_conns,
+            .max_fails = server->max_fails,
+            .fail_timeout_ms = server->fail_timeout_ms,
+            .slow_start_ms = server->slow_start_ms,
         };
+        upstream->slow_start |= server->slow_start_ms != 0;
+        upstream->primaries += !server->backup;
     }
     return 0;
 }
@@ -171,10 +180,12 @@ static int fill_upstream(struct build *build, uint32_t number)
         .board_upstream = (uint32_t)index,
         .keepalive = from->keepalive,
         .tries = from->tries,
+        .max_ejected = from->max_ejected,
+        .max_load = from->max_load,
     };
     for (uint32_t i = 0; i < from->source_count; i++)
         *ENTRY(build, sources, addr, build->sources++) = from->sources[i].address;
-    return fill_servers(build, from);
+    return fill_servers(build, from, upstream);
 }
 
 /* The number of the upstream that a route names: conf_check has seen that there is one. */
@@ -385,12 +396,15 @@ static int publish_ring(struct ring_writer *writer, const struct conf_upstream *
     struct ring_server *ring = calloc(from->server_count, sizeof(*ring));
     if (!ring)
         return -ENOMEM;
+    uint32_t count = 0;
     for (uint32_t i = 0; i < from->server_count; i++) {
-        ring[i] = (struct ring_server){.text = slice_of(from->servers[i].text),
-                                       .weight = servers[i].weight,
-                                       .backend = servers[i].backend};
+        if (servers[i].flags & BACKEND_BACKUP)
+            continue;
+        ring[count++] = (struct ring_server){.text = slice_of(from->servers[i].text),
+                                             .weight = servers[i].weight,
+                                             .backend = servers[i].backend};
     }
-    int rc = ring_publish(writer, upstream->board_upstream, ring, from->server_count);
+    int rc = ring_publish(writer, upstream->board_upstream, ring, count);
     free(ring);
     return rc;
 }
@@ -417,6 +431,21 @@ static int publish_rings(struct build *build)
     return 0;
 }
 
+/* One that is no longer down, or draining, has come back. */
+static void show_server(const struct build *build, const struct image_server *server)
+{
+    struct board_backend *backend = board_backend(build->board, server->backend);
+    const uint32_t away = BACKEND_DOWN | BACKEND_DRAIN;
+    if (backend->flags & away && !(server->flags & away))
+        STORE_RELAXED(&backend->recovered_ms, clock_mono_ms());
+    STORE_RELAXED(&backend->weight, server->weight);
+    STORE_RELAXED(&backend->flags, server->flags);
+    STORE_RELAXED(&backend->max_conns, server->max_conns);
+    STORE_RELAXED(&backend->max_fails, server->max_fails);
+    STORE_RELAXED(&backend->fail_timeout_ms, server->fail_timeout_ms);
+    STORE_RELAXED(&backend->slow_start_ms, server->slow_start_ms);
+}
+
 /* What observers see beside the names. Cannot fail, so it comes last. */
 static void show(const struct build *build)
 {
@@ -430,11 +459,10 @@ static void show(const struct build *build)
         memset(shown->hash_key, 0, sizeof(shown->hash_key));
         if (from->hash_key)
             memcpy(shown->hash_key, from->hash_key, strlen(from->hash_key));
-        for (uint32_t j = 0; j < from->server_count; j++) {
-            struct board_backend *backend = board_backend(build->board, servers[j].backend);
-            STORE_RELAXED(&backend->weight, servers[j].weight);
-            STORE_RELAXED(&backend->flags, servers[j].flags);
-        }
+        STORE_RELAXED(&shown->max_load, from->max_load);
+        STORE_RELAXED(&shown->max_ejected, from->max_ejected);
+        for (uint32_t j = 0; j < from->server_count; j++)
+            show_server(build, &servers[j]);
     }
 }
 

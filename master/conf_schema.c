@@ -106,7 +106,8 @@ static const struct conf_key KEYS[] = {
      .example = "\"app\"", .doc = "what routes call it; letters, digits and _ . -"},
     {CONF_UPSTREAM, "balance", CONF_WORD, AT(conf_upstream, balance), .preset = "round_robin",
      .words = {[BALANCE_ROUND_ROBIN] = "round_robin", [BALANCE_HASH] = "hash",
-               [BALANCE_LEAST_CONN] = "least_conn"}, .example = "\"hash\"",
+               [BALANCE_LEAST_CONN] = "least_conn", [BALANCE_RANDOM_TWO] = "random_two"},
+     .example = "\"hash\"",
      .doc = "how a server is chosen; \"hash\" is nginx's `hash KEY consistent`"},
     {CONF_UPSTREAM, "hash_key", CONF_HASH_KEY, AT(conf_upstream, hash_key),
      .doc = "what is hashed: text and variables; needed with, and only with, balance = \"hash\""},
@@ -116,6 +117,14 @@ static const struct conf_key KEYS[] = {
      ALSO(conf_upstream, source_count),
      .doc = "local addresses to connect from, taken in turn: each adds some 28,000 ports to a "
             "server; none: the kernel chooses"},
+    {CONF_UPSTREAM, "max_load", CONF_FACTOR, AT(conf_upstream, max_load), .min = 100, .max = 10000,
+     .preset = "0", .example = "1.25",
+     .doc = "with balance = \"hash\": no server has more than this many times its fair share of live "
+            "connections; the overflow goes to the next on the ring; 0: no bound"},
+    {CONF_UPSTREAM, "max_ejected", CONF_INT, AT(conf_upstream, max_ejected), .max = 100,
+     .preset = "50",
+     .doc = "percent of the servers that failures (max_fails) may eject; while more are, nobody "
+            "counts as ejected"},
     {CONF_UPSTREAM, "tries", CONF_INT, AT(conf_upstream, tries), .max = 1000, .preset = "0",
      .doc = "servers tried for one request at most; 0: all"},
     {CONF_UPSTREAM, "servers", CONF_LIST, CONF_REQUIRED, AT(conf_upstream, servers),
@@ -129,6 +138,20 @@ static const struct conf_key KEYS[] = {
      .preset = "1", .doc = "its share, relative to the other servers"},
     {CONF_SERVER, "down", CONF_BOOL, AT(conf_server, down), .preset = "false",
      .doc = "gets no new work; keys of the other servers stay where they are"},
+    {CONF_SERVER, "backup", CONF_BOOL, AT(conf_server, backup), .preset = "false",
+     .doc = "gets work only when no other server can; stands on no ring"},
+    {CONF_SERVER, "drain", CONF_BOOL, AT(conf_server, drain), .preset = "false",
+     .doc = "keeps its tunnels and gets no new work"},
+    {CONF_SERVER, "max_conns", CONF_INT, AT(conf_server, max_conns), .max = 100000000,
+     .preset = "0", .doc = "tunnels and requests at a time, of all workers together; 0: no limit"},
+    {CONF_SERVER, "max_fails", CONF_INT, AT(conf_server, max_fails), .max = 1000, .preset = "1",
+     .doc = "failures in a row within fail_timeout that eject it for fail_timeout; 0: never"},
+    {CONF_SERVER, "fail_timeout", CONF_DURATION, AT(conf_server, fail_timeout_ms), .min = 1,
+     .max = DURATION_MAX, .preset = "10s",
+     .doc = "see max_fails; after it one request at a time tries an ejected server again"},
+    {CONF_SERVER, "slow_start", CONF_DURATION, AT(conf_server, slow_start_ms), .max = 3600000,
+     .preset = "0s",
+     .doc = "time in which a server that came back grows to its share of the new requests"},
 
     {CONF_SITE, "hosts", CONF_HOSTS, AT(conf_site, hosts), ALSO(conf_site, host_count),
      .doc = "names without port, \"*.example.com\" for all below; none, or \"*\": all that no "
@@ -258,6 +281,7 @@ const char *conf_schema_example(const struct conf_key *key)
     static const char *const EXAMPLES[] = {
         [CONF_INT] = "4",
         [CONF_BOOL] = "true",
+        [CONF_FACTOR] = "1.5",
         [CONF_TEXT] = "\"text\"",
         [CONF_DURATION] = "\"4s\"",
         [CONF_SIZE] = "\"16k\"",
@@ -276,6 +300,7 @@ const char *conf_schema_type_name(enum conf_type type)
     static const char *const NAMES[] = {
         [CONF_INT] = "an integer",
         [CONF_BOOL] = "true or false",
+        [CONF_FACTOR] = "a number with at most two decimals",
         [CONF_TEXT] = "a text in quotes",
         [CONF_WORD] = "a word in quotes",
         [CONF_DURATION] = "a duration in quotes",

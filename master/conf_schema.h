@@ -25,6 +25,7 @@ enum conf_level {
 enum conf_type {
     CONF_INT,         /* uint32_t */
     CONF_BOOL,        /* bool */
+    CONF_FACTOR,      /* uint32_t, hundredths; 0 stands beside the range */
     CONF_TEXT,        /* char * */
     CONF_WORD,        /* an enum: index into words */
     CONF_DURATION,    /* uint32_t, milliseconds */
@@ -53,8 +54,8 @@ struct conf_key {
     size_t offset; /* of the value in the level's struct */
     size_t extra;  /* see enum conf_type */
     enum conf_level child;
-    uint64_t min, max;                 /* CONF_INT, CONF_DURATION (ms), CONF_SIZE (bytes) */
-    const char *preset;                /* default, as in the file without quotes; NULL: nothing */
+    uint64_t min, max;  /* CONF_INT, CONF_FACTOR, CONF_DURATION (ms), CONF_SIZE (bytes) */
+    const char *preset; /* default, as in the file without quotes; NULL: nothing */
     const char *words[CONF_WORDS_MAX]; /* CONF_WORD; "" and NULL are no words */
     const char *example;               /* NULL: the type's */
     const char *doc;                   /* one line for the reference */

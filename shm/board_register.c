@@ -134,6 +134,14 @@ static void backend_clear(const struct board *board, uint32_t index)
     backend->flags = 0;
     backend->health = BACKEND_UNCHECKED;
     backend->since_real_ms = 0;
+    backend->max_conns = 0;
+    backend->max_fails = 0;
+    backend->fail_timeout_ms = 0;
+    backend->slow_start_ms = 0;
+    backend->passive = 0;
+    backend->passive_real_ms = 0;
+    backend->recovered_ms = 0;
+    backend->passive_reason = 0;
     for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
         if (LOAD_RELAXED(&board_slot(board, slot)->starts) != 0)
             memset(board_cell(board, slot, index), 0, sizeof(struct board_cell));
@@ -171,6 +179,9 @@ static void upstream_clear(const struct board *board, uint32_t index)
     STORE_RELEASE(&upstream->ring[1].generation, 0);
     upstream->policy = 0;
     upstream->servers = 0;
+    upstream->panic = 0;
+    upstream->max_load = 0;
+    upstream->max_ejected = 0;
     memset(upstream->hash_key, 0, sizeof upstream->hash_key);
 }
 

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define IMAGE_MAGIC 0x6567616d69464855ull
-enum { IMAGE_VERSION = 1 };
+enum { IMAGE_VERSION = 2 };
 
 struct image_str {
     uint32_t off;
@@ -121,7 +121,11 @@ struct image_server {
     struct image_str text; /* as written: name on the board and what the ring hashes */
     uint32_t backend;      /* index on the board */
     uint32_t weight;       /* 1.. */
-    uint32_t flags;        /* BACKEND_DOWN of board.h */
+    uint32_t flags;        /* BACKEND_* of board.h */
+    uint32_t max_conns;    /* tunnels and requests of all workers; 0: no limit */
+    uint32_t max_fails;    /* 0: passive checks never eject it */
+    uint32_t fail_timeout_ms;
+    uint32_t slow_start_ms; /* 0: none */
     uint32_t pad;
 };
 
@@ -134,6 +138,10 @@ struct image_upstream {
     uint32_t board_upstream;     /* index on the board */
     uint32_t keepalive;          /* idle connections kept by each worker */
     uint32_t tries;              /* servers tried for one request, at most; 0: all */
+    uint32_t max_ejected;        /* percent of the servers that may be ejected */
+    uint32_t max_load;           /* hundredths of the fair share, hash only; 0: no bound */
+    uint32_t slow_start;         /* 1: a server has one */
+    uint32_t primaries;          /* servers that are no backups */
 };
 
 struct image_header {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shm/stat_page.h"
 
+#include "shm/passive.h"
+
 #include <errno.h>
 
 static const struct stat_column columns[] = {
@@ -12,10 +14,24 @@ static const struct stat_column columns[] = {
     {"down", "down", "configured as down", STAT_BOOL, 0, NULL},
     {"backup", "backup", "configured as backup", STAT_BOOL, STAT_WIDE, NULL},
     {"drain", "drain", "gets no new connections", STAT_BOOL, STAT_WIDE, NULL},
-    {"health", "health", "what health checks say", STAT_TEXT, 0, NULL},
+    {"state", "state",
+     "up, down, draining, failing (its checks), ejected (by its requests), starting (slowly)",
+     STAT_TEXT, 0, NULL},
+    {"health", "health", "what health checks say", STAT_TEXT, STAT_WIDE, NULL},
     {"healthy", "healthy", "0: health checks fail", STAT_BOOL, STAT_WIDE, NULL},
     {"health_since_ms", "since", "when the health last changed, since the epoch", STAT_TIME,
      STAT_LOCAL | STAT_WIDE, NULL},
+    {"ejected", "ejected", "failed requests have ejected it", STAT_BOOL, STAT_WIDE, NULL},
+    {"fails", "fails", "failed requests in a row", STAT_COUNT, 0, NULL},
+    {"ejections", "ejections", "times that failed requests ejected it", STAT_COUNT,
+     STAT_TOTAL | STAT_WIDE, NULL},
+    {"passive_reason", "ejected for", "what the request that ejected it last failed by", STAT_TEXT,
+     0, NULL},
+    {"passive_since_ms", "ejected since", "when it was last ejected or taken back, since the epoch",
+     STAT_TIME, STAT_LOCAL | STAT_WIDE, NULL},
+    {"slow_start_percent", "slow %", "part of its share of new requests that it gets by slow start",
+     STAT_COUNT, STAT_LOCAL, NULL},
+    {"max_conns", "max", "most conns it may have; 0: no limit", STAT_COUNT, STAT_WIDE, NULL},
     {"conns", "conns", "tunnels and requests in flight now", STAT_COUNT, 0, NULL},
     {"tunnels", "tunnels", "tunnels open now", STAT_COUNT, 0, NULL},
     {"connections_opened", "connects", "connections opened", STAT_COUNT, STAT_TOTAL, NULL},
@@ -43,6 +59,54 @@ static const struct stat_column columns[] = {
     {"status_5xx", "5xx", "answers with status 5xx", STAT_COUNT, STAT_TOTAL | STAT_WIDE, NULL},
 };
 
+/* How far slow start lets it go, in percent; 100 when it has none. */
+static uint64_t slow_percent(const struct stat_view *view, const struct board_backend *backend)
+{
+    uint64_t since_ms =
+        view->mono_ms > backend->recovered_ms ? view->mono_ms - backend->recovered_ms : 0;
+    if (backend->recovered_ms == 0 || since_ms >= backend->slow_start_ms)
+        return 100;
+    return since_ms * 100 / backend->slow_start_ms;
+}
+
+static bool is_ejected(const struct stat_view *view, const struct board_backend *backend)
+{
+    const struct passive_limits limits = {backend->max_fails, backend->fail_timeout_ms};
+    return passive_state(backend, limits, view->mono_ms) != PASSIVE_IN;
+}
+
+static const char *state_of(const struct stat_view *view, const struct board_backend *backend)
+{
+    if (backend->flags & BACKEND_DOWN)
+        return "down";
+    if (backend->health == BACKEND_FAILING)
+        return "failing";
+    if (is_ejected(view, backend))
+        return "ejected";
+    if (backend->flags & BACKEND_DRAIN)
+        return "draining";
+    return slow_percent(view, backend) < 100 ? "starting" : "up";
+}
+
+/* Its health, from failed requests. The order is that of columns[]. */
+static void add_passive(const struct stat_view *view, const struct board_backend *backend,
+                        uint64_t ejections, struct stat_report *report, struct stat_table *table)
+{
+    stat_table_number(report, table, is_ejected(view, backend));
+    stat_table_number(report, table, passive_fails(backend));
+    stat_table_number(report, table, ejections);
+    if (ejections != 0)
+        stat_table_text(report, table, reason_word(backend->passive_reason));
+    else
+        stat_table_unknown(report, table);
+    if (backend->passive_real_ms != 0)
+        stat_table_number(report, table, backend->passive_real_ms);
+    else
+        stat_table_unknown(report, table);
+    stat_table_number(report, table, slow_percent(view, backend));
+    stat_table_number(report, table, backend->max_conns);
+}
+
 /* The order is that of columns[]. */
 static void add_row(const struct stat_view *view, uint32_t index,
                     const struct board_backend *backend, const struct board_cell *cell,
@@ -66,12 +130,14 @@ static void add_row(const struct stat_view *view, uint32_t index,
     stat_table_text(report, table, backend->server);
     for (size_t i = 0; i < ARRAY_LEN(about); i++)
         stat_table_number(report, table, about[i]);
+    stat_table_text(report, table, state_of(view, backend));
     stat_table_text(report, table, stat_view_health(backend->health));
     stat_table_number(report, table, backend->health != BACKEND_FAILING);
     if (backend->since_real_ms != 0)
         stat_table_number(report, table, backend->since_real_ms);
     else
         stat_table_unknown(report, table);
+    add_passive(view, backend, cell->ejections, report, table);
     for (size_t i = 0; i < ARRAY_LEN(figures); i++)
         stat_table_number(report, table, figures[i]);
     for (size_t i = 0; i < ARRAY_LEN(cell->status); i++)

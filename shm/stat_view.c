@@ -177,6 +177,6 @@ const char *stat_view_health(uint32_t health)
 
 const char *stat_view_policy(uint32_t policy)
 {
-    static const char *const words[] = {"round_robin", "hash", "least_conn"};
+    static const char *const words[] = {"round_robin", "hash", "least_conn", "random_two"};
     return word_of(words, ARRAY_LEN(words), policy);
 }

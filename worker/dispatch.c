@@ -2,9 +2,9 @@
 /* Which server gets a request, and what happens when it fails (worker/request.h). */
 #include "worker/request.h"
 #include "worker/template.h"
+#include "worker/verdict.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { KEY_MAX = 2048 }; /* bytes of a hash key that count */
@@ -15,21 +15,8 @@ static struct board_cell *cell_of(struct request *r)
     return board_cell(w->board, w->slot, r->server->backend);
 }
 
-static void count_in(struct request *r)
+static void drop_backend(struct request *r, bool keep)
 {
-    struct board_cell *cell = cell_of(r);
-    STORE_RELAXED(&cell->conns, cell->conns + 1);
-    STORE_RELAXED(&cell->requests, cell->requests + 1);
-    r->counted = true;
-}
-
-void dispatch_release(struct request *r, bool keep)
-{
-    if (r->counted) {
-        struct board_cell *cell = cell_of(r);
-        STORE_RELAXED(&cell->conns, cell->conns - 1);
-        r->counted = false;
-    }
     struct backend *backend = r->backend;
     r->backend = NULL;
     if (!backend)
@@ -40,12 +27,13 @@ void dispatch_release(struct request *r, bool keep)
         backend_close(backend, false);
 }
 
-static const char *server_name(const struct request *r, char *out, size_t size)
+void dispatch_release(struct request *r, bool keep)
 {
-    struct slice upstream = image_slice(r->image, r->upstream->name);
-    struct slice server = image_slice(r->image, r->server->text);
-    snprintf(out, size, "%.*s/%.*s", (int)upstream.n, upstream.p, (int)server.n, server.p);
-    return out;
+    drop_backend(r, keep);
+    /* After the close: the server never has a connection more than are counted. */
+    if (r->counted)
+        balance_leave(r->client->conn.w->board, r->client->conn.w->slot, r->server->backend);
+    r->counted = false;
 }
 
 /* What failed here, when no other server can help. */
@@ -64,14 +52,14 @@ static void give_up(struct request *r, enum reason reason)
 static enum reason reason_of_connect(struct request *r, int error)
 {
     struct worker *w = r->client->conn.w;
-    char name[BOARD_NAME_MAX + BOARD_SERVER_MAX];
+    char name[VERDICT_NAME_MAX];
     switch (error) {
     case -EADDRNOTAVAIL:
         worker_count(w, COUNTER_NO_PORTS);
         log_limited(&w->limit_local, LOG_LEVEL_ERROR, "no_ports",
                     "backend=%s advice=\"all local ports to it are in use: give the upstream more "
                     "addresses with source = [ ... ], or widen net.ipv4.ip_local_port_range\"",
-                    server_name(r, name, sizeof name));
+                    verdict_name(r, name));
         return REASON_NO_PORTS;
     case -EMFILE:
     case -ENFILE:
@@ -82,20 +70,23 @@ static enum reason reason_of_connect(struct request *r, int error)
     }
 }
 
+/* The server has failed: count it, and tell the other workers. Not for what was our own fault. */
 static void count_failure(struct request *r, enum reason reason, int error)
 {
     struct worker *w = r->client->conn.w;
     struct board_cell *cell = cell_of(r);
-    char name[BOARD_NAME_MAX + BOARD_SERVER_MAX];
+    char name[VERDICT_NAME_MAX];
     if (reason == REASON_CONNECT_FAILED || reason == REASON_CONNECT_TIMEOUT) {
         STORE_RELAXED(&cell->connects_failed, cell->connects_failed + 1);
         worker_count(w, COUNTER_BACKEND_CONNECT_FAILED);
-    } else {
+    } else if (reason != REASON_BAD_UPGRADE) { /* has a counter, and a line, of its own */
         STORE_RELAXED(&cell->failures, cell->failures + 1);
     }
     log_limited(&w->limit_backend, LOG_LEVEL_WARN, "backend_failed",
-                "reason=%s backend=%s error=\"%s\"", reason_word(reason),
-                server_name(r, name, sizeof name), error != 0 ? strerror(error) : "none");
+                "reason=%s backend=%s error=\"%s\"", reason_word(reason), verdict_name(r, name),
+                error != 0 ? strerror(error) : "none");
+    if (reason != REASON_NO_MEMORY)
+        verdict_failed(r, reason);
 }
 
 /* Key of the upstream's hash for this request; empty: round robin. */
@@ -117,7 +108,7 @@ static struct slice hash_key(struct request *r, char buffer[KEY_MAX])
     return (struct slice){buffer, len < 0 ? 0 : (size_t)len};
 }
 
-/* Choose the next server. Returns 0 or -ENOENT. */
+/* Choose the next server, and count the request in there. Returns 0, -EBUSY or -ENOENT. */
 static int choose(struct request *r)
 {
     struct worker *w = r->client->conn.w;
@@ -125,11 +116,22 @@ static int choose(struct request *r)
     uint32_t index = 0;
     if (r->upstream->tries != 0 && r->pick.tries >= r->upstream->tries)
         return -ENOENT;
-    int rc = balance_next(&r->pick, w->board, r->image, r->balancer, r->upstream, hash_key(r, key),
-                          &index);
-    if (rc == 0)
-        r->server = image_upstream_server(r->image, r->upstream, index);
-    return rc;
+    const struct balance_ask ask = {
+        .board = w->board,
+        .image = r->image,
+        .balancer = r->balancer,
+        .upstream = r->upstream,
+        .key = hash_key(r, key),
+        .slot = w->slot,
+        .now_ms = w->mono_ms,
+    };
+    int rc = balance_next(&r->pick, &ask, &index);
+    verdict_panic(r);
+    if (rc < 0)
+        return rc;
+    r->server = image_upstream_server(r->image, r->upstream, index);
+    r->counted = true;
+    return 0;
 }
 
 /*
@@ -148,7 +150,8 @@ static int try_server(struct request *r, bool kept)
         rc = backend_connect(r, r->upstream, r->server, &r->backend);
     if (rc < 0)
         return rc;
-    count_in(r);
+    struct board_cell *cell = cell_of(r);
+    STORE_RELAXED(&cell->requests, cell->requests + 1);
     r->state = REQUEST_CONNECT;
     exchange_arm_timers(r, true, true);
     request_run(r);
@@ -168,6 +171,7 @@ static void try_servers(struct request *r, enum reason reason, bool again)
         if (rc == 0)
             return;
         again = false;
+        dispatch_release(r, false);
         reason = reason_of_connect(r, rc);
         if (reason != REASON_CONNECT_FAILED)
             break; /* our own shortage: another server would not help */
@@ -209,7 +213,10 @@ void dispatch_failed(struct request *r, enum reason reason)
     bool again = retry && was_stale(r, reason);
     if (!again)
         count_failure(r, reason, r->backend->conn.error);
-    dispatch_release(r, false);
+    if (again) /* it stays counted in at its server */
+        drop_backend(r, false);
+    else
+        dispatch_release(r, false);
     if (retry)
         try_servers(r, reason, again);
     else

@@ -51,7 +51,7 @@ END_TEST
 START_TEST(the_overview_sums_all_workers)
 {
     SHOW("--json");
-    HAS("{\"page\":\"overview\",\"board\":\"/test\",\"layout\":1,");
+    HAS("{\"page\":\"overview\",\"board\":\"/test\",\"layout\":2,");
     HAS("\"generation\":4,\"master\":{\"pid\":");
     HAS("\"state\":\"running\",\"silent_ms\":");
     HAS("\"notes\":[],\"overview\":{\"software\":\"9.9\",\"config_path\":\"/etc/x.conf\",");
