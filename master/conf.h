@@ -66,6 +66,24 @@ struct conf_server {
     bool drain;
 };
 
+enum conf_same_site {
+    CONF_SAME_SITE_UNSAID,
+    CONF_SAME_SITE_LAX,
+    CONF_SAME_SITE_STRICT,
+    CONF_SAME_SITE_NONE
+};
+
+struct conf_sticky {
+    char *cookie; /* its name; NULL: no sticky sessions */
+    char *secret; /* NULL: values can be made by whoever knows a server's address */
+    char *path;
+    char *domain;        /* NULL: the host alone */
+    uint32_t max_age_ms; /* 0: to the end of the client's session */
+    enum conf_same_site same_site;
+    bool secure;
+    bool http_only;
+};
+
 struct conf_source {
     struct addr address; /* port 0 */
     char *text;
@@ -80,6 +98,7 @@ struct conf_upstream {
     struct conf_source *sources;
     uint32_t source_count;
     uint32_t keepalive;
+    struct conf_sticky sticky;
     uint32_t max_load;    /* hundredths; 0: no bound */
     uint32_t max_ejected; /* percent */
     uint32_t tries;       /* 0: all servers */

@@ -3,6 +3,7 @@
 
 #include "common/uri.h"
 #include "master/conf_schema.h"
+#include "master/conf_sticky.h"
 #include "shm/arena.h"
 
 #include <stdlib.h>
@@ -158,6 +159,14 @@ static void check_backups(const struct check *check, const struct conf_upstream 
                          "all servers are backups: there is none whose place they could take");
 }
 
+static void check_sticky(const struct check *check, const struct conf_upstream *upstream)
+{
+    const void *field;
+    const char *why = conf_sticky_error(&upstream->sticky, &field);
+    if (why)
+        conf_error_field(check->errors, check->conf, field, "%s", why);
+}
+
 static void check_balance(const struct check *check, const struct conf_upstream *upstream)
 {
     bool hash = upstream->balance == BALANCE_HASH;
@@ -185,6 +194,7 @@ static void check_upstreams(const struct check *check)
         check_name(check, &upstream->name);
         check_balance(check, upstream);
         check_backups(check, upstream);
+        check_sticky(check, upstream);
         check_servers(check, upstream);
         servers += upstream->server_count;
         for (uint32_t j = 0; upstream->balance == BALANCE_HASH && j < upstream->server_count; j++)

@@ -7,6 +7,7 @@
 #include "master/conf.h"
 
 #include "common/clock.h"
+#include "master/conf_sticky.h"
 #include "master/conf_template.h"
 #include "shm/ring.h"
 
@@ -135,6 +136,25 @@ static void fill_listeners(struct build *build)
     }
 }
 
+static struct image_str add_sticky_value(struct build *build, const struct conf_upstream *upstream,
+                                         const struct conf_server *server)
+{
+    char value[CONF_STICKY_VALUE_MAX] = "";
+    if (conf_sticky_is_on(&upstream->sticky))
+        conf_sticky_value(&upstream->sticky, upstream->name, server->text, value);
+    return add_text(build, value);
+}
+
+static void add_sticky(struct build *build, const struct conf_sticky *sticky,
+                       struct image_upstream *upstream)
+{
+    char attributes[CONF_STICKY_ATTRIBUTES_MAX] = "";
+    if (conf_sticky_is_on(sticky))
+        conf_sticky_attributes(sticky, attributes);
+    upstream->sticky_cookie = add_text(build, sticky->cookie ? sticky->cookie : "");
+    upstream->sticky_attributes = add_text(build, attributes);
+}
+
 static int fill_servers(struct build *build, const struct conf_upstream *from,
                         struct image_upstream *upstream)
 {
@@ -155,6 +175,7 @@ static int fill_servers(struct build *build, const struct conf_upstream *from,
             .max_fails = server->max_fails,
             .fail_timeout_ms = server->fail_timeout_ms,
             .slow_start_ms = server->slow_start_ms,
+            .sticky = add_sticky_value(build, from, server),
         };
         upstream->slow_start |= server->slow_start_ms != 0;
         upstream->primaries += !server->backup;
@@ -185,6 +206,7 @@ static int fill_upstream(struct build *build, uint32_t number)
     };
     for (uint32_t i = 0; i < from->source_count; i++)
         *ENTRY(build, sources, addr, build->sources++) = from->sources[i].address;
+    add_sticky(build, &from->sticky, upstream);
     return fill_servers(build, from, upstream);
 }
 

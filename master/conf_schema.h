@@ -15,6 +15,7 @@ enum conf_level {
     CONF_ACCESS_LOG,
     CONF_LISTENER,
     CONF_UPSTREAM,
+    CONF_STICKY,
     CONF_SERVER,
     CONF_SITE,
     CONF_ROUTE,
@@ -42,7 +43,8 @@ enum conf_type {
 
 enum {
     CONF_REQUIRED = 1 << 0,   /* no default: must be written */
-    CONF_MAY_BE_OFF = 1 << 1, /* a group in whose place "off" may stand, and does by default */
+    CONF_MAY_BE_OFF = 1 << 1, /* a group in whose place "off" may stand, and does by default: its
+                                 first required key is then not set */
     CONF_WORDS_MAX = 5,
 };
 

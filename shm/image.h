@@ -125,23 +125,26 @@ struct image_server {
     uint32_t max_conns;    /* tunnels and requests of all workers; 0: no limit */
     uint32_t max_fails;    /* 0: passive checks never eject it */
     uint32_t fail_timeout_ms;
-    uint32_t slow_start_ms; /* 0: none */
+    uint32_t slow_start_ms;  /* 0: none */
+    struct image_str sticky; /* value of the cookie that names it */
     uint32_t pad;
 };
 
 struct image_upstream {
     struct image_str name;
-    struct image_array servers;  /* struct image_server, in the order of the file */
-    struct image_array hash_key; /* parts */
-    struct image_array sources;  /* struct addr to connect from; empty: the kernel's choice */
-    uint32_t policy;             /* enum balance_policy */
-    uint32_t board_upstream;     /* index on the board */
-    uint32_t keepalive;          /* idle connections kept by each worker */
-    uint32_t tries;              /* servers tried for one request, at most; 0: all */
-    uint32_t max_ejected;        /* percent of the servers that may be ejected */
-    uint32_t max_load;           /* hundredths of the fair share, hash only; 0: no bound */
-    uint32_t slow_start;         /* 1: a server has one */
-    uint32_t primaries;          /* servers that are no backups */
+    struct image_array servers;     /* struct image_server, in the order of the file */
+    struct image_array hash_key;    /* parts */
+    struct image_array sources;     /* struct addr to connect from; empty: the kernel's choice */
+    uint32_t policy;                /* enum balance_policy */
+    uint32_t board_upstream;        /* index on the board */
+    uint32_t keepalive;             /* idle connections kept by each worker */
+    uint32_t tries;                 /* servers tried for one request, at most; 0: all */
+    struct image_str sticky_cookie; /* name of the cookie; empty: none */
+    struct image_str sticky_attributes; /* what follows its value in Set-Cookie */
+    uint32_t max_ejected;               /* percent of the servers that may be ejected */
+    uint32_t max_load;                  /* hundredths of the fair share, hash only; 0: no bound */
+    uint32_t slow_start;                /* 1: a server has one */
+    uint32_t primaries;                 /* servers that are no backups */
 };
 
 struct image_header {

@@ -137,6 +137,25 @@ static int choose(struct balance_round *round, uint32_t *out)
     return rc;
 }
 
+/* The server that the client's cookie names. Returns 0 or -ENOENT: none, or it is not to be had. */
+static int choose_named(struct balance_round *round, uint32_t *out)
+{
+    const struct balance_ask *ask = round->ask;
+    int rc = -ENOENT;
+    round->named = true;
+    round->ignore_slow = true; /* it has waited for this client, not for anybody */
+    for (uint32_t i = 0; i < ask->upstream->servers.count && rc < 0; i++) {
+        if (slice_eq(image_slice(ask->image, balance_server(round, i)->sticky), ask->sticky) &&
+            balance_usable(round, i) && balance_take(round, i)) {
+            *out = i;
+            rc = 0;
+        }
+    }
+    round->named = false;
+    round->ignore_slow = false;
+    return rc;
+}
+
 int balance_next(struct balance_pick *pick, const struct balance_ask *ask, uint32_t *out)
 {
     const struct image_upstream *upstream = ask->upstream;
@@ -151,7 +170,9 @@ int balance_next(struct balance_pick *pick, const struct balance_ask *ask, uint3
     balance_bits_clear(pick, BALANCE_SKIPPED, upstream->servers.count);
     if (upstream->slow_start && pick->tries == 0)
         balance_slow_note(ask);
-    int rc = choose(&round, out);
+    int rc = ask->sticky.n > 0 && pick->tries == 0 ? choose_named(&round, out) : -ENOENT;
+    if (rc < 0)
+        rc = choose(&round, out);
     if (rc < 0 && round.slowed) {
         round.ignore_slow = true; /* better slowly started than not served */
         rc = choose(&round, out);

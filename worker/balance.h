@@ -44,9 +44,10 @@ struct balance_ask {
     const struct image *image;
     struct balancer *balancer;
     const struct image_upstream *upstream;
-    struct slice key; /* used with hash only; empty: round robin */
-    uint32_t slot;    /* the worker's */
-    uint64_t now_ms;  /* monotonic */
+    struct slice key;    /* used with hash only; empty: round robin */
+    struct slice sticky; /* value of the client's sticky cookie; empty: none */
+    uint32_t slot;       /* the worker's */
+    uint64_t now_ms;     /* monotonic */
 };
 
 /*
@@ -55,6 +56,7 @@ struct balance_ask {
  * a primary one is left. Hash walks the ring exactly as nginx 1.22: point by point, after more than 20
  * points by round robin; with max_load by distinct servers, as long as it takes.
  * On 0 the request is counted in `conns` of the server's cell: balance_leave counts it out.
+ * A sticky cookie goes before all that, also to a server that drains, starts slowly or is a backup.
  * Returns 0, -EBUSY (all that could take it are full), or -ENOENT (no server is left).
  */
 int balance_next(struct balance_pick *pick, const struct balance_ask *ask,

@@ -32,6 +32,7 @@ struct balance_round {
     uint64_t slots;   /* that have cells */
     uint32_t first;   /* the upstream's first server in the image */
     bool backups;     /* choose among these, instead of the primary servers */
+    bool named;       /* the client's cookie asks for one server, whatever its role */
     bool ignore_slow; /* slow start holds nobody back */
     bool slowed;      /* found: slow start has held one back */
     bool full;        /* found: one could be used but for its limit */

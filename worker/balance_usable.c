@@ -42,7 +42,8 @@ bool balance_in_force(struct balance_round *round, uint32_t i)
 {
     const struct image_server *server = balance_server(round, i);
     bool backup = server->flags & BACKEND_BACKUP;
-    if (backup != round->backups || server->flags & (BACKEND_DOWN | BACKEND_DRAIN) ||
+    bool in_role = backup == round->backups && !(server->flags & BACKEND_DRAIN);
+    if (server->flags & BACKEND_DOWN || !(in_role || round->named) ||
         balance_bit(round->pick, BALANCE_TRIED, i) || balance_bit(round->pick, BALANCE_SKIPPED, i))
         return false;
     if (LOAD_RELAXED(&backend_of(round, server)->health) == BACKEND_FAILING)

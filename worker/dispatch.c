@@ -108,6 +108,14 @@ static struct slice hash_key(struct request *r, char buffer[KEY_MAX])
     return (struct slice){buffer, len < 0 ? 0 : (size_t)len};
 }
 
+static struct slice sticky_value(const struct request *r)
+{
+    if (r->upstream->sticky_cookie.len == 0)
+        return SLICE("");
+    return template_cookie(&r->head, r->head_buf.data,
+                           image_slice(r->image, r->upstream->sticky_cookie));
+}
+
 /* Choose the next server, and count the request in there. Returns 0, -EBUSY or -ENOENT. */
 static int choose(struct request *r)
 {
@@ -122,6 +130,7 @@ static int choose(struct request *r)
         .balancer = r->balancer,
         .upstream = r->upstream,
         .key = hash_key(r, key),
+        .sticky = sticky_value(r),
         .slot = w->slot,
         .now_ms = w->mono_ms,
     };
