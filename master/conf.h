@@ -101,7 +101,10 @@ struct conf_upstream {
     struct conf_sticky sticky;
     uint32_t max_load;    /* hundredths; 0: no bound */
     uint32_t max_ejected; /* percent */
-    uint32_t tries;       /* 0: all servers */
+    uint32_t queue;       /* 0: nobody waits */
+    uint32_t queue_timeout_ms;
+    uint32_t tries;            /* 0: all servers */
+    uint32_t retry_timeout_ms; /* 0: no limit */
 };
 
 struct conf_route {

@@ -201,6 +201,9 @@ static int fill_upstream(struct build *build, uint32_t number)
         .board_upstream = (uint32_t)index,
         .keepalive = from->keepalive,
         .tries = from->tries,
+        .queue = from->queue,
+        .queue_timeout_ms = from->queue_timeout_ms,
+        .retry_timeout_ms = from->retry_timeout_ms,
         .max_ejected = from->max_ejected,
         .max_load = from->max_load,
     };

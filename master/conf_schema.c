@@ -131,8 +131,16 @@ static const struct conf_key KEYS[] = {
      .preset = "50",
      .doc = "percent of the servers that failures (max_fails) may eject; while more are, nobody "
             "counts as ejected"},
+    {CONF_UPSTREAM, "queue", CONF_INT, AT(conf_upstream, queue), .max = 1000000, .preset = "0",
+     .doc = "requests that may wait, oldest first, while all servers are full (max_conns); more are "
+            "answered 503"},
+    {CONF_UPSTREAM, "queue_timeout", CONF_DURATION, AT(conf_upstream, queue_timeout_ms), .min = 1,
+     .max = DURATION_MAX, .preset = "10s", .doc = "a request that has waited so long is answered 503"},
     {CONF_UPSTREAM, "tries", CONF_INT, AT(conf_upstream, tries), .max = 1000, .preset = "0",
      .doc = "servers tried for one request at most; 0: all"},
+    {CONF_UPSTREAM, "retry_timeout", CONF_DURATION, AT(conf_upstream, retry_timeout_ms),
+     .max = DURATION_MAX, .preset = "0s",
+     .doc = "after so long a request gets no further server; 0s: no limit"},
     {CONF_UPSTREAM, "servers", CONF_LIST, CONF_REQUIRED, AT(conf_upstream, servers),
      ALSO(conf_upstream, server_count), .child = CONF_SERVER,
      .example = "( { address = \"10.0.0.1:8080\"; } )", .doc = "at least one"},

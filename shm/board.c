@@ -228,6 +228,13 @@ struct board_upstream *board_upstream(const struct board *board, uint32_t upstre
     return (struct board_upstream *)area(board, BOARD_UPSTREAMS_OFF) + upstream;
 }
 
+struct board_queue *board_queue(const struct board *board, uint32_t slot, uint32_t upstream)
+{
+    ASSERT(slot < BOARD_SLOTS_MAX && upstream < BOARD_UPSTREAMS_MAX);
+    return (struct board_queue *)area(board, BOARD_QUEUES_OFF) +
+           (size_t)slot * BOARD_UPSTREAMS_MAX + upstream;
+}
+
 struct board_site *board_site(const struct board *board, uint32_t site)
 {
     ASSERT(site < BOARD_SITES_MAX);

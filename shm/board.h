@@ -54,6 +54,7 @@ struct board_header {
     uint64_t backends_off;
     uint64_t cells_off; /* struct board_cell [slot][backend] */
     uint64_t upstreams_off;
+    uint64_t queues_off; /* struct board_queue [slot][upstream] */
     uint64_t sites_off;
     uint64_t rings_off;          /* struct ketama_point [2][ring_points_max] */
     uint64_t tunnels_off;        /* struct board_tunnel [slot][tunnel] */
@@ -182,6 +183,17 @@ struct board_upstream {
 
 enum balance_policy { BALANCE_ROUND_ROBIN, BALANCE_HASH, BALANCE_LEAST_CONN, BALANCE_RANDOM_TWO };
 
+/* Requests of one worker slot that wait for one upstream, all of whose servers are full. All W. */
+struct board_queue {
+    uint32_t waiting; /* now */
+    uint32_t pad;
+    uint64_t oldest_ns; /* monotonic: since when the oldest waits; 0: none does */
+    uint64_t queued;    /* requests that had to wait */
+    uint64_t waited_ms; /* all of them together, those that wait now left out */
+    uint64_t timeouts;  /* refused after queue_timeout */
+    uint64_t refused;   /* refused because the queue was full */
+} ALIGNED(CACHE_LINE);
+
 struct board_site {
     uint32_t used; /* M: as in board_backend */
     uint32_t pad;
@@ -265,6 +277,7 @@ struct board_slot *board_slot(const struct board *board, uint32_t slot);
 struct board_backend *board_backend(const struct board *board, uint32_t backend);
 struct board_cell *board_cell(const struct board *board, uint32_t slot, uint32_t backend);
 struct board_upstream *board_upstream(const struct board *board, uint32_t upstream);
+struct board_queue *board_queue(const struct board *board, uint32_t slot, uint32_t upstream);
 struct board_site *board_site(const struct board *board, uint32_t site);
 struct board_tunnel *board_tunnel(const struct board *board, uint32_t slot, uint32_t tunnel);
 

@@ -141,10 +141,13 @@ struct image_upstream {
     uint32_t tries;                 /* servers tried for one request, at most; 0: all */
     struct image_str sticky_cookie; /* name of the cookie; empty: none */
     struct image_str sticky_attributes; /* what follows its value in Set-Cookie */
-    uint32_t max_ejected;               /* percent of the servers that may be ejected */
-    uint32_t max_load;                  /* hundredths of the fair share, hash only; 0: no bound */
-    uint32_t slow_start;                /* 1: a server has one */
-    uint32_t primaries;                 /* servers that are no backups */
+    uint32_t queue;                     /* requests of all workers that may wait; 0: none */
+    uint32_t queue_timeout_ms;
+    uint32_t retry_timeout_ms; /* no further server is tried after that; 0: no limit */
+    uint32_t max_ejected;      /* percent of the servers that may be ejected */
+    uint32_t max_load;         /* hundredths of the fair share, hash only; 0: no bound */
+    uint32_t slow_start;       /* 1: a server has one */
+    uint32_t primaries;        /* servers that are no backups */
 };
 
 struct image_header {

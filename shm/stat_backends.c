@@ -59,6 +59,70 @@ static const struct stat_column columns[] = {
     {"status_5xx", "5xx", "answers with status 5xx", STAT_COUNT, STAT_TOTAL | STAT_WIDE, NULL},
 };
 
+static const struct stat_column upstream_columns[] = {
+    {"upstream", "upstream", "name", STAT_TEXT, STAT_KEY, NULL},
+    {"balance", "balance", "how a server is chosen", STAT_TEXT, 0, NULL},
+    {"servers", "servers", "servers configured", STAT_COUNT, 0, NULL},
+    {"panic", "panic", "more are ejected than max_ejected: ejections are ignored", STAT_BOOL, 0,
+     NULL},
+    {"queue_waiting", "waiting", "requests that wait for a server with room", STAT_COUNT, 0, NULL},
+    {"queue_oldest_ms", "oldest", "how long the oldest of them has waited", STAT_MS, 0, NULL},
+    {"queue_entered", "queued", "requests that had to wait", STAT_COUNT, STAT_TOTAL, NULL},
+    {"queue_waited_ms", "waited", "how long all of them together waited", STAT_MS,
+     STAT_TOTAL | STAT_WIDE, NULL},
+    {"queue_timeouts", "timeouts", "requests refused after queue_timeout", STAT_COUNT, STAT_TOTAL,
+     NULL},
+    {"queue_refused", "refused", "requests refused because the queue was full", STAT_COUNT,
+     STAT_TOTAL, NULL},
+};
+
+static struct board_queue sum_queues(const struct stat_view *view, uint32_t upstream)
+{
+    struct board_queue sum = {0}, queue;
+    for (uint64_t slots = board_slots_started(view->board); slots != 0; slots &= slots - 1) {
+        stat_view_queue(view, (uint32_t)__builtin_ctzll(slots), upstream, &queue);
+        sum.waiting += queue.waiting;
+        sum.queued += queue.queued;
+        sum.waited_ms += queue.waited_ms;
+        sum.timeouts += queue.timeouts;
+        sum.refused += queue.refused;
+        if (queue.oldest_ns != 0 && (sum.oldest_ns == 0 || queue.oldest_ns < sum.oldest_ns))
+            sum.oldest_ns = queue.oldest_ns;
+    }
+    return sum;
+}
+
+/* The order is that of upstream_columns[]. */
+static void add_upstream(const struct stat_view *view, uint32_t index,
+                         const struct board_upstream *upstream, struct stat_report *report,
+                         struct stat_table *table)
+{
+    const struct board_queue queue = sum_queues(view, index);
+    uint64_t oldest_ms = queue.oldest_ns / 1000000;
+    const uint64_t figures[] = {queue.queued, queue.waited_ms, queue.timeouts, queue.refused};
+    stat_table_text(report, table, upstream->name);
+    stat_table_text(report, table, stat_view_policy(upstream->policy));
+    stat_table_number(report, table, upstream->servers);
+    stat_table_number(report, table, upstream->panic);
+    stat_table_number(report, table, queue.waiting);
+    stat_table_number(report, table,
+                      oldest_ms != 0 && view->mono_ms > oldest_ms ? view->mono_ms - oldest_ms : 0);
+    for (size_t i = 0; i < ARRAY_LEN(figures); i++)
+        stat_table_number(report, table, figures[i]);
+}
+
+static void add_upstreams(const struct stat_view *view, struct stat_report *report)
+{
+    struct board_upstream upstream;
+    struct stat_table *table = stat_report_table(report, "upstreams", upstream_columns,
+                                                 ARRAY_LEN(upstream_columns), STAT_ROWS);
+    table->prefix = "holdfast_upstream_";
+    for (uint32_t i = 0; i < view->upstream_count; i++) {
+        if (stat_view_upstream(view, i, &upstream) && upstream.used >= view->header.generation)
+            add_upstream(view, i, &upstream, report, table);
+    }
+}
+
 /* How far slow start lets it go, in percent; 100 when it has none. */
 static uint64_t slow_percent(const struct stat_view *view, const struct board_backend *backend)
 {
@@ -155,5 +219,6 @@ int stat_backends(const struct stat_view *view, const struct stat_sums *sums,
         if (stat_view_backend(view, i, &backend))
             add_row(view, i, &backend, &sums->backends[i], report, table);
     }
+    add_upstreams(view, report);
     return report->no_memory ? -ENOMEM : 0;
 }

@@ -152,6 +152,12 @@ void stat_view_cell(const struct stat_view *view, uint32_t slot, uint32_t backen
     copy(out, board_cell(view->board, slot, backend), sizeof *out);
 }
 
+void stat_view_queue(const struct stat_view *view, uint32_t slot, uint32_t upstream,
+                     struct board_queue *out)
+{
+    copy(out, board_queue(view->board, slot, upstream), sizeof *out);
+}
+
 uint32_t stat_view_tunnels_high(const struct stat_view *view, const struct board_slot *slot)
 {
     return slot->tunnels_high < view->board->tunnels_max ? slot->tunnels_high

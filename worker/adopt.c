@@ -3,6 +3,7 @@
 
 #include "worker/crash_point.h"
 #include "worker/position.h"
+#include "worker/queue.h"
 #include "worker/relay.h"
 #include "worker/tunnel.h"
 #include "worker/verify.h"
@@ -221,6 +222,7 @@ static int recount(struct worker *w, uint32_t kind)
     STORE_RELAXED(&w->me->clients_open, 0u);
     STORE_RELAXED(&w->me->requests_open, 0u);
     STORE_RELAXED(&w->me->backend_idle, 0u);
+    queue_forget(w);
     return 0;
 }
 

@@ -168,8 +168,9 @@ int balance_next(struct balance_pick *pick, const struct balance_ask *ask, uint3
     round.first =
         (uint32_t)(image_upstream_server(ask->image, upstream, 0) - image_server(ask->image, 0));
     balance_bits_clear(pick, BALANCE_SKIPPED, upstream->servers.count);
-    if (upstream->slow_start && pick->tries == 0)
+    if (upstream->slow_start && !pick->slow_noted)
         balance_slow_note(ask);
+    pick->slow_noted = true;
     int rc = ask->sticky.n > 0 && pick->tries == 0 ? choose_named(&round, out) : -ENOENT;
     if (rc < 0)
         rc = choose(&round, out);
@@ -184,8 +185,14 @@ int balance_next(struct balance_pick *pick, const struct balance_ask *ask, uint3
     /* It ends, too, though nobody has to ask for an ejected server any more. */
     bool shown = LOAD_RELAXED(&board_upstream(ask->board, upstream->board_upstream)->panic);
     pick->panic = (shown && balance_panic(&round)) || round.panic > 0;
-    if (rc < 0)
-        return round.full ? -EBUSY : -ENOENT;
+    if (rc < 0 && !round.full)
+        return -ENOENT;
+    if (rc < 0) {
+        pick->hashed = false;
+        pick->fell_back = false;
+        pick->walked = 0;
+        return -EBUSY;
+    }
     balance_bit_set(pick, BALANCE_TRIED, *out);
     pick->tries++;
     return 0;

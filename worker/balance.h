@@ -31,6 +31,7 @@ struct balance_pick {
     uint32_t point;  /* next point of the ring */
     bool hashed;     /* `point` is set */
     bool fell_back;  /* the ring's walk is over: round robin */
+    bool slow_noted; /* slow start has counted it among the upstream's requests */
     bool panic;      /* the last choice ignored ejections: too many servers are ejected */
 };
 
@@ -57,7 +58,8 @@ struct balance_ask {
  * points by round robin; with max_load by distinct servers, as long as it takes.
  * On 0 the request is counted in `conns` of the server's cell: balance_leave counts it out.
  * A sticky cookie goes before all that, also to a server that drains, starts slowly or is a backup.
- * Returns 0, -EBUSY (all that could take it are full), or -ENOENT (no server is left).
+ * Returns 0, -EBUSY (all that could take it are full: it may be asked again, from the key's own place on
+ * the ring), or -ENOENT (no server is left).
  */
 int balance_next(struct balance_pick *pick, const struct balance_ask *ask,
                  uint32_t *out) MUST_CHECK;

@@ -19,6 +19,7 @@ struct client;
 struct backend;
 struct conn;
 struct balancer;
+struct request_queue;
 
 /*
  * What an event is about, in epoll_event.data.u64: tag in the top byte. For connections the
@@ -70,8 +71,10 @@ struct worker {
     struct conn *graveyard;   /* closed in this turn, freed after the batch */
     struct client *idle_head; /* clients between requests, oldest first */
     struct client *idle_tail;
-    struct backend *kept; /* idle connections to backends, newest first */
-    uint32_t source_next; /* round robin over source addresses */
+    struct backend *kept;         /* idle connections to backends, newest first */
+    struct request_queue *queues; /* by upstream on the board; NULL before the first one waits */
+    uint32_t queue_waiting;       /* requests in them */
+    uint32_t source_next;         /* round robin over source addresses */
 
     struct buf_pool pool;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which server gets a request, and what happens when it fails (worker/request.h). */
+#include "worker/queue.h"
 #include "worker/request.h"
 #include "worker/template.h"
 #include "worker/verdict.h"
@@ -42,7 +43,8 @@ static void give_up(struct request *r, enum reason reason)
     bool timeout = reason == REASON_CONNECT_TIMEOUT || reason == REASON_RESPONSE_TIMEOUT ||
                    reason == REASON_SEND_TIMEOUT;
     bool ours = reason == REASON_NO_PORTS || reason == REASON_NO_DESCRIPTORS ||
-                reason == REASON_NO_MEMORY || reason == REASON_NO_BACKEND;
+                reason == REASON_NO_MEMORY || reason == REASON_NO_BACKEND ||
+                reason == REASON_BACKENDS_FULL;
     if (r->answer_begun)
         request_abort(r, reason);
     else
@@ -116,13 +118,25 @@ static struct slice sticky_value(const struct request *r)
                            image_slice(r->image, r->upstream->sticky_cookie));
 }
 
+/* Do `tries` and retry_timeout allow another server? */
+static bool may_try(const struct request *r)
+{
+    const struct image_upstream *upstream = r->upstream;
+    if (r->pick.tries == 0)
+        return true;
+    if (upstream->tries != 0 && r->pick.tries >= upstream->tries)
+        return false;
+    return upstream->retry_timeout_ms == 0 ||
+           r->client->conn.w->mono_ms - r->tried_ms < upstream->retry_timeout_ms;
+}
+
 /* Choose the next server, and count the request in there. Returns 0, -EBUSY or -ENOENT. */
 static int choose(struct request *r)
 {
     struct worker *w = r->client->conn.w;
     char key[KEY_MAX];
     uint32_t index = 0;
-    if (r->upstream->tries != 0 && r->pick.tries >= r->upstream->tries)
+    if (!may_try(r))
         return -ENOENT;
     const struct balance_ask ask = {
         .board = w->board,
@@ -140,6 +154,10 @@ static int choose(struct request *r)
         return rc;
     r->server = image_upstream_server(r->image, r->upstream, index);
     r->counted = true;
+    if (r->pick.tries == 1)
+        r->tried_ms = w->mono_ms;
+    else
+        worker_count(w, COUNTER_RETRIES);
     return 0;
 }
 
@@ -168,30 +186,43 @@ static int try_server(struct request *r, bool kept)
 }
 
 /*
- * Try servers until one takes the connection (or will tell later), or none is left; first the same
- * one again if `again`, on a new connection.
+ * Go on from what a choice came to (`rc`): try servers until one takes the connection (or will tell
+ * later), wait in the queue if all are full, or give up. `kept`: a kept connection will do.
  */
-static void try_servers(struct request *r, enum reason reason, bool again)
+static void go_on(struct request *r, int rc, enum reason reason, bool kept)
 {
-    while (again || choose(r) == 0) {
-        if (!again && r->pick.tries > 1)
-            worker_count(r->client->conn.w, COUNTER_RETRIES);
-        int rc = try_server(r, !again);
+    for (; rc == 0; rc = choose(r), kept = true) {
+        rc = try_server(r, kept);
         if (rc == 0)
             return;
-        again = false;
         dispatch_release(r, false);
         reason = reason_of_connect(r, rc);
-        if (reason != REASON_CONNECT_FAILED)
-            break; /* our own shortage: another server would not help */
+        if (reason != REASON_CONNECT_FAILED) {
+            give_up(r, reason); /* our own shortage: another server would not help */
+            return;
+        }
         count_failure(r, reason, -rc);
     }
-    give_up(r, reason);
+    if (rc == -EBUSY && queue_enter(r) == 0) {
+        exchange_arm_timers(r, false, false); /* none: the queue has a time of its own */
+        return;
+    }
+    give_up(r, rc == -EBUSY ? REASON_BACKENDS_FULL : reason);
 }
 
 void dispatch_first(struct request *r)
 {
-    try_servers(r, REASON_NO_BACKEND, false);
+    go_on(r, queue_is_waiting(r) ? -EBUSY : choose(r), REASON_NO_BACKEND, true);
+}
+
+bool dispatch_queued(struct request *r)
+{
+    int rc = choose(r);
+    if (rc == -EBUSY)
+        return false;
+    queue_leave(r);
+    go_on(r, rc, REASON_NO_BACKEND, true);
+    return true;
 }
 
 /*
@@ -222,12 +253,14 @@ void dispatch_failed(struct request *r, enum reason reason)
     bool again = retry && was_stale(r, reason);
     if (!again)
         count_failure(r, reason, r->backend->conn.error);
-    if (again) /* it stays counted in at its server */
+    if (again) { /* the same server, on a new connection: it stays counted in there */
         drop_backend(r, false);
-    else
-        dispatch_release(r, false);
+        go_on(r, 0, reason, false);
+        return;
+    }
+    dispatch_release(r, false);
     if (retry)
-        try_servers(r, reason, again);
+        go_on(r, choose(r), reason, true);
     else
         give_up(r, reason);
 }

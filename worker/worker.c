@@ -11,6 +11,7 @@
 #include "worker/context.h"
 #include "worker/crash_point.h"
 #include "worker/park.h"
+#include "worker/queue.h"
 #include "worker/tunnel.h"
 
 #include <errno.h>
@@ -123,7 +124,7 @@ static void each_second(struct worker *w)
 static void one_turn(struct worker *w)
 {
     struct epoll_event *events = w->arena->header->events;
-    uint32_t limit = w->parking ? PARK_LOOK_MS : BEAT_MS;
+    uint32_t limit = w->parking ? PARK_LOOK_MS : w->queue_waiting > 0 ? QUEUE_LOOK_MS : BEAT_MS;
     uint32_t wait = w->ready_count > 0 ? 0 : timer_wait(&w->timers, w->now_ms, limit);
     int count = epoll_wait(FD_EPOLL, events, ARENA_EVENTS, (int)wait);
     update_clock(w);
@@ -143,6 +144,8 @@ static void one_turn(struct worker *w)
     if (w->ready_count > 0)
         tunnel_run_ready(w);
     timer_run(&w->timers, w->now_ms, timer_due, w);
+    if (w->queue_waiting > 0)
+        queue_run(w);
     accept_regulate(w);
     conn_free_dead(w);
     if (w->parking)
