@@ -62,7 +62,31 @@ struct conf_server {
     struct addr address;
     char *text; /* as written: what the ring hashes */
     uint32_t weight;
+    uint32_t max_conns; /* 0: no limit */
+    uint32_t max_fails; /* 0: never ejected */
+    uint32_t fail_timeout_ms;
+    uint32_t slow_start_ms; /* 0: none */
     bool down;
+    bool backup;
+    bool drain;
+};
+
+enum conf_same_site {
+    CONF_SAME_SITE_UNSAID,
+    CONF_SAME_SITE_LAX,
+    CONF_SAME_SITE_STRICT,
+    CONF_SAME_SITE_NONE
+};
+
+struct conf_sticky {
+    char *cookie; /* its name; NULL: no sticky sessions */
+    char *secret; /* NULL: values can be made by whoever knows a server's address */
+    char *path;
+    char *domain;        /* NULL: the host alone */
+    uint32_t max_age_ms; /* 0: to the end of the client's session */
+    enum conf_same_site same_site;
+    bool secure;
+    bool http_only;
 };
 
 struct conf_source {
@@ -79,8 +103,14 @@ struct conf_upstream {
     struct conf_source *sources;
     uint32_t source_count;
     uint32_t keepalive;
-    uint32_t tries; /* 0: all servers */
     struct conf_backend_tls tls;
+    struct conf_sticky sticky;
+    uint32_t max_load;    /* hundredths; 0: no bound */
+    uint32_t max_ejected; /* percent */
+    uint32_t queue;       /* 0: nobody waits */
+    uint32_t queue_timeout_ms;
+    uint32_t tries;            /* 0: all servers */
+    uint32_t retry_timeout_ms; /* 0: no limit */
 };
 
 struct conf_route {

@@ -72,16 +72,21 @@ static const char *scalar_text(const config_setting_t *setting, enum conf_type t
     switch (config_setting_type(setting)) {
     case CONFIG_TYPE_INT:
         snprintf(number, 32, "%d", config_setting_get_int(setting));
-        return type == CONF_INT ? number : NULL;
+        return type == CONF_INT || type == CONF_FACTOR ? number : NULL;
     case CONFIG_TYPE_INT64:
         snprintf(number, 32, "%lld", config_setting_get_int64(setting));
         return type == CONF_INT ? number : NULL;
+    case CONFIG_TYPE_FLOAT:
+        snprintf(number, 32, "%.10g", config_setting_get_float(setting));
+        return type == CONF_FACTOR ? number : NULL;
     case CONFIG_TYPE_BOOL:
         if (type != CONF_BOOL)
             return NULL;
         return config_setting_get_bool(setting) ? "true" : "false";
     case CONFIG_TYPE_STRING:
-        return type == CONF_INT || type == CONF_BOOL ? NULL : config_setting_get_string(setting);
+        return type == CONF_INT || type == CONF_FACTOR || type == CONF_BOOL
+                   ? NULL
+                   : config_setting_get_string(setting);
     default: return NULL;
     }
 }

@@ -5,9 +5,12 @@
  */
 #define _GNU_SOURCE 1
 #include "master/conf_build.h"
+
+#include "common/clock.h"
+#include "master/conf_sticky.h"
 #include "master/conf_template.h"
-#include "shm/image_fit.h"
 #include "shm/image_check.h"
+#include "shm/image_fit.h"
 #include "shm/ring.h"
 
 #include <errno.h>
@@ -117,7 +120,28 @@ static void fill_listeners(struct conf_build *build)
     }
 }
 
-static int fill_servers(struct conf_build *build, const struct conf_upstream *from)
+static struct image_str add_sticky_value(struct conf_build *build,
+                                         const struct conf_upstream *upstream,
+                                         const struct conf_server *server)
+{
+    char value[CONF_STICKY_VALUE_MAX] = "";
+    if (conf_sticky_is_on(&upstream->sticky))
+        conf_sticky_value(&upstream->sticky, upstream->name, server->text, value);
+    return conf_build_text(build, value);
+}
+
+static void add_sticky(struct conf_build *build, const struct conf_sticky *sticky,
+                       struct image_upstream *upstream)
+{
+    char attributes[CONF_STICKY_ATTRIBUTES_MAX] = "";
+    if (conf_sticky_is_on(sticky))
+        conf_sticky_attributes(sticky, attributes);
+    upstream->sticky_cookie = conf_build_text(build, sticky->cookie ? sticky->cookie : "");
+    upstream->sticky_attributes = conf_build_text(build, attributes);
+}
+
+static int fill_servers(struct conf_build *build, const struct conf_upstream *from,
+                        struct image_upstream *upstream)
 {
     for (uint32_t i = 0; i < from->server_count; i++) {
         const struct conf_server *server = &from->servers[i];
@@ -130,8 +154,16 @@ static int fill_servers(struct conf_build *build, const struct conf_upstream *fr
             .text = conf_build_text(build, server->text),
             .backend = (uint32_t)backend,
             .weight = server->weight,
-            .flags = server->down ? BACKEND_DOWN : 0,
+            .flags = (server->down ? BACKEND_DOWN : 0u) | (server->backup ? BACKEND_BACKUP : 0u) |
+                     (server->drain ? BACKEND_DRAIN : 0u),
+            .max_conns = server->max_conns,
+            .max_fails = server->max_fails,
+            .fail_timeout_ms = server->fail_timeout_ms,
+            .slow_start_ms = server->slow_start_ms,
+            .sticky = add_sticky_value(build, from, server),
         };
+        upstream->slow_start |= server->slow_start_ms != 0;
+        upstream->primaries += !server->backup;
     }
     return 0;
 }
@@ -154,10 +186,16 @@ static int fill_upstream(struct conf_build *build, uint32_t number)
         .board_upstream = (uint32_t)index,
         .keepalive = from->keepalive,
         .tries = from->tries,
+        .queue = from->queue,
+        .queue_timeout_ms = from->queue_timeout_ms,
+        .retry_timeout_ms = from->retry_timeout_ms,
+        .max_ejected = from->max_ejected,
+        .max_load = from->max_load,
     };
     for (uint32_t i = 0; i < from->source_count; i++)
         *CONF_BUILD_ENTRY(build, sources, addr, build->sources++) = from->sources[i].address;
-    int rc = fill_servers(build, from);
+    add_sticky(build, &from->sticky, upstream);
+    int rc = fill_servers(build, from, upstream);
     if (rc == 0)
         conf_image_tls_upstream(build, number);
     return rc;
@@ -376,12 +414,15 @@ static int publish_ring(struct ring_writer *writer, const struct conf_upstream *
     struct ring_server *ring = calloc(from->server_count, sizeof(*ring));
     if (!ring)
         return -ENOMEM;
+    uint32_t count = 0;
     for (uint32_t i = 0; i < from->server_count; i++) {
-        ring[i] = (struct ring_server){.text = slice_of(from->servers[i].text),
-                                       .weight = servers[i].weight,
-                                       .backend = servers[i].backend};
+        if (servers[i].flags & BACKEND_BACKUP)
+            continue;
+        ring[count++] = (struct ring_server){.text = slice_of(from->servers[i].text),
+                                             .weight = servers[i].weight,
+                                             .backend = servers[i].backend};
     }
-    int rc = ring_publish(writer, upstream->board_upstream, ring, from->server_count);
+    int rc = ring_publish(writer, upstream->board_upstream, ring, count);
     free(ring);
     return rc;
 }
@@ -409,6 +450,21 @@ static int publish_rings(struct conf_build *build)
     return 0;
 }
 
+/* One that is no longer down, or draining, has come back. */
+static void show_server(const struct conf_build *build, const struct image_server *server)
+{
+    struct board_backend *backend = board_backend(build->board, server->backend);
+    const uint32_t away = BACKEND_DOWN | BACKEND_DRAIN;
+    if (backend->flags & away && !(server->flags & away))
+        STORE_RELAXED(&backend->recovered_ms, clock_mono_ms());
+    STORE_RELAXED(&backend->weight, server->weight);
+    STORE_RELAXED(&backend->flags, server->flags);
+    STORE_RELAXED(&backend->max_conns, server->max_conns);
+    STORE_RELAXED(&backend->max_fails, server->max_fails);
+    STORE_RELAXED(&backend->fail_timeout_ms, server->fail_timeout_ms);
+    STORE_RELAXED(&backend->slow_start_ms, server->slow_start_ms);
+}
+
 /* What observers see beside the names. Cannot fail, so it comes last. */
 static void show(const struct conf_build *build)
 {
@@ -423,11 +479,10 @@ static void show(const struct conf_build *build)
         memset(shown->hash_key, 0, sizeof(shown->hash_key));
         if (from->hash_key)
             memcpy(shown->hash_key, from->hash_key, strlen(from->hash_key));
-        for (uint32_t j = 0; j < from->server_count; j++) {
-            struct board_backend *backend = board_backend(build->board, servers[j].backend);
-            STORE_RELAXED(&backend->weight, servers[j].weight);
-            STORE_RELAXED(&backend->flags, servers[j].flags);
-        }
+        STORE_RELAXED(&shown->max_load, from->max_load);
+        STORE_RELAXED(&shown->max_ejected, from->max_ejected);
+        for (uint32_t j = 0; j < from->server_count; j++)
+            show_server(build, &servers[j]);
     }
 }
 

@@ -50,6 +50,10 @@ static void print_values(FILE *out, const struct conf_key *key)
         fputs(" to ", out);
         print_number(out, key->type, key->max);
         break;
+    case CONF_FACTOR:
+        fprintf(out, "%s%g to %g", strcmp(key->preset, "0") == 0 ? "0, " : "",
+                (double)key->min / 100, (double)key->max / 100);
+        break;
     default:
         fputs(conf_schema_type_name(key->type), out);
         if (key->flags & CONF_MAY_BE_OFF)
@@ -84,7 +88,7 @@ static void print_texts(FILE *out, const struct conf_key *key)
 
 static void print_default(FILE *out, const struct conf_key *key)
 {
-    bool quoted = key->type != CONF_INT && key->type != CONF_BOOL;
+    bool quoted = key->type != CONF_INT && key->type != CONF_BOOL && key->type != CONF_FACTOR;
     if (key->flags & CONF_REQUIRED)
         fputs("required", out);
     else if (key->flags & CONF_MAY_BE_OFF)

@@ -70,6 +70,21 @@ static int parse_number(const struct conf_key *key, const char *text, uint64_t *
     return 0;
 }
 
+/* "1.25" as 125: at most two decimals. */
+static int parse_factor(const struct conf_key *key, const char *text, uint32_t *hundredths,
+                        char why[CONF_VALUE_WHY_MAX])
+{
+    char *end;
+    double number = strtod(text, &end) * 100;
+    uint32_t value = number >= 0 && number <= (double)key->max ? (uint32_t)(number + 0.5) : 0;
+    double rest = number - value;
+    if (*end != '\0' || rest > 0.001 || rest < -0.001 || (value != 0 && value < key->min))
+        return bad(why, "%s is out of range: 0, or %g to %g with at most two decimals are possible",
+                   text, (double)key->min / 100, (double)key->max / 100);
+    *hundredths = value;
+    return 0;
+}
+
 static int set_word(uint32_t *field, const struct conf_key *key, const char *text,
                     char why[CONF_VALUE_WHY_MAX])
 {
@@ -169,6 +184,7 @@ int conf_value_set(enum conf_level level, void *object, const struct conf_key *k
             *(uint64_t *)field = number;
         return rc;
     case CONF_BOOL: *(bool *)field = strcmp(text, "true") == 0; return 0;
+    case CONF_FACTOR: return parse_factor(key, text, field, why);
     case CONF_TEXT:
         return text[0] || key->flags & CONF_MAY_BE_EMPTY ? set_text(field, text)
                                                          : bad(why, "the text is empty");
@@ -320,6 +336,9 @@ void conf_value_print(enum conf_level level, const void *object, const struct co
     switch (key->type) {
     case CONF_INT: fprintf(out, "%u", *(const uint32_t *)field); break;
     case CONF_BOOL: fputs(*(const bool *)field ? "true" : "false", out); break;
+    case CONF_FACTOR:
+        fprintf(out, "%u.%02u", *(const uint32_t *)field / 100, *(const uint32_t *)field % 100);
+        break;
     case CONF_WORD: fprintf(out, "\"%s\"", key->words[*(const uint32_t *)field]); break;
     case CONF_DURATION:
         print_number(key->type, *(const uint32_t *)field, number);
@@ -369,6 +388,7 @@ void conf_value_free(enum conf_level level, void *object, const struct conf_key 
     switch (key->type) {
     case CONF_INT:
     case CONF_BOOL:
+    case CONF_FACTOR:
     case CONF_WORD:
     case CONF_DURATION:
     case CONF_SIZE: return;

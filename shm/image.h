@@ -175,27 +175,41 @@ enum {
 struct image_server {
     struct addr address;
     struct image_str text; /* as written: name on the board and what the ring hashes */
+    uint32_t backend;      /* index on the board */
+    uint32_t weight;       /* 1.. */
+    uint32_t flags;        /* BACKEND_* of board.h */
+    uint32_t max_conns;    /* tunnels and requests of all workers; 0: no limit */
+    uint32_t max_fails;    /* 0: passive checks never eject it */
+    uint32_t fail_timeout_ms;
+    uint32_t slow_start_ms;  /* 0: none */
+    struct image_str sticky; /* value of the cookie that names it */
     struct image_str
-        tls_name;     /* name or IP address that its certificate must have; empty: no TLS */
-    uint32_t backend; /* index on the board */
-    uint32_t weight;  /* 1.. */
-    uint32_t flags;   /* BACKEND_DOWN of board.h */
+        tls_name; /* name or IP address that its certificate must have; empty: no TLS */
     uint32_t pad;
 };
 
 struct image_upstream {
     struct image_str name;
-    struct image_array servers;  /* struct image_server, in the order of the file */
-    struct image_array hash_key; /* parts */
-    struct image_array sources;  /* struct addr to connect from; empty: the kernel's choice */
-    uint32_t policy;             /* enum balance_policy */
-    uint32_t board_upstream;     /* index on the board */
-    uint32_t keepalive;          /* idle connections kept by each worker */
-    uint32_t tries;              /* servers tried for one request, at most; 0: all */
-    uint32_t tls_flags;          /* UPSTREAM_TLS_* */
-    uint32_t tls_key;            /* index in the keys, of tls_chain; UINT32_MAX: none */
-    struct image_str tls_chain;  /* our own certificate, DER; empty: none */
-    struct image_str tls_ca;     /* who is trusted, DER; empty: nobody is asked */
+    struct image_array servers;     /* struct image_server, in the order of the file */
+    struct image_array hash_key;    /* parts */
+    struct image_array sources;     /* struct addr to connect from; empty: the kernel's choice */
+    uint32_t policy;                /* enum balance_policy */
+    uint32_t board_upstream;        /* index on the board */
+    uint32_t keepalive;             /* idle connections kept by each worker */
+    uint32_t tries;                 /* servers tried for one request, at most; 0: all */
+    struct image_str sticky_cookie; /* name of the cookie; empty: none */
+    struct image_str sticky_attributes; /* what follows its value in Set-Cookie */
+    uint32_t queue;                     /* requests of all workers that may wait; 0: none */
+    uint32_t queue_timeout_ms;
+    uint32_t retry_timeout_ms;  /* no further server is tried after that; 0: no limit */
+    uint32_t max_ejected;       /* percent of the servers that may be ejected */
+    uint32_t max_load;          /* hundredths of the fair share, hash only; 0: no bound */
+    uint32_t slow_start;        /* 1: a server has one */
+    uint32_t primaries;         /* servers that are no backups */
+    uint32_t tls_flags;         /* UPSTREAM_TLS_* */
+    uint32_t tls_key;           /* index in the keys, of tls_chain; UINT32_MAX: none */
+    struct image_str tls_chain; /* our own certificate, DER; empty: none */
+    struct image_str tls_ca;    /* who is trusted, DER; empty: nobody is asked */
 };
 enum { UPSTREAM_TLS = 1 << 0, UPSTREAM_TLS_VERIFY = 1 << 1 };
 

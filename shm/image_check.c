@@ -164,7 +164,11 @@ static bool upstreams_ok(const struct image_header *header)
     for (uint32_t i = 0; i < header->upstreams.count; i++) {
         const struct image_upstream *upstream = AT(header, upstreams, image_upstream, i);
         if (!str_ok(header, upstream->name) || upstream->board_upstream >= BOARD_UPSTREAMS_MAX ||
-            upstream->policy > BALANCE_LEAST_CONN || upstream->servers.count == 0 ||
+            upstream->policy > BALANCE_RANDOM_TWO || upstream->servers.count == 0 ||
+            !str_ok(header, upstream->sticky_cookie) ||
+            !str_ok(header, upstream->sticky_attributes) || upstream->primaries == 0 ||
+            upstream->primaries > upstream->servers.count || upstream->max_ejected > 100 ||
+            (upstream->max_load != 0 && upstream->max_load < 100) ||
             !run_ok(header->servers, upstream->servers, sizeof(struct image_server)) ||
             !run_ok(header->parts, upstream->hash_key, sizeof(struct image_part)) ||
             !run_ok(header->sources, upstream->sources, sizeof(struct addr)) ||
@@ -179,8 +183,8 @@ static bool servers_ok(const struct image_header *header)
     for (uint32_t i = 0; i < header->servers.count; i++) {
         const struct image_server *server = AT(header, servers, image_server, i);
         if (!addr_ok(&server->address) || !str_ok(header, server->text) ||
-            !str_ok(header, server->tls_name) || server->backend >= BOARD_BACKENDS_MAX ||
-            server->weight == 0)
+            !str_ok(header, server->sticky) || !str_ok(header, server->tls_name) ||
+            server->backend >= BOARD_BACKENDS_MAX || server->weight == 0)
             return false;
     }
     return true;

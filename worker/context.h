@@ -20,6 +20,7 @@ struct client;
 struct backend;
 struct conn;
 struct balancer;
+struct request_queue;
 struct tls_contexts;
 struct tls_engine;
 
@@ -79,8 +80,10 @@ struct worker {
     struct conn *graveyard;   /* closed in this turn, freed after the batch */
     struct client *idle_head; /* clients between requests, oldest first */
     struct client *idle_tail;
-    struct backend *kept; /* idle connections to backends, newest first */
-    uint32_t source_next; /* round robin over source addresses */
+    struct backend *kept;         /* idle connections to backends, newest first */
+    struct request_queue *queues; /* by upstream on the board; NULL before the first one waits */
+    uint32_t queue_waiting;       /* requests in them */
+    uint32_t source_next;         /* round robin over source addresses */
 
     /* Handshakes with clients: so many are under way, the others wait their turn. */
     uint32_t shaking;

@@ -11,6 +11,7 @@
 #include "worker/context.h"
 #include "worker/crash_point.h"
 #include "worker/park.h"
+#include "worker/queue.h"
 #include "worker/tunnel.h"
 #include "worker/tunnel_tls.h"
 
@@ -145,7 +146,7 @@ static void each_second(struct worker *w)
 static void one_turn(struct worker *w)
 {
     struct epoll_event *events = w->arena->header->events;
-    uint32_t limit = w->parking ? PARK_LOOK_MS : BEAT_MS;
+    uint32_t limit = w->parking ? PARK_LOOK_MS : w->queue_waiting > 0 ? QUEUE_LOOK_MS : BEAT_MS;
     uint32_t wait = w->ready_count > 0 ? 0 : timer_wait(&w->timers, w->now_ms, limit);
     int count = epoll_wait(FD_EPOLL, events, ARENA_EVENTS, (int)wait);
     update_clock(w);
@@ -165,6 +166,8 @@ static void one_turn(struct worker *w)
     if (w->ready_count > 0)
         tunnel_run_ready(w);
     timer_run(&w->timers, w->now_ms, timer_due, w);
+    if (w->queue_waiting > 0)
+        queue_run(w);
     tunnel_tls_feed(w);
     client_shake_next(w);
     accept_regulate(w);
