@@ -64,6 +64,7 @@ static int begin(struct client *client)
     struct ssl_ctx_st *context = w->tls ? tls_contexts_server(w->tls) : NULL;
     if (!context || make_engine(w) < 0)
         return -ENOMEM;
+    client->conn.tls->contexts = tls_contexts_acquire(w->tls);
     client->conn.tls->handshake = tls_handshake_accept(context);
     if (!client->conn.tls->handshake)
         return -ENOMEM;

@@ -21,7 +21,7 @@ struct request *request_new(struct client *client)
     r->client = client;
     r->image = image_acquire(w->image);
     r->balancer = balance_acquire(w->balancer);
-    r->tls = tls_contexts_acquire(w->tls);
+    r->tls = w->tls ? tls_contexts_acquire(w->tls) : NULL;
     r->started_ms = w->mono_ms;
     STORE_RELAXED(&w->me->requests_open, w->me->requests_open + 1);
     http_request_init(&r->head, r->fields, *limits);
