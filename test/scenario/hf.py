@@ -23,6 +23,7 @@ import traceback
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = TOP / os.environ.get("HOLDFAST_BUILD", "build")
 SANITIZED = "san-" in BUILD.name
+NEXT_BUILD = BUILD / "next"  # a program that comes after this one, see test/tools/make-next
 CRASH_BUILD = BUILD / "crash"  # holdfast with -DHOLDFAST_CRASH_POINTS, see worker/crash_point.h
 PATIENCE_S = 60 if SANITIZED else 20  # for what must come about, on a busy machine
 STORIES = []
@@ -215,7 +216,7 @@ def libconfig(value):
     """A Python value as libconfig text: dict a group, list of dicts a list, other list an array."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
+    if isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -3,6 +3,7 @@
 """Recycling and binary upgrade: new programs take over tunnels, bad ones are sent back, and nothing
 is lost either way."""
 import contextlib
+import json
 import os
 import pathlib
 import random
@@ -11,6 +12,7 @@ import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
 import hf
@@ -22,6 +24,7 @@ from hf_ws import Socket
 TUNNELS = 20 if hf.SANITIZED else 60
 ROUNDS = 4 if hf.SANITIZED else 20
 RELOADS = 60 if hf.SANITIZED else 300
+KEEPER_KB = 250
 TAKE_BACK_S = 1.5  # worker/park.c: a keeper that does not come back is given up
 PROGRAM = hf.BUILD / "holdfast"
 CRASHING = hf.CRASH_BUILD / "holdfast"
@@ -213,6 +216,43 @@ def after_an_upgrade_the_command_stop_ends_all(scene):
     proxy.check_gone()
 
 
+def next_counted(proxy):
+    """The figure that only the next program counts, as its own statistics tool shows it."""
+    done = subprocess.run([str(hf.NEXT_BUILD / "holdfast-stat"), "-b", proxy.board, "--json"],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=hf.PATIENCE_S)
+    equal(done.returncode, 0, f"status of the next holdfast-stat ({done.stderr})")
+    return json.loads(done.stdout)["overview"]["counters"]["next"]
+
+
+@story
+def a_program_with_more_counters_reasons_and_keys_follows_and_goes(scene):
+    """Its workers serve by the image of the master before, and the other way round."""
+    proxy, mass = with_tunnels(scene)
+    equal(next_counted(proxy), None, "what this program does not count")
+    answers, over = [], threading.Event()
+
+    def ask():
+        while not over.is_set():
+            answers.append(whoami(proxy))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    for turn in range(2):
+        proxy.install(hf.NEXT_BUILD / "holdfast")
+        proxy.upgrade(mass)
+        mass.run(lambda: next_counted(proxy), "the next program counts")
+        proxy.stat("workers")
+        proxy.install()
+        proxy.upgrade(mass)
+        equal(next_counted(proxy), None, f"what this program does not count, turn {turn}")
+        check_all_right(proxy, mass)
+    over.set()
+    asking.join(hf.PATIENCE_S)
+    check(len(answers) > 20 and set(answers) == {b"one"}, f"answers: {set(answers)}")
+    equal(proxy.said("image_refused|upgrade_failed|renew_failed"), 0, "troubles")
+
+
 # ---- what is no tunnel ----
 
 @story
@@ -312,8 +352,8 @@ def a_program_that_hangs_in_its_trial_is_refused(scene):
 @story
 def a_program_of_another_layout_is_refused(scene):
     refused(scene, lambda proxy: proxy.install_script(
-        'case "$1" in --fits) shift 2; exec "$real" --fits 99.99 "$@";; esac\nexec "$real" "$@"'),
-        why="those in use are 99 and 99", workers_live=True)
+        'case "$1" in --fits) shift 2; exec "$real" --fits 99.98.97 "$@";; esac\nexec "$real" "$@"'),
+        why="those in use are 99, 97 and 98", workers_live=True)
 
 
 @story
@@ -478,6 +518,43 @@ def a_tunnel_that_crashes_two_workers_is_quarantined_and_the_others_live_on(scen
     for client in quiet:
         client.echo(b"hello")
     equal(proxy.counter("tunnels_lost"), 0, "tunnels lost")
+
+
+# ---- what a keeper costs ----
+
+def pss_kb(pid):
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    return int(re.search(r"^Pss: +(\d+) kB", text, re.M)[1])
+
+
+def check_small(proxy, when):
+    for pid in proxy.keepers():
+        hf.wait_for(lambda pid=pid: pss_kb(pid) < KEEPER_KB, f"{when} keeper {pid} is small")
+        maps = pathlib.Path(f"/proc/{pid}/maps").read_text(encoding="ascii").splitlines()
+        moved = [line.split()[1] for line in maps if "holdfast-relro" in line]
+        check(moved and set(moved) == {"r--p"}, f"{when} relocations are mapped {moved}")
+
+
+@story
+def a_keeper_is_small_whatever_has_happened(scene):
+    if hf.SANITIZED:
+        print("# skipped: a sanitizer takes more than everything else", flush=True)
+        return
+    proxy, mass = with_tunnels(scene)
+    check_small(proxy, "at the start")
+    for when in ("after a death", "after an upgrade", "after an upgrade and a death"):
+        if "upgrade" in when and "death" not in when:
+            proxy.install()
+            proxy.upgrade(mass)
+        else:
+            for pid in proxy.workers():
+                os.kill(pid, signal.SIGKILL)
+            proxy.crashes_expected += 2
+            mass.run(lambda: proxy.sum("crashes") == proxy.crashes_expected and proxy.running(2),
+                     "both workers run")
+        mass.run_echoes(2)
+        check_small(proxy, when)
+    check_all_right(proxy, mass)
 
 
 # ---- again and again ----
