@@ -37,7 +37,10 @@ static int begin_tls(struct backend *backend)
     snprintf(name, sizeof name, "%.*s", (int)text.n, text.p);
     backend->conn.tls->contexts = tls_contexts_acquire(request->tls);
     backend->conn.tls->handshake = tls_handshake_connect(context, name, NULL);
-    return backend->conn.tls->handshake ? 1 : -ENOMEM;
+    if (!backend->conn.tls->handshake)
+        return -ENOMEM;
+    const char *why;
+    return tls_handshake_feed(backend->conn.tls->handshake, NULL, 0, &why) < 0 ? -EPROTO : 1;
 }
 
 static void connected(struct backend *backend)
