@@ -102,6 +102,7 @@ static struct slice hash_key(struct request *r, char buffer[KEY_MAX])
         .uri = r->uri,
         .backend = SLICE(""),
         .server_port = r->client->port,
+        .tls = r->client->tls,
     };
     if (r->upstream->policy != BALANCE_HASH)
         return SLICE("");

@@ -3,12 +3,15 @@
  * Heads written anew: what goes to a backend or to a client was never copied as a whole, so it has one
  * reading only (worker/request.h).
  */
+#include "worker/conn_tls.h"
 #include "worker/request.h"
 #include "worker/template.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
+
+enum { HTTPS_PORT = 443 };
 
 /* A head being written; after the first piece that does not fit it stays failed. */
 struct writer {
@@ -75,13 +78,28 @@ static bool imitates(struct slice name)
     return false;
 }
 
+/* What a client says of its own certificate, in any of the two spellings of '-'. */
+static bool claims_certificate(struct slice name)
+{
+    static const char family[] = "x-client-cert-";
+    size_t i = 0;
+    while (i < name.n && i < sizeof family - 1) {
+        char c = name.p[i] == '_' ? '-' : name.p[i];
+        if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != family[i])
+            return false;
+        i++;
+    }
+    return i == sizeof family - 1;
+}
+
 static bool drop_field(const struct request *r, const struct http_field *field, struct slice name)
 {
     if (field->hop_by_hop || field->id == HTTP_FIELD_HOST ||
         field->id == HTTP_FIELD_CONTENT_LENGTH || field->id == HTTP_FIELD_TRANSFER_ENCODING)
         return true;
     if (field->id == HTTP_FIELD_OTHER)
-        return imitates(name);
+        return imitates(name) ||
+               (r->route->x_client_cert != FORWARD_PASS && claims_certificate(name));
     enum image_forward policy = policy_of(r->route, field->id);
     return policy == FORWARD_REPLACE || policy == FORWARD_REMOVE || policy == FORWARD_APPEND;
 }
@@ -108,6 +126,28 @@ static void put_forwarded(struct writer *wr, const struct request *r, enum http_
     put(wr, SLICE("\r\n"));
 }
 
+static void put_text_field(struct writer *wr, struct slice name, const char *text)
+{
+    if (text[0] != '\0')
+        put_field(wr, name, slice_of(text));
+}
+
+/* What the handshake has proved of the client; its texts are printable ASCII (RFC 2253 escapes). */
+static void put_client_cert(struct writer *wr, const struct request *r)
+{
+    const struct conn_tls *tls = r->client->conn.tls;
+    bool verified = tls && tls->facts.client_verified;
+    if (r->route->x_client_cert != FORWARD_REPLACE)
+        return;
+    put_field(wr, SLICE("X-Client-Cert-Verified"), verified ? SLICE("SUCCESS") : SLICE("NONE"));
+    if (!verified)
+        return;
+    put_text_field(wr, SLICE("X-Client-Cert-Subject"), tls->facts.peer_subject);
+    put_text_field(wr, SLICE("X-Client-Cert-Issuer"), tls->facts.peer_issuer);
+    put_text_field(wr, SLICE("X-Client-Cert-Serial"), tls->facts.peer_serial);
+    put_text_field(wr, SLICE("X-Client-Cert-Fingerprint"), tls->facts.peer_fingerprint);
+}
+
 static void put_host(struct writer *wr, const struct request *r)
 {
     struct template_vars vars = {
@@ -118,6 +158,7 @@ static void put_host(struct writer *wr, const struct request *r)
         .uri = r->uri,
         .backend = image_slice(r->image, r->server->text),
         .server_port = r->client->port,
+        .tls = r->client->tls,
     };
     put(wr, SLICE("Host: "));
     if (wr->rc < 0)
@@ -167,10 +208,12 @@ int forward_request(struct request *r, struct buf *out)
             put_field(&wr, name, http_field_value(buf, &r->head.fields[i]));
     }
     put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), address);
-    put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_PROTO, SLICE("X-Forwarded-Proto"), SLICE("http"));
+    put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_PROTO, SLICE("X-Forwarded-Proto"),
+                  r->client->tls ? SLICE("https") : SLICE("http"));
     put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_HOST, SLICE("X-Forwarded-Host"),
                   (struct slice){buf + r->head.authority, r->head.authority_len});
     put_forwarded(&wr, r, HTTP_FIELD_X_REAL_IP, SLICE("X-Real-IP"), address);
+    put_client_cert(&wr, r);
     if (r->head.body == HTTP_BODY_CHUNKED)
         put(&wr, SLICE("Transfer-Encoding: chunked\r\n"));
     else if (r->head.flags & HTTP_HAS_LENGTH)
@@ -195,15 +238,28 @@ static void put_status_line(struct writer *wr, const struct request *r)
     put(wr, SLICE("\r\n"));
 }
 
+static const struct slice HSTS = {"Strict-Transport-Security", 25};
+
+/* Only by TLS: without it clients must ignore it (RFC 6797 7.2). Returns whether it is ours to say. */
+static bool put_hsts(struct writer *wr, const struct request *r)
+{
+    if (!r->client->tls || !r->route || r->route->hsts.len == 0)
+        return false;
+    put_field(wr, HSTS, image_slice(r->image, r->route->hsts));
+    return true;
+}
+
 static void put_answer_fields(struct writer *wr, const struct request *r)
 {
     const struct buf *in = &r->backend->conn.in;
     const char *buf = in->data + in->start;
+    bool ours = put_hsts(wr, r);
     for (uint32_t i = 0; i < r->answer.field_count; i++) {
         const struct http_field *field = &r->answer.fields[i];
+        struct slice name = http_field_name(buf, field);
         if (!field->hop_by_hop && field->id != HTTP_FIELD_CONTENT_LENGTH &&
-            field->id != HTTP_FIELD_TRANSFER_ENCODING)
-            put_field(wr, http_field_name(buf, field), http_field_value(buf, field));
+            field->id != HTTP_FIELD_TRANSFER_ENCODING && !(ours && slice_ieq(name, HSTS)))
+            put_field(wr, name, http_field_value(buf, field));
     }
 }
 
@@ -260,9 +316,33 @@ int forward_switching(struct request *r, struct buf *out)
     return wr.rc;
 }
 
+/* https, the host that was asked for, our port of TLS if it is not the usual one, and the target. */
+static void put_location(struct writer *wr, const struct request *r)
+{
+    const char *buf = r->head_buf.data;
+    uint32_t port = r->image->header->tls.https_port;
+    char number[16];
+    int n = snprintf(number, sizeof number, ":%u", port);
+    put(wr, SLICE("Location: https://"));
+    put(wr, r->host);
+    if (port != 0 && port != HTTPS_PORT)
+        put(wr, (struct slice){number, (size_t)n});
+    if (buf[r->head.path] == '/')
+        put(wr, (struct slice){buf + r->head.path, r->head.path_len});
+    else
+        put(wr, SLICE("/")); /* OPTIONS * */
+    if (r->head.query_len > 0) {
+        put(wr, SLICE("?"));
+        put(wr, (struct slice){buf + r->head.query, r->head.query_len});
+    }
+    put(wr, SLICE("\r\n"));
+}
+
 static struct slice reason_phrase(uint16_t status)
 {
     switch (status) {
+    case 301: return SLICE("Moved Permanently");
+    case 308: return SLICE("Permanent Redirect");
     case 400: return SLICE("Bad Request");
     case 403: return SLICE("Forbidden");
     case 404: return SLICE("Not Found");
@@ -298,6 +378,9 @@ int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool cl
         put(&wr, SLICE("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"));
     if (status == 503)
         put(&wr, SLICE("Retry-After: 1\r\n"));
+    if (status == 301 || status == 308)
+        put_location(&wr, r);
+    (void)put_hsts(&wr, r);
     n = snprintf(text, sizeof text, "Content-Type: text/plain\r\nContent-Length: %zu\r\n",
                  phrase.n + 5);
     put(&wr, (struct slice){text, (size_t)n});
