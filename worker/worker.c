@@ -27,7 +27,7 @@
 
 enum {
     BEAT_MS = 1000,
-    STORM_MIN = 64, /* clients accepted in a second */
+    STORM_MIN = 16, /* clients accepted in a second */
 };
 
 static void update_clock(struct worker *w)
@@ -132,6 +132,7 @@ static void give_back_memory(struct worker *w)
         w->storm = accepted;
     if (w->storm < STORM_MIN || accepted > w->storm / 8)
         return;
+    buf_pool_trim(&w->pool);
     (void)malloc_trim(0);
     w->storm = 0;
 }
