@@ -53,7 +53,7 @@ struct worker {
 
     struct image *image;           /* for new requests; NULL before the first control message */
     struct balancer *balancer;     /* round-robin state for `image` */
-    struct tls_contexts *tls;      /* certificates of `image`; NULL: it has none */
+    struct tls_contexts *tls;      /* made of `image` */
     struct tls_engine *tls_engine; /* ciphers of all TLS connections; made when first needed */
     struct vault vault;
     uint32_t mode;                     /* enum slot_mode */
