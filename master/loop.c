@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "master/certificates.h"
+#include "master/handover.h"
 #include "master/listen.h"
 #include "master/reap.h"
 #include "master/reload.h"
@@ -49,6 +50,7 @@ static bool look_after_all(struct master *master)
     bool leaving = slots_drain_due(master, now_ms);
     slots_tell(master, now_ms);
     bool renewing = upgrade_step(master, now_ms);
+    renewing |= handover_settle(master);
     bool closing = listen_close_unwanted(master, now_ms);
     start_step(master, now_ms);
     if (master->phase == MASTER_QUITTING)

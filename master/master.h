@@ -81,8 +81,14 @@ struct master_tickets {
 
 /* An upgrade, a recycling or a way back that is under way (upgrade.c). */
 enum renew_kind { RENEW_NOTHING, RENEW_RECYCLE, RENEW_UPGRADE, RENEW_GO_BACK };
+/* Its stages: each but SLOTS is a program on trial, which is waited for. */
+enum renew_stage { RENEW_TRIAL, RENEW_SLOTS, RENEW_REHEARSAL };
 struct master_renewal {
     enum renew_kind kind;
+    enum renew_stage stage;
+    int trial;          /* PID of the program on trial; 0: none */
+    int trial_status;   /* its wait status once `trial` is reaped; see upgrade_note_exit */
+    uint32_t tries;     /* of the slot: somebody may die while it is renewed */
     uint32_t slot;      /* the one that is being renewed */
     uint32_t end;       /* GO_BACK: first slot that did not change */
     bool told;          /* its keeper was told */
