@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { WAY_BACK_S = 10, KEPT_MAX = 4 };
+enum { WAY_BACK_S = 10, KEPT_MAX = 8 };
 
 static const int caught[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGALRM};
 
