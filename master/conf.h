@@ -84,6 +84,19 @@ struct conf_sticky {
     bool http_only;
 };
 
+struct conf_health {
+    enum image_health_type type; /* HEALTH_OFF: none */
+    uint32_t interval_ms;
+    uint32_t fast_interval_ms;
+    uint32_t timeout_ms;
+    uint32_t rise;
+    uint32_t fall;
+    char *method;
+    char *path;
+    char *host;   /* NULL: the server as written */
+    char *status; /* "200-399" or a list of such */
+};
+
 struct conf_source {
     struct addr address; /* port 0 */
     char *text;
@@ -99,6 +112,7 @@ struct conf_upstream {
     uint32_t source_count;
     uint32_t keepalive;
     struct conf_sticky sticky;
+    struct conf_health health;
     uint32_t max_load;    /* hundredths; 0: no bound */
     uint32_t max_ejected; /* percent */
     uint32_t queue;       /* 0: nobody waits */

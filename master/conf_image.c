@@ -7,6 +7,7 @@
 #include "master/conf.h"
 
 #include "common/clock.h"
+#include "master/conf_health.h"
 #include "master/conf_sticky.h"
 #include "master/conf_template.h"
 #include "shm/ring.h"
@@ -155,6 +156,26 @@ static void add_sticky(struct build *build, const struct conf_sticky *sticky,
     upstream->sticky_attributes = add_text(build, attributes);
 }
 
+static void add_health(struct build *build, const struct conf_health *from,
+                       struct image_health *health)
+{
+    bool on = from->type != HEALTH_OFF;
+    *health = (struct image_health){
+        .type = from->type,
+        .interval_ms = from->interval_ms,
+        .fast_interval_ms =
+            from->fast_interval_ms < from->interval_ms ? from->fast_interval_ms : from->interval_ms,
+        .timeout_ms = from->timeout_ms,
+        .rise = from->rise,
+        .fall = from->fall,
+        .method = add_text(build, on ? from->method : ""),
+        .path = add_text(build, on ? from->path : ""),
+        .host = add_text(build, from->host ? from->host : ""),
+    };
+    if (on)
+        (void)!conf_health_status(from->status, health); /* it was checked when it was read */
+}
+
 static int fill_servers(struct build *build, const struct conf_upstream *from,
                         struct image_upstream *upstream)
 {
@@ -210,6 +231,7 @@ static int fill_upstream(struct build *build, uint32_t number)
     for (uint32_t i = 0; i < from->source_count; i++)
         *ENTRY(build, sources, addr, build->sources++) = from->sources[i].address;
     add_sticky(build, &from->sticky, upstream);
+    add_health(build, &from->health, &upstream->health);
     return fill_servers(build, from, upstream);
 }
 

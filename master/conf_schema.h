@@ -16,6 +16,7 @@ enum conf_level {
     CONF_LISTENER,
     CONF_UPSTREAM,
     CONF_STICKY,
+    CONF_HEALTH,
     CONF_SERVER,
     CONF_SITE,
     CONF_ROUTE,

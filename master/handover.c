@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/version.h"
+#include "master/checker.h"
 #include "master/listen.h"
 #include "master/notify.h"
 #include "master/process.h"
@@ -299,6 +300,9 @@ int handover_resume(struct master *master, int fd)
     log_write(LOG_LEVEL_INFO, "upgraded", "version=%s workers=%u", version_string(),
               master->workers);
     board_event(&master->board, MASTER_EVENT_WRITER, "upgraded version=%s", version_string());
+    /* The checker of the program before has ended with its socket. */
+    master->checker.ever = true;
+    checker_tell(master);
     /* The image of this program's layout, for workers of this program. */
     reload_ask(master);
     return 0;

@@ -2,6 +2,7 @@
 #include "master/loop.h"
 
 #include "common/clock.h"
+#include "master/checker.h"
 #include "master/listen.h"
 #include "master/reap.h"
 #include "master/reload.h"
@@ -42,6 +43,7 @@ static bool look_after_all(struct master *master)
     bool undecided = reap_check_slots(master, now_ms);
     reload_step(master, now_ms);
     spawn_missing(master, now_ms);
+    checker_step(master, now_ms);
     bool leaving = slots_drain_due(master, now_ms);
     slots_tell(master, now_ms);
     bool renewing = upgrade_step(master, now_ms);

@@ -4,6 +4,7 @@
 #include "master/reap.h"
 
 #include "master/bury.h"
+#include "master/checker.h"
 #include "master/process.h"
 
 #include <errno.h>
@@ -39,7 +40,8 @@ void reap_children(struct master *master)
         master->childless = pid < 0 && errno == ECHILD;
         if (pid <= 0)
             return;
-        note_keeper(master, (int32_t)pid, status);
+        if (!checker_reaped(master, (int32_t)pid, status))
+            note_keeper(master, (int32_t)pid, status);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "master/reload.h"
 
 #include "common/clock.h"
+#include "master/checker.h"
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/notify.h"
@@ -132,6 +133,7 @@ static void commit(struct master *master, struct next *next)
     reload_show_limits(master);
     STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
     master->paused = false;
+    checker_tell(master);
     resize(master, next->workers);
 }
 

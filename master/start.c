@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/version.h"
+#include "master/checker.h"
 #include "master/daemon.h"
 #include "master/listen.h"
 #include "master/logs.h"
@@ -40,6 +41,7 @@ void start_init(struct master *master, const char *conf_path, int ready_fd)
         .logs = {.error = -1, .access = -1},
         .image = -1,
         .signals = -1,
+        .checker = {.control = -1},
         .phase = MASTER_STARTING,
         .phase_ms = clock_mono_ms(),
     };
@@ -193,6 +195,7 @@ int start_master(struct master *master)
               (unsigned long long)master->descriptors, master->board.tunnels_max);
     for (uint32_t i = 0; i < master->workers; i++)
         master->slots[i].mode = SLOT_MODE_RUN;
+    checker_tell(master);
     spawn_missing(master, clock_mono_ms());
     return 0;
 }

@@ -21,6 +21,16 @@ static const struct stat_column columns[] = {
     {"healthy", "healthy", "0: health checks fail", STAT_BOOL, STAT_WIDE, NULL},
     {"health_since_ms", "since", "when the health last changed, since the epoch", STAT_TIME,
      STAT_LOCAL | STAT_WIDE, NULL},
+    {"checks", "checks", "health checks made", STAT_COUNT, STAT_TOTAL | STAT_WIDE, NULL},
+    {"checks_failed", "bad checks", "of these, how many were bad", STAT_COUNT,
+     STAT_TOTAL | STAT_WIDE, NULL},
+    {"check_streak", "streak", "checks in a row that ended like the last one", STAT_COUNT,
+     STAT_WIDE, NULL},
+    {"check_latency_us", "check us", "how long the last check took, in microseconds", STAT_COUNT, 0,
+     NULL},
+    {"check_time_ms", "checked", "when the last check ended, since the epoch", STAT_TIME,
+     STAT_LOCAL | STAT_WIDE, NULL},
+    {"check_reason", "check", "what the last check found", STAT_TEXT, 0, NULL},
     {"ejected", "ejected", "failed requests have ejected it", STAT_BOOL, STAT_WIDE, NULL},
     {"fails", "fails", "failed requests in a row", STAT_COUNT, 0, NULL},
     {"ejections", "ejections", "times that failed requests ejected it", STAT_COUNT,
@@ -152,6 +162,25 @@ static const char *state_of(const struct stat_view *view, const struct board_bac
     return slow_percent(view, backend) < 100 ? "starting" : "up";
 }
 
+/* Its health, from checks. The order is that of columns[]. */
+static void add_check(const struct stat_view *view, uint32_t index, struct stat_report *report,
+                      struct stat_table *table)
+{
+    struct board_check check;
+    stat_view_check(view, index, &check);
+    const uint64_t figures[] = {check.checks, check.failed, check.streak};
+    for (size_t i = 0; i < ARRAY_LEN(figures); i++)
+        stat_table_number(report, table, figures[i]);
+    if (check.checked_real_ms == 0) {
+        for (int i = 0; i < 3; i++)
+            stat_table_unknown(report, table);
+        return;
+    }
+    stat_table_number(report, table, check.latency_us);
+    stat_table_number(report, table, check.checked_real_ms);
+    stat_table_text(report, table, check.reason);
+}
+
 /* Its health, from failed requests. The order is that of columns[]. */
 static void add_passive(const struct stat_view *view, const struct board_backend *backend,
                         uint64_t ejections, struct stat_report *report, struct stat_table *table)
@@ -201,6 +230,7 @@ static void add_row(const struct stat_view *view, uint32_t index,
         stat_table_number(report, table, backend->since_real_ms);
     else
         stat_table_unknown(report, table);
+    add_check(view, index, report, table);
     add_passive(view, backend, cell->ejections, report, table);
     for (size_t i = 0; i < ARRAY_LEN(figures); i++)
         stat_table_number(report, table, figures[i]);

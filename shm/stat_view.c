@@ -152,6 +152,12 @@ void stat_view_cell(const struct stat_view *view, uint32_t slot, uint32_t backen
     copy(out, board_cell(view->board, slot, backend), sizeof *out);
 }
 
+void stat_view_check(const struct stat_view *view, uint32_t backend, struct board_check *out)
+{
+    copy(out, board_check(view->board, backend), sizeof *out);
+    out->reason[sizeof out->reason - 1] = '\0';
+}
+
 void stat_view_queue(const struct stat_view *view, uint32_t slot, uint32_t upstream,
                      struct board_queue *out)
 {
