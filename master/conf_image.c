@@ -18,6 +18,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum {
+    EVENT_WRITER = 0, /* board.h: the master */
+    NEWS_MAX = 64,    /* events of one reload about servers: more would drive out all others */
+};
+
 /* The image in the making: arrays of known size in `bytes`, strings behind them in `strings`. */
 struct build {
     const struct conf *conf;
@@ -478,11 +483,22 @@ static int publish_rings(struct build *build)
     return 0;
 }
 
-/* One that is no longer down, or draining, has come back. */
-static void show_server(const struct build *build, const struct image_server *server)
+/*
+ * One that is no longer down, or draining, has come back. `told`: events about others so far. Returns
+ * true if it is new, or has changed.
+ */
+static bool show_server(const struct build *build, const struct image_server *server, uint32_t told)
 {
     struct board_backend *backend = board_backend(build->board, server->backend);
     const uint32_t away = BACKEND_DOWN | BACKEND_DRAIN;
+    bool same = backend->weight == server->weight && backend->flags == server->flags;
+    if (!same && build->generation > 1 && told < NEWS_MAX)
+        board_event(build->board, EVENT_WRITER,
+                    "backend_%s backend=%s/%s weight=%u%s%s%s reason=reload",
+                    backend->weight == 0 ? "added" : "set", backend->upstream, backend->server,
+                    server->weight, server->flags & BACKEND_DOWN ? " down" : "",
+                    server->flags & BACKEND_DRAIN ? " drain" : "",
+                    server->flags & BACKEND_BACKUP ? " backup" : "");
     if (backend->flags & away && !(server->flags & away))
         STORE_RELAXED(&backend->recovered_ms, clock_mono_ms());
     STORE_RELAXED(&backend->weight, server->weight);
@@ -491,11 +507,13 @@ static void show_server(const struct build *build, const struct image_server *se
     STORE_RELAXED(&backend->max_fails, server->max_fails);
     STORE_RELAXED(&backend->fail_timeout_ms, server->fail_timeout_ms);
     STORE_RELAXED(&backend->slow_start_ms, server->slow_start_ms);
+    return !same;
 }
 
 /* What observers see beside the names. Cannot fail, so it comes last. */
 static void show(const struct build *build)
 {
+    uint32_t told = 0;
     for (uint32_t i = 0; i < build->conf->upstream_count; i++) {
         const struct conf_upstream *from = &build->conf->upstreams[i];
         const struct image_upstream *upstream = ENTRY(build, upstreams, image_upstream, i);
@@ -509,7 +527,7 @@ static void show(const struct build *build)
         STORE_RELAXED(&shown->max_load, from->max_load);
         STORE_RELAXED(&shown->max_ejected, from->max_ejected);
         for (uint32_t j = 0; j < from->server_count; j++)
-            show_server(build, &servers[j]);
+            told += show_server(build, &servers[j], told);
     }
 }
 

@@ -88,6 +88,19 @@ def bounded_load_spreads_one_address_over_the_ring(scene):
     equal(sum(tunnels), 400, "tunnels on all servers")
     check(tunnels[0] <= 125, f"more than 1.25 x 100: {tunnels}")
     check(tunnels[2] >= 100, f"the overflow went elsewhere: {tunnels}")
+    # holdfast-stat says what the next one of this key comes to, and why.
+    page = proxy.stat("ring", scene.host)
+    full = [entry for entry in page["order"] if entry["conns"] >= entry["bound"]]
+    expected = next(entry["server"] for entry in page["order"] if entry not in full)
+    equal(page["ring"]["server"], expected, "where the next one goes")
+    equal(page["ring"]["tries"], page["order"].index(next(
+        entry for entry in page["order"] if entry not in full)), "servers passed over")
+    before = rows(proxy)[expected]["tunnels"]
+    storm.rush(1)
+    equal(rows(proxy)[expected]["tunnels"], before + 1, "tunnels there")
+    shares = proxy.stat("backends")["shares"]
+    equal(sum(entry["tunnels"] for entry in shares), 401, "tunnels by worker")
+    check(len({entry["worker"] for entry in shares}) >= 3, "workers with a share")
     # The ring's order from the key on is the order of how many they have.
     order = [entry["server"] for entry in proxy.stat("ring", scene.host)["order"]]
     by_load = sorted(rows(proxy).values(), key=lambda entry: -entry["tunnels"])
@@ -138,6 +151,8 @@ def drain_and_backup_at_a_reload(scene):
           {"one", "two"}, "servers")
     proxy.conf["upstreams"][0]["servers"][0]["drain"] = True
     proxy.reload()
+    check(any(event["text"].endswith("weight=1 drain reason=reload")
+              for event in proxy.stat("events", "--limit", "0")["events"]), "no event about drain")
     kept = row(proxy, one)["tunnels"]
     check(kept > 0, "nothing to keep")
     for _ in range(8):
