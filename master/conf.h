@@ -119,6 +119,7 @@ struct conf_upstream {
     uint32_t queue_timeout_ms;
     uint32_t tries;            /* 0: all servers */
     uint32_t retry_timeout_ms; /* 0: no limit */
+    uint32_t drain_timeout_ms; /* 0: none */
 };
 
 struct conf_route {

@@ -510,6 +510,35 @@ static bool show_server(const struct build *build, const struct image_server *se
     return !same;
 }
 
+/* A draining server's time begins with the reload that says so first. */
+static void show_drain(const struct build *build, uint32_t index, uint32_t timeout_ms)
+{
+    struct board_backend *backend = board_backend(build->board, index);
+    bool drains = timeout_ms != 0 && backend->flags & BACKEND_DRAIN;
+    STORE_RELAXED(&backend->drain_timeout_ms, timeout_ms);
+    if (!drains)
+        STORE_RELAXED(&backend->drain_until_ms, 0);
+    else if (backend->drain_until_ms == 0)
+        STORE_RELAXED(&backend->drain_until_ms, clock_mono_ms() + timeout_ms);
+}
+
+/* Servers that the generation before named last: their tunnels live on, for drain_timeout if there is one. */
+static void show_removed(const struct build *build, uint32_t told)
+{
+    for (uint32_t i = 0; i < BOARD_BACKENDS_MAX; i++) {
+        struct board_backend *backend = board_backend(build->board, i);
+        if (backend->upstream[0] == '\0')
+            return;
+        if (backend->used == 0 || backend->used + 1 != build->generation)
+            continue;
+        if (backend->drain_timeout_ms != 0 && backend->drain_until_ms == 0)
+            STORE_RELAXED(&backend->drain_until_ms, clock_mono_ms() + backend->drain_timeout_ms);
+        if (told++ < NEWS_MAX)
+            board_event(build->board, EVENT_WRITER, "backend_removed backend=%s/%s reason=reload",
+                        backend->upstream, backend->server);
+    }
+}
+
 /* What observers see beside the names. Cannot fail, so it comes last. */
 static void show(const struct build *build)
 {
@@ -528,7 +557,10 @@ static void show(const struct build *build)
         STORE_RELAXED(&shown->max_ejected, from->max_ejected);
         for (uint32_t j = 0; j < from->server_count; j++)
             told += show_server(build, &servers[j], told);
+        for (uint32_t j = 0; j < from->server_count; j++)
+            show_drain(build, servers[j].backend, from->drain_timeout_ms);
     }
+    show_removed(build, told);
 }
 
 int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,

@@ -147,6 +147,10 @@ static const struct conf_key KEYS[] = {
     {CONF_UPSTREAM, "retry_timeout", CONF_DURATION, AT(conf_upstream, retry_timeout_ms),
      .max = DURATION_MAX, .preset = "0s",
      .doc = "after so long a request gets no further server; 0s: no limit"},
+    {CONF_UPSTREAM, "drain_timeout", CONF_DURATION, AT(conf_upstream, drain_timeout_ms),
+     .max = DURATION_MAX, .preset = "0s",
+     .doc = "tunnels on a server that drains, or was removed, are closed after so long; 0s: they live "
+            "to their end"},
     {CONF_UPSTREAM, "servers", CONF_LIST, CONF_REQUIRED, AT(conf_upstream, servers),
      ALSO(conf_upstream, server_count), .child = CONF_SERVER,
      .example = "( { address = \"10.0.0.1:8080\"; } )", .doc = "at least one"},

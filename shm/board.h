@@ -135,9 +135,11 @@ struct board_backend {
     uint32_t slow_start_ms;        /* M: 0: none */
     uint64_t passive;              /* W*: failures and when, shm/passive.h; 0: none */
     uint64_t passive_real_ms;      /* W*: when it was last ejected or taken back */
-    uint64_t recovered_ms;   /* M, C, W*: monotonic, when it last came back; the latest holds */
-    uint32_t passive_reason; /* W*: enum reason of the failure that last ejected it */
-    uint32_t pad;
+    uint64_t recovered_ms;     /* M, C, W*: monotonic, when it last came back; the latest holds */
+    uint32_t passive_reason;   /* W*: enum reason of the failure that last ejected it */
+    uint32_t drain_timeout_ms; /* M: 0: none */
+    uint64_t
+        drain_until_ms; /* M: monotonic, when its tunnels are closed: it drains, or was removed; 0: never */
 } ALIGNED(CACHE_LINE);
 
 enum backend_health { BACKEND_UNCHECKED, BACKEND_UP, BACKEND_FAILING };

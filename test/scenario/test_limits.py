@@ -165,5 +165,50 @@ def drain_and_backup_at_a_reload(scene):
         equal(Socket(proxy.address, "/ws").served_by(), "spare", "backup")
 
 
+@story
+def a_reload_adds_removes_and_reweights_servers_and_keeps_counts(scene):
+    one, two, three = scene.backend("one"), scene.backend("two"), scene.backend("three")
+    proxy = scene.holdfast(configuration(scene, one, two, workers=2,
+                                         upstream={"drain_timeout": "1h"}))
+    tunnels = [Socket(proxy.address, "/ws") for _ in range(8)]
+    before = row(proxy, one)
+    check(before["tunnels"] > 0 and row(proxy, two)["tunnels"] > 0, "one has no tunnel")
+    kept = row(proxy, two)["tunnels"]
+    proxy.conf["upstreams"][0]["servers"] = hf.servers((one, {"weight": 2}), three)
+    proxy.reload()
+    equal((row(proxy, one)["tunnels_opened"], row(proxy, one)["weight"]),
+          (before["tunnels_opened"], 2), "count that was kept, new weight")
+    removed = row(proxy, two)
+    equal((removed["configured"], removed["tunnels"]), (False, kept), "tunnels of the removed one")
+    for tunnel in tunnels:
+        tunnel.served_by()
+        tunnel.echo(b"alive")
+    names = [Socket(proxy.address, "/ws").served_by() for _ in range(6)]
+    equal(sorted(set(names)), ["one", "three"], "servers of new tunnels")
+    told = [event["text"] for event in proxy.stat("events", "--limit", "0")["events"]]
+    for word in ("backend_removed", "backend_added", "backend_set"):
+        equal(sum(text.startswith(word) for text in told), 1, word)
+
+
+@story
+def drain_timeout_ends_the_tunnels_of_servers_that_drain_or_are_gone(scene):
+    one, two, three = scene.backend("one"), scene.backend("two"), scene.backend("three")
+    proxy = scene.holdfast(configuration(scene, one, two, three, workers=2,
+                                         upstream={"drain_timeout": "300ms"}))
+    tunnels = [Socket(proxy.address, "/ws") for _ in range(12)]
+    by_name = collections.defaultdict(list)
+    for tunnel in tunnels:
+        by_name[tunnel.served_by()].append(tunnel)
+    equal(len(by_name), 3, "servers")
+    proxy.conf["upstreams"][0]["servers"] = hf.servers((one, {"drain": True}), three)
+    proxy.reload()
+    for name in ("one", "two"):
+        for tunnel in by_name[name]:
+            tunnel.expect_end()
+    proxy.wait_reason("drained", len(by_name["one"]) + len(by_name["two"]))
+    for tunnel in by_name["three"]:
+        tunnel.echo(b"still there")
+
+
 if __name__ == "__main__":
     hf.main()
