@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/version.h"
+#include "master/checker.h"
 #include "master/listen.h"
 #include "master/notify.h"
 #include "master/process.h"
@@ -383,6 +384,9 @@ static void go_on(struct master *master, const struct handover *h)
         show_returned(master);
     else
         show_upgraded(master);
+    /* The checker of the program before has ended with its socket. */
+    master->checker.ever = true;
+    checker_tell(master);
     if (!way_back_is_open())
         let_all_through(master, false);
     /* The image of this program's layout, for workers of this program. */

@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "master/certificates.h"
+#include "master/checker.h"
 #include "master/handover.h"
 #include "master/listen.h"
 #include "master/reap.h"
@@ -47,6 +48,7 @@ static bool look_after_all(struct master *master)
     rotate_step(master, now_ms);
     certificates_step(master, now_ms);
     spawn_missing(master, now_ms);
+    checker_step(master, now_ms);
     bool leaving = slots_drain_due(master, now_ms);
     slots_tell(master, now_ms);
     bool renewing = upgrade_step(master, now_ms);

@@ -67,6 +67,18 @@ struct master_slot {
     struct throttle throttle;
 };
 
+/* The process that checks servers (checker.c). */
+struct master_checker {
+    bool wanted; /* there is something to check, or to take back */
+    bool ever;   /* one was started, by us or by the program before us */
+    bool unsent; /* the newest state has still to be sent */
+    int control; /* our end of its socket; -1 */
+    int32_t pid; /* 0: none runs */
+    uint64_t started_ms;
+    uint64_t start_at_ms;
+    struct throttle throttle;
+};
+
 struct master_logs {
     int error;
     int access; /* -1: off */
@@ -127,6 +139,7 @@ struct master {
     uint32_t workers; /* slots 0 .. workers - 1 shall run */
     bool paused;      /* WINCH */
     struct master_slot slots[BOARD_SLOTS_MAX];
+    struct master_checker checker;
     struct master_listeners listeners;
     uint32_t listener_id; /* last given */
 

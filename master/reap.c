@@ -4,6 +4,7 @@
 #include "master/reap.h"
 
 #include "master/bury.h"
+#include "master/checker.h"
 #include "master/process.h"
 #include "master/upgrade.h"
 
@@ -43,7 +44,8 @@ void reap_children(struct master *master)
         master->childless = pid < 0 && errno == ECHILD;
         if (pid <= 0)
             return;
-        if (!upgrade_note_exit(master, (int32_t)pid, status))
+        if (!upgrade_note_exit(master, (int32_t)pid, status) &&
+            !checker_reaped(master, (int32_t)pid, status))
             note_keeper(master, (int32_t)pid, status);
     }
 }
