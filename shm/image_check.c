@@ -162,6 +162,14 @@ static bool routes_ok(const struct image_header *header)
     return true;
 }
 
+static bool health_ok(const struct image_header *header, const struct image_health *health)
+{
+    return health->type <= HEALTH_WEBSOCKET && health->status_count <= HEALTH_STATUS_MAX &&
+           str_ok(header, health->method) && str_ok(header, health->path) &&
+           str_ok(header, health->host) &&
+           (health->type == HEALTH_OFF || (health->interval_ms > 0 && health->timeout_ms > 0));
+}
+
 static bool upstreams_ok(const struct image_header *header)
 {
     for (uint32_t i = 0; i < header->upstreams.count; i++) {
@@ -169,9 +177,9 @@ static bool upstreams_ok(const struct image_header *header)
         if (!str_ok(header, upstream->name) || upstream->board_upstream >= BOARD_UPSTREAMS_MAX ||
             upstream->policy > BALANCE_RANDOM_TWO || upstream->servers.count == 0 ||
             !str_ok(header, upstream->sticky_cookie) ||
-            !str_ok(header, upstream->sticky_attributes) || upstream->primaries == 0 ||
-            upstream->primaries > upstream->servers.count || upstream->max_ejected > 100 ||
-            (upstream->max_load != 0 && upstream->max_load < 100) ||
+            !str_ok(header, upstream->sticky_attributes) || !health_ok(header, &upstream->health) ||
+            upstream->primaries == 0 || upstream->primaries > upstream->servers.count ||
+            upstream->max_ejected > 100 || (upstream->max_load != 0 && upstream->max_load < 100) ||
             !run_ok(header->servers, upstream->servers, sizeof(struct image_server)) ||
             !run_ok(header->parts, upstream->hash_key, sizeof(struct image_part)) ||
             !run_ok(header->sources, upstream->sources, sizeof(struct addr)) ||

@@ -38,6 +38,13 @@ enum event_tag {
     EVENT_TUNNEL,
 };
 
+/* Idle connections to the backends of one upstream. */
+struct kept_list {
+    struct backend *newest;
+    struct backend *oldest;
+    uint32_t count;
+};
+
 struct worker {
     const struct worker_start *start;
     struct board *board;
@@ -80,10 +87,10 @@ struct worker {
     struct conn *graveyard;   /* closed in this turn, freed after the batch */
     struct client *idle_head; /* clients between requests, oldest first */
     struct client *idle_tail;
-    struct backend *kept;         /* idle connections to backends, newest first */
-    struct request_queue *queues; /* by upstream on the board; NULL before the first one waits */
-    uint32_t queue_waiting;       /* requests in them */
-    uint32_t source_next;         /* round robin over source addresses */
+    struct kept_list kept[BOARD_UPSTREAMS_MAX]; /* by upstream on the board */
+    struct request_queue *queues;               /* likewise; NULL before the first one waits */
+    uint32_t queue_waiting;                     /* requests in them */
+    uint32_t source_next;                       /* round robin over source addresses */
 
     /* Handshakes with clients: so many are under way, the others wait their turn. */
     uint32_t shaking;
