@@ -2,6 +2,7 @@
 #include "worker/relay.h"
 
 #include "worker/crash_point.h"
+#include "worker/exact.h"
 #include "worker/tunnel.h"
 
 #include <errno.h>
@@ -18,9 +19,27 @@ static struct arena_op *op_of(const struct worker *w)
 /* From here on a successor looks at the kernel's counts of this tunnel before it goes on. */
 static void op_begin(struct worker *w, enum op_kind kind, uint32_t tunnel, uint32_t d)
 {
+    if (UNLIKELY(w->tunnels[tunnel].dir[d].flags & DIR_EXACT))
+        exact_begin(w->arena->header);
     COMMIT_FENCE();
     op_of(w)->cur = (uint32_t)kind << 28 | tunnel << 1 | d;
     COMMIT_FENCE();
+}
+
+static ssize_t read_from(const struct worker *w, const struct arena_tunnel *t, uint32_t d,
+                         uint8_t *bytes, size_t n)
+{
+    if (UNLIKELY(t->dir[d].flags & DIR_EXACT))
+        return exact_recv(w->arena->header, t->fd[d], bytes, n);
+    return recv(t->fd[d], bytes, n, 0);
+}
+
+static ssize_t write_to(const struct worker *w, const struct arena_tunnel *t, uint32_t d,
+                        const uint8_t *bytes, size_t n)
+{
+    if (UNLIKELY(t->dir[d].flags & DIR_EXACT))
+        return exact_send(w->arena->header, t->fd[!d], bytes, n);
+    return send(t->fd[!d], bytes, n, MSG_NOSIGNAL);
 }
 
 /* All stores of the step stand before this one: a successor finds either the op or its result. */
@@ -88,9 +107,10 @@ static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, en
     uint32_t chunk = dir->chunk;
     const uint8_t *bytes = arena_chunk(w->arena, chunk) + (dir->tx - dir->base);
 
+    op_of(w)->base = dir->tx;
     op_begin(w, OP_FLUSH, tunnel, d);
     CRASH_POINT(flush_op_set);
-    ssize_t sent = send(t->fd[!d], bytes, pending, MSG_NOSIGNAL);
+    ssize_t sent = write_to(w, t, d, bytes, pending);
     if (sent < 0) {
         if (errno != EAGAIN)
             return failed(!d, reason); /* the op stays set until the close takes over */
@@ -186,12 +206,13 @@ static enum relay_result peek_once(struct worker *w, uint32_t tunnel, uint32_t d
     ssize_t n = recv(t->fd[d], bytes, ARENA_CHUNK_SIZE, MSG_PEEK);
     if (n <= 0)
         return read_ended(w, tunnel, d, n, reason);
-    ssize_t sent = send(t->fd[!d], bytes, (size_t)n, MSG_NOSIGNAL);
+    ssize_t sent = write_to(w, t, d, bytes, (size_t)n);
     if (sent < 0 && errno != EAGAIN)
         return failed(!d, reason);
     if (sent > 0) {
-        /* Death here: tx of the kernel is ahead of rx: the successor drops the difference. */
-        ssize_t dropped = recv(t->fd[d], NULL, (size_t)sent, MSG_TRUNC);
+        /* Death here: what was sent is ahead of what was read: the successor drops the difference. */
+        ssize_t dropped = dir->flags & DIR_EXACT ? read_from(w, t, d, bytes, (size_t)sent)
+                                                 : recv(t->fd[d], NULL, (size_t)sent, MSG_TRUNC);
         if (dropped != sent)
             return failed(d, reason);
         ws_track_feed(&t->track[d], bytes, (size_t)sent);
@@ -226,14 +247,14 @@ static enum relay_result relay_once(struct worker *w, uint32_t tunnel, uint32_t 
     op->track = t->track[d];
     op_begin(w, OP_RELAY, tunnel, d);
     CRASH_POINT(relay_op_set);
-    ssize_t n = recv(t->fd[d], bytes, ARENA_CHUNK_SIZE, 0);
+    ssize_t n = read_from(w, t, d, bytes, ARENA_CHUNK_SIZE);
     CRASH_POINT(relay_received);
     if (n <= 0)
         return read_ended(w, tunnel, d, n, reason);
     /* Death from here on: the successor scans the chunk again from op->track. */
     ws_track_feed(&t->track[d], bytes, (size_t)n);
     CRASH_POINT(relay_tracked);
-    ssize_t sent = send(t->fd[!d], bytes, (size_t)n, MSG_NOSIGNAL);
+    ssize_t sent = write_to(w, t, d, bytes, (size_t)n);
     CRASH_POINT(relay_sent);
     if (LIKELY(sent == n)) {
         /* Death between the two: the op is still set and both come from the kernel. */

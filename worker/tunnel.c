@@ -3,6 +3,7 @@
 
 #include "worker/conn.h"
 #include "worker/crash_point.h"
+#include "worker/exact.h"
 #include "worker/position.h"
 #include "worker/relay.h"
 
@@ -93,7 +94,9 @@ static void fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_o
     t->idle_ms = o->route->idle_timeout_ms;
     t->send_100ms = (uint16_t)(send_100ms > UINT16_MAX ? UINT16_MAX : send_100ms);
     t->backend = (uint16_t)o->backend;
+    uint8_t flags = exact_is_needed(o->fd) ? DIR_EXACT : 0;
     for (uint32_t d = 0; d < 2; d++) {
+        t->dir[d].flags = flags;
         t->fd[d] = o->fd[d];
         t->cookie[d] = cookie_of(o->fd[d]);
         stage(w, &t->dir[d], o->held[d], d == 1 ? o->head_len : 0);

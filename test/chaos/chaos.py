@@ -54,6 +54,7 @@ def options(words=None):
     add("--ignore-counts", action="store_true",
         help="the control: successors of such a build believe their records instead of the kernel; "
              "then this command must fail")
+    add("--unix", action="store_true", help="backends on UNIX sockets, which keep no counts")
     add("--reload-every", type=float, default=2, metavar="S", help="0: no reloads")
     add("--upgrade-every", type=float, default=0, metavar="S", help="0: no binary upgrades")
     add("--recycle-every", type=float, default=0, metavar="S", help="0: no recycling")
@@ -72,8 +73,7 @@ class SmallBackend(hf.Backend):
             [str(hf.BUILD / "echo-backend"), "-q", "-l", address, "-n", self.name,
              "-b", str(SMALL_BUFFER)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        host, _, port = self.process.stdout.readline().split()[1].rpartition(":")
-        self.address = host, int(port)
+        self.address = hf.listening(self.process.stdout.readline())
 
 
 class Load:
@@ -140,7 +140,11 @@ class Chaos:
         self.random = random.Random(asked.seed)
         self.kills = self.crash_kills = self.keeper_kills = 0
         self.reloads = self.upgrades = self.recycles = 0
-        backends = [scene.backend("one"), SmallBackend(scene, "two", scene.host)]
+        if asked.unix:
+            backends = [hf.Backend(scene, "one", "unix", scene.dir / "one.sock"),
+                        SmallBackend(scene, "two", "unix", scene.dir / "two.sock")]
+        else:
+            backends = [scene.backend("one"), SmallBackend(scene, "two", scene.host)]
         if asked.crash_point:
             os.environ["HOLDFAST_CRASH_POINT"] = asked.crash_point
         if asked.ignore_counts:
