@@ -247,9 +247,10 @@ def disagreements(chaos, load):
     if accepted != closed:
         yield f"{accepted} connections accepted, {closed} closed"
     own = chaos.proxy.sum("crashes") - chaos.kills
-    # One that is killed while it is parked for a new program was about to be replaced, anyway.
-    parked = chaos.upgrades + chaos.recycles > 0
-    if (own > 0 and not chaos.asked.crash_point) or (own < 0 and not parked):
+    # A parked worker whose keeper was killed before is not the child of the new one: how it ended,
+    # as it was told to or by a kill in those milliseconds, nobody learns.
+    unknown = chaos.keeper_kills if chaos.upgrades + chaos.recycles > 0 else 0
+    if (own > 0 and not chaos.asked.crash_point) or own < -unknown:
         yield f"{chaos.kills} workers killed, but the board counts {own} crashes more"
 
 
