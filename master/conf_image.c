@@ -10,6 +10,8 @@
 #include "master/conf_health.h"
 #include "master/conf_sticky.h"
 #include "master/conf_template.h"
+#include "master/reload.h"
+#include "shm/board_reserve.h"
 #include "shm/image_check.h"
 #include "shm/image_fit.h"
 #include "shm/ring.h"
@@ -559,6 +561,33 @@ static void show(const struct conf_build *build)
     show_removed(build, told);
 }
 
+/* Nothing is written to the board that it might have no memory for. */
+static int reserve_board(struct conf_build *build)
+{
+    const struct conf *conf = build->conf;
+    struct board_demand demand = {
+        .generation = build->generation,
+        .workers = reload_workers(conf),
+        .backends = build->header->servers.count,
+        .upstreams = conf->upstream_count,
+        .sites = conf->site_count,
+    };
+    for (uint32_t i = 0; i < conf->upstream_count; i++) {
+        const struct conf_upstream *upstream = &conf->upstreams[i];
+        for (uint32_t j = 0; upstream->balance == BALANCE_HASH && j < upstream->server_count; j++)
+            demand.ring_points += (uint64_t)upstream->servers[j].weight * KETAMA_POINTS_PER_WEIGHT;
+    }
+    int rc = board_reserve_slots(build->board, demand.workers);
+    if (rc == 0)
+        rc = board_reserve_names(build->board, &demand);
+    if (rc < 0) {
+        fprintf(build->errors, "%s: no memory for the board: %s (is /dev/shm full?)\n", conf->path,
+                strerror(-rc));
+        build->told = true;
+    }
+    return rc;
+}
+
 int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,
                      int *fd, FILE *errors)
 {
@@ -567,6 +596,8 @@ int conf_image_build(const struct conf *conf, const struct board *board, uint32_
     int image = -1;
     *fd = -1;
     int rc = lay_out(&build);
+    if (rc == 0)
+        rc = reserve_board(&build);
     if (rc == 0)
         rc = fill(&build);
     if (rc == 0)

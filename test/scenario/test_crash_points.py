@@ -19,7 +19,7 @@ SECONDS = (2, 4, 8, 16)  # a rare place may need more than one try, on a busy ma
 # Places that are passed for each message are hit now and then, the rare ones nearly always.
 EVERY = {"relay": 900, "event": 900, "flush": 60, "half": 10, "close_settle": 150, "close": 20,
          "fd": 40, "open": 15, "park": 10, "ready": 40, "adopt": 2,
-         "adopt_positions": 1, "adopt_tls": 1, "tls": 900, "tls_end": 10}
+         "adopt_positions": 1, "adopt_tls": 1, "tls": 900, "tls_end": 10, "random": 5000}
 HTTP_ONLY = {"fd_closing"}  # tunnels never pass there
 
 
@@ -45,22 +45,27 @@ def rage(scene, place, seconds, *words):
     return wrong, proxy.crashes_expected - proxy.killed, "".join(shown)
 
 
-def survives(place):
+def survives(place, *words):
     def tale(scene):
         for seconds in SECONDS:
-            wrong, deaths, shown = rage(scene, place, seconds)
+            wrong, deaths, shown = rage(scene, place, seconds, *words)
             check(not wrong, "\n".join([*wrong, shown]))
             if deaths > 0:
                 return
             scene.holdfasts[-1].stop()
         check(False, f"nobody died there\n{shown}")
-    tale.__name__ = f"nothing_is_lost_when_workers_die_at_{place}"
+    tale.__name__ = f"nothing_is_lost_when_workers_die_at_{place}{'_unix' if words else ''}"
     return tale
 
 
 for name in places():
     if name not in HTTP_ONLY:
         story(survives(name))
+
+
+for name in ("relay_received", "relay_sent", "relay_rx_stored", "park_chunk", "flush_sent",
+             "flush_tx_stored", "adopt_positions", "random"):
+    story(survives(name, "--unix"))
 
 
 @story
