@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define HANDOVER_MAGIC 0x7265766f64464855ull
-enum { HANDOVER_VERSION = 1, TEXT_MAX = 4096 };
+enum { HANDOVER_VERSION = 2, TEXT_MAX = 4096 };
 
 /* One slot's part of struct master_slot, in widths that do not depend on the program. */
 struct handover_slot {
@@ -34,7 +34,7 @@ struct handover_slot {
     int32_t keeper;
 };
 
-/* What the new master cannot find out by itself. Followed by the listeners. */
+/* What the new master cannot find out by itself. Followed by the listeners, then by the names. */
 struct handover {
     uint64_t magic;
     uint32_t version;
@@ -45,6 +45,7 @@ struct handover {
     uint32_t workers;
     uint32_t listener_id;
     uint32_t listener_count;
+    uint32_t name_count;
     uint32_t paused;
     uint32_t daemon;
     uint32_t pid_written;
@@ -83,6 +84,7 @@ static void fill(struct handover *h, const struct master *master)
         .workers = master->workers,
         .listener_id = master->listener_id,
         .listener_count = master->listeners.count,
+        .name_count = master->names.count,
         .paused = master->paused,
         .daemon = master->daemon,
         .pid_written = master->pid_written,
@@ -137,6 +139,9 @@ static int write_down(const struct master *master)
     }
     if (!error)
         error = write_listeners(fd, master);
+    /* Or the first image of the new program would know no address of a named server. */
+    for (uint32_t i = 0; i < master->names.count && !error; i++)
+        error = write_all(fd, master->names.answers[i], sizeof(struct names_answer));
     free(h);
     if (error && fd >= 0)
         close(fd);
@@ -217,6 +222,19 @@ static int take_listeners(struct master *master, const struct handover *h, int f
     return 0;
 }
 
+/* Those that do not hold are left out: the checker finds them anew. */
+static void take_names(struct master *master, const struct handover *h, int fd)
+{
+    off_t at = (off_t)(sizeof *h + h->listener_count * sizeof(struct handover_listener));
+    struct names_answer answer;
+    for (uint32_t i = 0; i < h->name_count; i++, at += (off_t)sizeof answer) {
+        if (pread(fd, &answer, sizeof answer, at) != (ssize_t)sizeof answer)
+            return;
+        if (names_is_sound(&answer))
+            (void)!names_set(&master->names, &answer);
+    }
+}
+
 static void take_slots(struct master *master, const struct handover *h)
 {
     uint64_t now_ms = clock_mono_ms();
@@ -257,6 +275,7 @@ static int take(struct master *master, const struct handover *h, int fd)
         return error;
     master->board.fd = h->board;
     error = take_listeners(master, h, fd);
+    take_names(master, h, fd);
     let_all_through(master, false);
     return error;
 }
