@@ -314,8 +314,7 @@ START_TEST(listeners_must_be_there_and_differ)
     refused(
         "listeners = (\n{ address = \"localhost:80\"; },\n{ address = \"10.0.0.1\"; },\n"
         "{ address = \"unix:/x\"; },\n{ backlog = 3; } );",
-        "t.conf:2: listeners[0].address: \"localhost:80\": not an IP address; names are not "
-        "resolved here, so write the address\n"
+        "t.conf:2: listeners[0].address: \"localhost:80\": not an IP address\n"
         "t.conf:3: listeners[1].address: \"10.0.0.1\": the port is missing\n"
         "t.conf:4: listeners[2].address: \"unix:/x\": every worker binds a socket of its own "
         "to a listener's address, and a UNIX path can be bound only once\n"
