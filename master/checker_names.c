@@ -23,7 +23,6 @@ enum {
     AGAIN_FIRST_MS = 1000, /* after a failure; then doubled */
     AGAIN_MAX_MS = 30000,
     WAIT_MAX_MS = 1000,
-    FIXED_HEADER = 10, /* of a DNS record behind its name: type, class, TTL, length */
 };
 
 /* One name. Never moves: lookups under way point to it. */
@@ -161,27 +160,27 @@ static void find_host(struct name *name, const char *host, struct lookup with)
 /* The least TTL of the answers in a DNS message; c-ares does not tell it for SRV. */
 static void note_record_ttls(struct name *name, const unsigned char *message, int length)
 {
-    const unsigned char *at = message + NS_HFIXEDSZ;
-    const unsigned char *end = message + length;
-    if (length < NS_HFIXEDSZ)
-        return;
-    uint32_t questions = (uint32_t)message[4] << 8 | message[5];
-    uint32_t answers = (uint32_t)message[6] << 8 | message[7];
-    for (uint32_t i = 0; i < questions + answers; i++) {
+    size_t end = length > NS_HFIXEDSZ ? (size_t)length : 0;
+    uint32_t questions = end ? (uint32_t)message[4] << 8 | message[5] : 0;
+    uint32_t answers = end ? (uint32_t)message[6] << 8 | message[7] : 0;
+    size_t at = NS_HFIXEDSZ;
+    for (uint32_t i = 0; i < questions + answers && at < end; i++) {
         char *ignored;
         long taken;
-        if (at >= end || ares_expand_name(at, message, length, &ignored, &taken) != ARES_SUCCESS)
+        if (ares_expand_name(message + at, message, length, &ignored, &taken) != ARES_SUCCESS)
             return;
         ares_free_string(ignored);
-        at += taken;
+        at += (size_t)taken;
         if (i < questions) {
-            at += 4;
+            at += NS_QFIXEDSZ;
             continue;
         }
-        if (end - at < FIXED_HEADER)
+        if (at + NS_RRFIXEDSZ > end)
             return;
-        note_ttl(name, (int64_t)at[4] << 24 | (int64_t)at[5] << 16 | (int64_t)at[6] << 8 | at[7]);
-        at += FIXED_HEADER + ((size_t)at[8] << 8 | at[9]);
+        const unsigned char *record = message + at;
+        note_ttl(name, (int64_t)record[4] << 24 | (int64_t)record[5] << 16 |
+                           (int64_t)record[6] << 8 | record[7]);
+        at += NS_RRFIXEDSZ + ((size_t)record[8] << 8 | record[9]);
     }
 }
 

@@ -164,7 +164,6 @@ int balance_next(struct balance_pick *pick, const struct balance_ask *ask, uint3
     struct balance_round round = {
         .pick = pick,
         .ask = ask,
-        .slots = board_slots_started(ask->board),
         .panic = -1,
     };
     round.first =

@@ -24,7 +24,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { BEAT_MS = 1000 };
+enum {
+    BEAT_MS = 1000,
+    LOOK_MS = 5, /* how often what nobody tells us about is looked at */
+};
 
 static void update_clock(struct worker *w)
 {
@@ -123,10 +126,21 @@ static void each_second(struct worker *w)
     STORE_RELAXED(&w->me->counters[COUNTER_LOG_LOST], w->access_log.lost + log_lost());
 }
 
+/* Has a server room for a request that waits; are requests done, so that we can park? */
+static void look(struct worker *w)
+{
+    if (w->queue_waiting > 0) {
+        queue_run(w);
+        conn_free_dead(w);
+    }
+    if (w->parking)
+        park_when_ready(w);
+}
+
 static void one_turn(struct worker *w)
 {
     struct epoll_event *events = w->arena->header->events;
-    uint32_t limit = w->parking ? PARK_LOOK_MS : w->queue_waiting > 0 ? QUEUE_LOOK_MS : BEAT_MS;
+    uint32_t limit = w->looking ? LOOK_MS : BEAT_MS;
     uint32_t wait = w->ready_count > 0 ? 0 : timer_wait(&w->timers, w->now_ms, limit);
     int count = epoll_wait(FD_EPOLL, events, ARENA_EVENTS, (int)wait);
     update_clock(w);
@@ -146,12 +160,10 @@ static void one_turn(struct worker *w)
     if (w->ready_count > 0)
         tunnel_run_ready(w);
     timer_run(&w->timers, w->now_ms, timer_due, w);
-    if (w->queue_waiting > 0)
-        queue_run(w);
     accept_regulate(w);
     conn_free_dead(w);
-    if (w->parking)
-        park_when_ready(w);
+    if (w->looking)
+        look(w);
 }
 
 static bool finished(const struct worker *w)
