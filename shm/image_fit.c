@@ -27,6 +27,7 @@ static const struct {
     [IMAGE_SOURCES] = KIND(sources, addr),
     [IMAGE_CERTIFICATES] = KIND(certificates, image_certificate),
     [IMAGE_CERT_NAMES] = KIND(cert_names, image_cert_name),
+    [IMAGE_NAMES] = KIND(names, image_name),
 #undef KIND
 };
 

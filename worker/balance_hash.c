@@ -70,7 +70,7 @@ uint32_t balance_bound(struct balance_round *round, uint32_t i, uint32_t coming)
         const struct image_server *server = balance_server(round, j);
         if (!balance_in_force(round, j))
             continue;
-        conns += board_backend_conns_in(round->ask->board, server->backend, round->slots);
+        conns += board_backend_conns_in(round->ask->board, server->backend, balance_slots(round));
         weights += server->weight;
     }
     return bound_of(conns, balance_server(round, i)->weight, weights, upstream->max_load);
@@ -81,8 +81,8 @@ bool balance_has_room(struct balance_round *round, uint32_t i)
     const struct image_upstream *upstream = round->ask->upstream;
     if (upstream->policy != BALANCE_HASH || upstream->max_load == 0)
         return true;
-    uint32_t conns =
-        board_backend_conns_in(round->ask->board, balance_server(round, i)->backend, round->slots);
+    uint32_t conns = board_backend_conns_in(round->ask->board, balance_server(round, i)->backend,
+                                            balance_slots(round));
     return conns < balance_bound(round, i, 1);
 }
 
