@@ -51,12 +51,16 @@ unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/unit/test_*.c))
 fuzz_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/fuzz/fuzz_*.c))
 version := $(or $(if $(wildcard .git),$(shell git describe --always --dirty 2>/dev/null)),0.1.0)
 
-.PHONY: all tests crash-build run test chaos install uninstall format clean
+.PHONY: all tests crash-build next-build run test chaos install uninstall format clean
 all: $(BUILD)/holdfast $(BUILD)/holdfast-stat $(BUILD)/echo-backend
-tests: all $(BUILD)/ws-load $(BUILD)/ring-pick $(unit_tests) $(fuzz_tests) crash-build
+tests: all $(BUILD)/ws-load $(BUILD)/ring-pick $(unit_tests) $(fuzz_tests) crash-build next-build
 # Workers that kill themselves at the place that is named to them: worker/crash_point.h.
 crash-build:
 	$(MAKE) BUILD=$(BUILD)/crash CFLAGS='$(CFLAGS) -DHOLDFAST_CRASH_POINTS' $(BUILD)/crash/holdfast
+# A program that comes after this one, to upgrade to and to come back from.
+next-build:
+	test/tools/make-next $(BUILD)/next-src
+	$(MAKE) -C $(BUILD)/next-src BUILD=$(abspath $(BUILD))/next $(addprefix $(abspath $(BUILD))/next/,holdfast holdfast-stat)
 
 $(BUILD)/holdfast: $(master_obj) $(worker_obj) $(libshm) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs) $(allocator)

@@ -7,6 +7,7 @@
 #include "master/conf.h"
 
 #include "master/conf_template.h"
+#include "shm/image_fit.h"
 #include "shm/ring.h"
 
 #include <errno.h>
@@ -309,7 +310,7 @@ static struct image_array reserve(uint64_t *size, uint64_t count, size_t entry_s
 static int lay_out(struct build *build)
 {
     const struct conf *conf = build->conf;
-    uint64_t size = sizeof(struct image_header);
+    uint64_t size = IMAGE_HEADER_SIZE;
     uint64_t hosts = 0, routes = 0, servers = 0, sources = 0, parts = 0;
     for (uint32_t i = 0; i < conf->upstream_count; i++) {
         servers += conf->upstreams[i].server_count;
@@ -338,6 +339,8 @@ static int lay_out(struct build *build)
     header.servers = reserve(&size, servers, sizeof(struct image_server));
     header.parts = reserve(&size, parts, sizeof(struct image_part));
     header.sources = reserve(&size, sources, sizeof(struct addr));
+    for (uint32_t kind = 0; kind < IMAGE_KINDS; kind++)
+        header.row_size[kind] = image_fit_row_size(kind);
     if (size > UINT32_MAX)
         return -EFBIG;
     build->bytes = calloc(1, size);

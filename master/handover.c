@@ -296,6 +296,7 @@ int handover_resume(struct master *master, int fd)
     struct board_header *header = master->board.header;
     snprintf(header->software, sizeof header->software, "%s", version_string());
     STORE_RELAXED(&header->upgrades, header->upgrades + 1);
+    board_show_counts(&master->board);
     log_write(LOG_LEVEL_INFO, "upgraded", "version=%s workers=%u", version_string(),
               master->workers);
     board_event(&master->board, MASTER_EVENT_WRITER, "upgraded version=%s", version_string());

@@ -12,6 +12,7 @@
 #include "master/throttle.h"
 #include "shm/arena.h"
 #include "shm/arena_migrate.h"
+#include "shm/vault.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -443,6 +444,14 @@ static void watch_once(struct keeper *keeper)
         (void)waitpid(death.pid, NULL, 0);
 }
 
+/* The keeper itself never maps it: only the worker sees keys. */
+static int make_vault(const struct keeper *keeper)
+{
+    int vault;
+    int error = vault_create(keeper->slot, keeper->arena.header->tunnels_max, &vault);
+    return error ? error : descriptors_place(vault, FD_VAULT);
+}
+
 static int set_up(struct keeper *keeper, const struct keeper_start *start)
 {
     keeper->board = *start->board;
@@ -468,6 +477,8 @@ static int set_up(struct keeper *keeper, const struct keeper_start *start)
     if (epoll < 0)
         return -errno;
     error = descriptors_place(epoll, FD_EPOLL);
+    if (error || (error = make_vault(keeper)))
+        return error;
     int wake = error ? -1 : eventfd(0, EFD_NONBLOCK);
     if (!error)
         error = wake < 0 ? -errno : descriptors_place(wake, FD_WAKE);
@@ -575,10 +586,23 @@ static int inherit_arena(struct keeper *keeper)
     if (error)
         return error;
     close(FD_ARENA);
-    error = arena_migrate(old->base, old->size, &keeper->arena, &arena);
+    error = arena_migrate(old->base, old->size, LOAD_RELAXED(&keeper->shown->tunnels_high),
+                          &keeper->arena, &arena);
     if (error || arena == FD_ARENA)
         return error < 0 || fcntl(FD_ARENA, F_SETFD, 0) == 0 ? error : -errno;
     return descriptors_place(arena, FD_ARENA);
+}
+
+/* The slot's vault; made anew if the program before had none: then there are no keys to lose. */
+static int inherit_vault(const struct keeper *keeper)
+{
+    int error = vault_look(FD_VAULT);
+    if (error == -EPROTO && keeper->old.base)
+        return make_vault(keeper);
+    if (error)
+        log_write(LOG_LEVEL_ERROR, "vault_unreadable", "slot=%u error=\"%s\"", keeper->slot,
+                  strerror(-error));
+    return error;
 }
 
 /* The table that exec left us is as big as what it holds: grow it while nobody shares it. */
@@ -589,11 +613,19 @@ static int inherit(struct keeper *keeper, uint32_t slot)
     keeper->log_level = LOG_LEVEL_INFO;
     open_log(keeper);
     int error = board_attach_inherited(&keeper->board, FD_BOARD);
-    if (error || (error = inherit_arena(keeper)))
+    if (error)
         return error;
-    if (slot >= BOARD_SLOTS_MAX || keeper->arena.header->slot != slot)
+    if (slot >= BOARD_SLOTS_MAX)
         return -EINVAL;
     keeper->shown = board_slot(&keeper->board, slot);
+    error = inherit_arena(keeper);
+    if (error)
+        return error;
+    if (keeper->arena.header->slot != slot)
+        return -EINVAL;
+    error = inherit_vault(keeper);
+    if (error)
+        return error;
     keeper->worker = LOAD_ACQUIRE(&keeper->shown->worker_pid);
     keeper->oom_score = read_oom_score();
     become_keeper(keeper);

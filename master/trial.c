@@ -5,6 +5,7 @@
 
 #include "shm/arena.h"
 #include "shm/board.h"
+#include "shm/image.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -18,12 +19,12 @@ enum { TRIAL_MS = 10000 };
 
 static NORETURN void run(const char *program, const char *conf_path)
 {
-    char layouts[32];
+    char layouts[48];
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     (void)setpgid(0, 0); /* it may be a script, and is killed with all that it has started */
-    snprintf(layouts, sizeof layouts, "%d.%d", BOARD_VERSION, ARENA_VERSION);
+    snprintf(layouts, sizeof layouts, "%d.%d.%d", BOARD_VERSION, ARENA_VERSION, IMAGE_VERSION);
     /* Nothing of ours may stay open in a program that is only being tried. */
     (void)close_range(STDERR_FILENO + 1, ~0u, 0);
     execl(program, "holdfast", "--fits", layouts, "-c", conf_path, (char *)NULL);
@@ -63,13 +64,16 @@ int trial_fits(const char *layouts)
 {
     int board;
     int arena;
-    if (sscanf(layouts, "%d.%d", &board, &arena) != 2)
+    int image = 1; /* programs that did not say */
+    if (sscanf(layouts, "%d.%d.%d", &board, &arena, &image) < 2)
         return -EINVAL;
-    if (board == BOARD_VERSION && arena <= ARENA_VERSION && arena >= ARENA_VERSION_READ_MIN)
+    if (board == BOARD_VERSION && image == IMAGE_VERSION && arena <= ARENA_VERSION &&
+        arena >= ARENA_VERSION_READ_MIN)
         return 0;
     fprintf(stderr,
-            "holdfast: this program reads board layout %d and arena layouts %d to %d; those in use "
-            "are %d and %d: stop the old one and start this one instead\n",
-            BOARD_VERSION, ARENA_VERSION_READ_MIN, ARENA_VERSION, board, arena);
+            "holdfast: this program reads board layout %d, image layout %d and arena layouts %d to "
+            "%d; those in use are %d, %d and %d: stop the old one and start this one instead\n",
+            BOARD_VERSION, IMAGE_VERSION, ARENA_VERSION_READ_MIN, ARENA_VERSION, board, image,
+            arena);
     return -EPROTONOSUPPORT;
 }

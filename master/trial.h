@@ -13,7 +13,7 @@
 int trial_run(const char *program, const char *conf_path) MUST_CHECK;
 
 /*
- * The other side: can this program take over from one with those layouts ("BOARD.ARENA")? Says on
+ * The other side: can this program take over from one with those layouts ("BOARD.ARENA.IMAGE")? Says on
  * standard error why not. Returns 0, -EINVAL or -EPROTONOSUPPORT.
  */
 int trial_fits(const char *layouts) MUST_CHECK;

@@ -184,6 +184,12 @@ int board_attach_inherited(struct board *board, int fd)
     return attach(board, fd, PROT_READ | PROT_WRITE, &version);
 }
 
+void board_show_counts(const struct board *board)
+{
+    STORE_RELAXED(&board->header->counter_count, (uint32_t)COUNTER_COUNT);
+    STORE_RELAXED(&board->header->reason_count, (uint32_t)REASON_COUNT);
+}
+
 void board_fini(struct board *board)
 {
     if (board->header)

@@ -6,6 +6,11 @@
  *
  * Sums over tunnels: a worker's byte and frame totals are its closed_* counters plus its live
  * tunnels' records; `close_seq` is odd while one moves from the one to the other.
+ *
+ * An upgrade leaves the board where it is: programs of two versions write to it at a time. So the
+ * layout grows without a new version: counters and reasons are appended to their tables, new fields
+ * take bytes that were spare, which are zero until somebody writes them. A change that moves anything
+ * needs a new version, and then an upgrade is refused: a stop and a start, with a word on why.
  */
 #ifndef SHM_BOARD_H
 #define SHM_BOARD_H
@@ -20,7 +25,10 @@
 
 #define BOARD_MAGIC 0x647261426c484655ull
 enum {
-    BOARD_VERSION = 1,
+    BOARD_VERSION = 2,
+    BOARD_HEADER_SIZE = 4096,
+    BOARD_COUNTERS_MAX = 96,
+    BOARD_REASONS_MAX = 64,
     BOARD_SLOTS_MAX = 64,
     BOARD_BACKENDS_MAX = 16384,
     BOARD_UPSTREAMS_MAX = 1024,
@@ -36,7 +44,7 @@ enum {
 struct board_header {
     uint64_t magic;
     uint32_t version;           /* M: BOARD_VERSION */
-    uint32_t header_size;       /* M: sizeof(struct board_header) */
+    uint32_t header_size;       /* M: BOARD_HEADER_SIZE */
     uint64_t size;              /* M: bytes of the whole segment */
     uint32_t slots_max;         /* M: worker slots laid out */
     uint32_t tunnels_max;       /* M: tunnel records in each slot */
@@ -46,8 +54,8 @@ struct board_header {
     uint32_t ring_points_max;   /* M: points in each of the two ring areas */
     uint32_t events_per_writer; /* M */
     uint32_t event_writers;     /* M */
-    uint32_t counter_count;     /* M: COUNTER_COUNT, a layout check */
-    uint32_t reason_count;      /* M: REASON_COUNT, a layout check */
+    uint32_t counter_count;     /* M: those that its program knows; the first so many are used */
+    uint32_t reason_count;      /* M: likewise */
     uint64_t slots_off;         /* M: offsets from the start of the segment */
     uint64_t backends_off;
     uint64_t cells_off; /* struct board_cell [slot][backend] */
@@ -72,6 +80,9 @@ struct board_header {
     uint32_t upgrades_failed;    /* M: refused or rolled back */
     char config_path[256];       /* M */
 };
+_Static_assert(sizeof(struct board_header) <= BOARD_HEADER_SIZE, "the slots begin behind it");
+_Static_assert((int)COUNTER_COUNT <= BOARD_COUNTERS_MAX, "room");
+_Static_assert((int)REASON_COUNT <= BOARD_REASONS_MAX, "room");
 
 enum board_state { BOARD_STARTING, BOARD_RUNNING, BOARD_STOPPING, BOARD_STOPPED };
 
@@ -108,9 +119,9 @@ struct board_slot {
     uint32_t requests_open;   /* W: requests in flight */
     uint8_t worker_pad[4];
 
-    char last_words[BOARD_LAST_WORDS]; /* W: of an ASSERT that failed */
-    uint64_t counters[COUNTER_COUNT];  /* W */
-    uint64_t reasons[REASON_COUNT];    /* W: requests and tunnels ended, by reason */
+    char last_words[BOARD_LAST_WORDS];     /* W: of an ASSERT that failed */
+    uint64_t counters[BOARD_COUNTERS_MAX]; /* W */
+    uint64_t reasons[BOARD_REASONS_MAX];   /* W: requests and tunnels ended, by reason */
 } ALIGNED(CACHE_LINE);
 
 /* Bits of board_backend.flags. */
@@ -188,7 +199,9 @@ struct board_tunnel {
     uint32_t rtt_us;   /* of the last ping we sent; 0: none */
     uint32_t acked[2]; /* low half of what fd[d]'s peer has acknowledged, when last looked at:
                                  tells a slow receiver from one that takes nothing */
-    uint32_t pad;
+    uint8_t tls_version; /* enum tls_version (shm/vault.h) of the client's side; 0: plain */
+    uint8_t tls_suite;   /* enum tls_suite */
+    uint8_t pad[2];
 };
 _Static_assert(sizeof(struct board_tunnel) == 96,
                "with 128 in the arena: under 256 bytes a tunnel");
@@ -236,6 +249,9 @@ int board_attach(struct board *board, const char *name, uint32_t *version) MUST_
  * Checks it as board_attach does; the descriptor stays the caller's. Returns likewise.
  */
 int board_attach_inherited(struct board *board, int fd) MUST_CHECK;
+
+/* Master, once its program serves: show what it counts, be it more or less than the one before. */
+void board_show_counts(const struct board *board);
 
 /* Unmap; the name stays. */
 void board_fini(struct board *board);

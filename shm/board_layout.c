@@ -10,7 +10,7 @@ int board_layout_fill(struct board_header *header, const struct board_shape *sha
         return -EINVAL;
     uint64_t tunnels = (uint64_t)BOARD_SLOTS_MAX * shape->tunnels_max;
     header->version = BOARD_VERSION;
-    header->header_size = sizeof *header;
+    header->header_size = BOARD_HEADER_SIZE;
     header->size = BOARD_TUNNELS_OFF + BOARD_LAYOUT_PAGE(tunnels * sizeof(struct board_tunnel));
     header->slots_max = BOARD_SLOTS_MAX;
     header->tunnels_max = shape->tunnels_max;
@@ -46,8 +46,7 @@ static bool same_counts(const struct board_header *a, const struct board_header 
     return a->slots_max == b->slots_max && a->backends_max == b->backends_max &&
            a->upstreams_max == b->upstreams_max && a->sites_max == b->sites_max &&
            a->ring_points_max == b->ring_points_max &&
-           a->events_per_writer == b->events_per_writer && a->event_writers == b->event_writers &&
-           a->counter_count == b->counter_count && a->reason_count == b->reason_count;
+           a->events_per_writer == b->events_per_writer && a->event_writers == b->event_writers;
 }
 
 int board_layout_check(const struct board_header *header, uint64_t size)
@@ -63,6 +62,9 @@ int board_layout_check(const struct board_header *header, uint64_t size)
         return -EBADMSG;
     if (header->header_size != expected.header_size || header->size != expected.size ||
         size < expected.size)
+        return -EBADMSG;
+    /* Another program's master may know other numbers of them. */
+    if (header->counter_count > BOARD_COUNTERS_MAX || header->reason_count > BOARD_REASONS_MAX)
         return -EBADMSG;
     return same_counts(header, &expected) && same_offsets(header, &expected) ? 0 : -EBADMSG;
 }

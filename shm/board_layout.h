@@ -15,7 +15,7 @@ enum { BOARD_LAYOUT_TUNNELS_MAX = 1 << 22 };
 #define BOARD_LAYOUT_PAGE(n) (((uint64_t)(n) + 4095u) & ~(uint64_t)4095u)
 
 /* Each area begins on a page of its own: untouched areas cost no memory. */
-#define BOARD_SLOTS_OFF BOARD_LAYOUT_PAGE(sizeof(struct board_header))
+#define BOARD_SLOTS_OFF BOARD_LAYOUT_PAGE(BOARD_HEADER_SIZE)
 #define BOARD_BACKENDS_OFF                                                                         \
     (BOARD_SLOTS_OFF + BOARD_LAYOUT_PAGE(BOARD_SLOTS_MAX * sizeof(struct board_slot)))
 #define BOARD_CELLS_OFF                                                                            \

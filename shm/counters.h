@@ -2,7 +2,7 @@
 /*
  * What a worker counts in its slot of the board. A row: enum, name (Prometheus style, without the
  * holdfast_ prefix), meaning. Counters only grow, belong to the slot and survive the worker.
- * The order is part of the board's layout.
+ * Rows are appended, never moved: their order is part of the board's layout.
  */
 #ifndef SHM_COUNTERS_H
 #define SHM_COUNTERS_H
@@ -28,6 +28,9 @@
     X(COUNTER_NO_PORTS, "no_ports", "connects that failed because no local port was left")         \
     X(COUNTER_BLOCKED, "blocked", "times a tunnel direction waited for its receiver")              \
     X(COUNTER_CHUNKS_SHORT, "chunks_short", "reads done by peeking: no chunk was free")            \
+    X(COUNTER_TLS_DONE, "tls_handshakes", "TLS handshakes with clients done")                      \
+    X(COUNTER_TLS_RESUMED, "tls_resumed", "of these, how many resumed a session")                  \
+    X(COUNTER_TLS_FAILED, "tls_failed", "TLS handshakes with clients failed")                      \
     X(COUNTER_LOG_LOST, "log_lines_lost", "log lines that could not be written")                   \
     X(COUNTER_CLOSED_RX_BYTES, "closed_rx_bytes", "bytes from clients in tunnels closed since")    \
     X(COUNTER_CLOSED_TX_BYTES, "closed_tx_bytes", "bytes to clients in tunnels closed since")      \

@@ -3,6 +3,7 @@
 #include "shm/image.h"
 
 #include "shm/image_check.h"
+#include "shm/image_fit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,20 @@
 /* Without these somebody could change the image behind the check. */
 enum { SEALS = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK };
 
+/* The image of another program, with rows of other sizes, is exchanged for a copy with ours. */
+static int make_ours(struct image_header **mapped, uint64_t *size)
+{
+    struct image_header *theirs = *mapped;
+    uint64_t theirs_size = *size;
+    if (theirs->magic != IMAGE_MAGIC || theirs->version != IMAGE_VERSION ||
+        image_fit_is_ours(theirs))
+        return 0; /* image_check has the word */
+    int rc = image_fit(theirs, theirs_size, mapped, size);
+    if (rc == 0)
+        munmap(theirs, theirs_size);
+    return rc;
+}
+
 int image_open(struct image **out, int fd)
 {
     struct stat st;
@@ -20,21 +35,24 @@ int image_open(struct image **out, int fd)
     if (fstat(fd, &st) < 0)
         return -errno;
     int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & SEALS) != SEALS || st.st_size < (off_t)sizeof(struct image_header))
+    if (seals < 0 || (seals & SEALS) != SEALS || st.st_size < IMAGE_HEADER_SIZE)
         return -EPROTO;
     struct image *image = malloc(sizeof(*image));
     if (!image)
         return -ENOMEM;
     /* Private: older kernels refuse a shared mapping of a descriptor that is sealed and writable. */
-    void *mapped = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    int rc = mapped == MAP_FAILED ? -errno : image_check(mapped, (uint64_t)st.st_size);
+    struct image_header *mapped = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    uint64_t size = (uint64_t)st.st_size;
+    int rc = mapped == MAP_FAILED ? -errno : make_ours(&mapped, &size);
+    if (rc == 0)
+        rc = image_check(mapped, size);
     if (rc < 0) {
         if (mapped != MAP_FAILED)
-            munmap(mapped, (size_t)st.st_size);
+            munmap(mapped, size);
         free(image);
         return rc;
     }
-    *image = (struct image){.header = mapped, .size = (uint64_t)st.st_size, .references = 1};
+    *image = (struct image){.header = mapped, .size = size, .references = 1};
     *out = image;
     return 0;
 }

@@ -4,6 +4,12 @@
  * workers map read-only. Offsets from the start of the image, no pointers; strings are not
  * NUL-terminated. All M, before publishing; immutable after. Everything is resolved: what a route
  * does not set stands here with the value of its site, the top level or the default.
+ *
+ * While an upgrade is under way, workers of the new program go by the image of the old master, and
+ * after one that is taken back workers of the old program by that of the new one. So every kind of row
+ * and the front grow at their end only, and a new field's zero means what was before it; the image says
+ * how big its rows are, and shm/image_fit.c makes ours of them. A change that does more than that needs
+ * a new version, and then an upgrade is refused.
  */
 #ifndef SHM_IMAGE_H
 #define SHM_IMAGE_H
@@ -17,7 +23,10 @@
 #include <stdint.h>
 
 #define IMAGE_MAGIC 0x6567616d69464855ull
-enum { IMAGE_VERSION = 1 };
+enum {
+    IMAGE_VERSION = 2,
+    IMAGE_HEADER_SIZE = 1024, /* the arrays begin behind it; what it does not use is zero */
+};
 
 struct image_str {
     uint32_t off;
@@ -136,24 +145,41 @@ struct image_upstream {
     uint32_t tries;              /* servers tried for one request, at most; 0: all */
 };
 
+/* The arrays of rows, in the order of the header. */
+enum image_kind {
+    IMAGE_LISTENERS,
+    IMAGE_HOSTS,
+    IMAGE_SITES,
+    IMAGE_ROUTES,
+    IMAGE_UPSTREAMS,
+    IMAGE_SERVERS,
+    IMAGE_PARTS,
+    IMAGE_SOURCES,
+    IMAGE_KINDS,
+    IMAGE_KINDS_MAX = 24, /* room for kinds that programs after this one may have */
+};
+
 struct image_header {
     uint64_t magic;
     uint32_t version;
     uint32_t generation;
     uint64_t size;
-    struct image_front front;
-    struct image_array listeners; /* struct image_listener */
-    struct image_array hosts;     /* struct image_host, sorted: by wildcard, then name (bytes) */
-    struct image_array sites;     /* struct image_site */
-    struct image_array routes;    /* all; a site's are a run of them */
+    uint16_t row_size[IMAGE_KINDS_MAX]; /* bytes of a row, by enum image_kind */
+    struct image_array listeners;       /* struct image_listener */
+    struct image_array hosts;  /* struct image_host, sorted: by wildcard, then name (bytes) */
+    struct image_array sites;  /* struct image_site */
+    struct image_array routes; /* all; a site's are a run of them */
     struct image_array upstreams;
     struct image_array servers; /* all; an upstream's are a run of them */
     struct image_array parts;   /* all template parts */
     struct image_array sources; /* all source addresses */
+    struct image_array spare[IMAGE_KINDS_MAX - IMAGE_KINDS];
     struct image_array strings; /* bytes */
     uint32_t default_site;      /* for hosts nobody names; UINT32_MAX: 404 */
     uint32_t pad;
+    struct image_front front; /* last: it grows */
 };
+_Static_assert(sizeof(struct image_header) <= IMAGE_HEADER_SIZE, "the arrays begin behind it");
 
 /* A mapped image. Counted: requests in flight keep the generation that they began with. */
 struct image {
@@ -163,8 +189,9 @@ struct image {
 };
 
 /*
- * Map the image in `fd` and check it whole once: magic, version, every offset and index. The caller
- * owns *out with one reference; the descriptor stays the caller's.
+ * Map the image in `fd` and check it whole once: magic, version, every offset and index. One whose
+ * rows have other sizes than ours is copied into private memory with ours. The caller owns *out with one
+ * reference; the descriptor stays the caller's.
  * Returns 0, -EPROTO (not an image, or not sealed), -EPROTONOSUPPORT (version), -EBADMSG (an offset
  * points outside) or -errno.
  */

@@ -2,6 +2,7 @@
 #include "shm/image_check.h"
 
 #include "common/log.h"
+#include "shm/image_fit.h"
 
 #include <errno.h>
 
@@ -18,7 +19,7 @@ static const void *at(const struct image_header *header, struct image_array arra
 
 static bool array_ok(const struct image_header *header, struct image_array array, size_t size)
 {
-    return array.off >= sizeof(*header) && array.off % ALIGNMENT == 0 &&
+    return array.off >= IMAGE_HEADER_SIZE && array.off % ALIGNMENT == 0 &&
            array.off <= header->size && array.count <= (header->size - array.off) / size;
 }
 
@@ -74,7 +75,7 @@ static bool arrays_ok(const struct image_header *header)
            array_ok(header, header->servers, sizeof(struct image_server)) &&
            array_ok(header, header->parts, sizeof(struct image_part)) &&
            array_ok(header, header->sources, sizeof(struct addr)) &&
-           strings->off >= sizeof(*header) && strings->off <= header->size &&
+           strings->off >= IMAGE_HEADER_SIZE && strings->off <= header->size &&
            strings->count <= header->size - strings->off;
 }
 
@@ -185,12 +186,13 @@ static bool sources_ok(const struct image_header *header)
 
 int image_check(const struct image_header *header, uint64_t size)
 {
-    if (size < sizeof(*header) || header->magic != IMAGE_MAGIC)
+    if (size < IMAGE_HEADER_SIZE || header->magic != IMAGE_MAGIC)
         return -EPROTO;
     if (header->version != IMAGE_VERSION)
         return -EPROTONOSUPPORT;
     /* Offsets have 32 bits; the arrays come first, for all other checks follow them. */
-    if (header->size != size || size > UINT32_MAX || !arrays_ok(header))
+    if (header->size != size || size > UINT32_MAX || !image_fit_is_ours(header) ||
+        !arrays_ok(header))
         return -EBADMSG;
     if (!front_ok(&header->front) || !listeners_ok(header) || !sites_ok(header) ||
         !hosts_ok(header) || !routes_ok(header) || !upstreams_ok(header) || !servers_ok(header) ||

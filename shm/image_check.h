@@ -7,7 +7,7 @@
 
 /*
  * Check `size` mapped bytes as an image, once and whole: afterwards every offset, run, index and enum
- * in it may be followed without a further look. Any process; reads only [header, header + size).
+ * in it may be followed without a further look. Rows must have our sizes. Any process; reads only [header, header + size).
  * Returns 0, -EPROTO (not an image), -EPROTONOSUPPORT (another version) or -EBADMSG.
  */
 int image_check(const struct image_header *header, uint64_t size) MUST_CHECK;

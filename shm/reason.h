@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Why a request or a tunnel ended: one table for log words, counters and documentation.
- * A row: enum, word in logs and statistics, meaning. The order is part of the board's layout.
+ * A row: enum, word in logs and statistics, meaning. Rows are appended, never moved: their order is
+ * part of the layouts of board and arena.
  */
 #ifndef SHM_REASON_H
 #define SHM_REASON_H
@@ -33,6 +34,10 @@
     X(REASON_NO_PORTS, "no_ports", "no local port was left to connect to the backend")             \
     X(REASON_NO_DESCRIPTORS, "no_descriptors", "the worker had no descriptor left")                \
     X(REASON_NO_MEMORY, "no_memory", "the worker had no memory or tunnel record left")             \
+    X(REASON_TLS_FAILED, "tls_failed", "the TLS handshake failed or took too long")                \
+    X(REASON_BACKEND_TLS, "backend_tls", "the TLS handshake with the backend failed")              \
+    X(REASON_TLS_ERROR, "tls_error", "a TLS record was refused")                                   \
+    X(REASON_TLS_LIMIT, "tls_limit", "the keys of a TLS 1.2 connection were used up")              \
     X(REASON_SHUTDOWN, "shutdown", "the worker stopped")                                           \
     X(REASON_WORKER_DIED, "worker_died", "the worker that served it died")                         \
     X(REASON_QUARANTINED, "quarantined", "handling it crashed two workers")

@@ -138,9 +138,7 @@ int stat_overview(const struct stat_view *view, const struct stat_sums *sums,
     };
     for (size_t i = 0; i < ARRAY_LEN(figures); i++)
         stat_table_number(report, table, figures[i]);
-    for (uint32_t i = 0; i < COUNTER_COUNT; i++)
-        stat_table_number(report, table, sum.counters[i]);
-    for (uint32_t i = 0; i < REASON_COUNT; i++)
-        stat_table_number(report, table, sum.reasons[i]);
+    stat_table_numbers(report, table, sum.counters, stat_view_counters(view), COUNTER_COUNT);
+    stat_table_numbers(report, table, sum.reasons, stat_view_reasons(view), REASON_COUNT);
     return report->no_memory ? -ENOMEM : 0;
 }

@@ -100,6 +100,10 @@ void stat_table_number(struct stat_report *report, struct stat_table *table, uin
 void stat_table_text(struct stat_report *report, struct stat_table *table, const char *text);
 void stat_table_unknown(struct stat_report *report, struct stat_table *table);
 
+/* `count` numbers of which the first `known` are known. */
+void stat_table_numbers(struct stat_report *report, struct stat_table *table,
+                        const uint64_t *numbers, uint32_t known, uint32_t count);
+
 uint32_t stat_table_rows(const struct stat_table *table);
 const struct stat_value *stat_table_value(const struct stat_table *table, uint32_t row,
                                           uint32_t column);

@@ -152,6 +152,18 @@ void stat_view_cell(const struct stat_view *view, uint32_t slot, uint32_t backen
     copy(out, board_cell(view->board, slot, backend), sizeof *out);
 }
 
+uint32_t stat_view_counters(const struct stat_view *view)
+{
+    uint32_t counted = view->header.counter_count;
+    return counted < COUNTER_COUNT ? counted : COUNTER_COUNT;
+}
+
+uint32_t stat_view_reasons(const struct stat_view *view)
+{
+    uint32_t counted = view->header.reason_count;
+    return counted < REASON_COUNT ? counted : REASON_COUNT;
+}
+
 uint32_t stat_view_tunnels_high(const struct stat_view *view, const struct board_slot *slot)
 {
     return slot->tunnels_high < view->board->tunnels_max ? slot->tunnels_high

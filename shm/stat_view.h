@@ -54,6 +54,10 @@ bool stat_view_event(const struct stat_view *view, uint32_t writer, uint32_t ind
 void stat_view_cell(const struct stat_view *view, uint32_t slot, uint32_t backend,
                     struct board_cell *out);
 
+/* Of the counters and reasons that we know, those that the board's programs count: the first so many. */
+uint32_t stat_view_counters(const struct stat_view *view);
+uint32_t stat_view_reasons(const struct stat_view *view);
+
 /* Tunnel records of a slot that may be in use. */
 uint32_t stat_view_tunnels_high(const struct stat_view *view, const struct board_slot *slot);
 

@@ -3,8 +3,8 @@
 
 #include "worker/crash_point.h"
 #include "worker/position.h"
-#include "worker/relay.h"
-#include "worker/tunnel.h"
+#include "worker/relay_tls.h"
+#include "worker/tunnel_tls.h"
 #include "worker/verify.h"
 
 #include <errno.h>
@@ -56,6 +56,8 @@ static int resolve_counts(struct worker *w, uint32_t kind, struct arena_tunnel *
         return -ECONNRESET;
     uint32_t rx = src.consumed - t->src_off[d];
     uint32_t tx = dst.written - t->dst_off[d];
+    if (t->tls != 0 && kind != OP_FLUSH)
+        return relay_tls_resolve(w, (uint32_t)(t - w->tunnels), d, &src, &dst);
     if (kind == OP_FLUSH)
         rx = dir->rx; /* nothing was being read */
     if (kind == OP_PEEK) {
@@ -108,15 +110,18 @@ static void resolve_op(struct worker *w)
         board_event(w->board, 2 + w->slot, "quarantined worker=%u tunnel=%u", w->slot, tunnel);
         return;
     }
-    if (t->dir[d].flags & DIR_EOF || op->scratch >= w->arena->header->chunks_max)
+    if ((t->dir[d].flags & DIR_EOF && kind != OP_END) ||
+        op->scratch >= w->arena->header->chunks_max)
         return;
     int rc = resolve_counts(w, kind, t, d);
     if (rc < 0) {
         log_write(LOG_LEVEL_WARN, "tunnel_lost", "tunnel=%u error=%d", tunnel, -rc);
-        if (rc != -ECONNRESET)
+        if (rc != -ECONNRESET && rc != -EPROTO)
             worker_count(w, COUNTER_TUNNELS_LOST);
         enum reason reset = d == 0 ? REASON_CLIENT_RESET : REASON_BACKEND_RESET;
-        verify_condemn(t, rc == -ECONNRESET ? reset : REASON_WORKER_DIED);
+        verify_condemn(t, rc == -ECONNRESET ? reset
+                          : rc == -EPROTO   ? REASON_TLS_ERROR
+                                            : REASON_WORKER_DIED);
         return;
     }
     /* The event that was being handled is repeated in full. */
@@ -225,8 +230,10 @@ static void mend_public(struct worker *w, uint32_t tunnel)
     const struct arena_tunnel *t = &w->tunnels[tunnel];
     struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
     for (uint32_t d = 0; d < 2; d++) {
-        uint32_t head = d == 1 ? t->head_len : 0;
-        uint32_t missing = t->dir[d].rx - head - (uint32_t)pub->bytes[d];
+        uint32_t bytes = t->dir[d].rx;
+        if (t->tls != 0 && !tunnel_tls_content_bytes(w, tunnel, d, &bytes))
+            continue;
+        uint32_t missing = bytes - (uint32_t)pub->bytes[d];
         if (missing <= ARENA_CHUNK_SIZE)
             STORE_RELAXED(&pub->bytes[d], pub->bytes[d] + missing);
         STORE_RELAXED(&pub->frames[d],
@@ -251,11 +258,12 @@ static bool ended(const struct arena_tunnel *t)
     return t->dir[0].flags & DIR_SHUT && t->dir[1].flags & DIR_SHUT;
 }
 
+/* Where the last word of TLS has to go first, the direction is run (must_run). */
 static void finish_half_closes(struct arena_tunnel *t)
 {
     for (uint32_t d = 0; d < 2; d++) {
         const struct arena_dir *dir = &t->dir[d];
-        if (dir->flags & DIR_EOF && !(dir->flags & DIR_SHUT))
+        if (dir->flags & DIR_EOF && !(dir->flags & DIR_SHUT) && t->tls == 0)
             shutdown(t->fd[!d], SHUT_WR); /* once more does no harm */
     }
 }
@@ -264,11 +272,13 @@ static void finish_half_closes(struct arena_tunnel *t)
  * More to do without an event: marked so; an end that was not passed on; or pending bytes that nobody
  * has tried to send, those that a new tunnel begins with.
  */
-static bool must_run(const struct arena_dir *dir)
+static bool must_run(const struct worker *w, uint32_t tunnel, uint32_t d)
 {
+    const struct arena_dir *dir = &w->tunnels[tunnel].dir[d];
     bool half = dir->flags & DIR_EOF && !(dir->flags & DIR_SHUT);
     bool unsent = dir->rx != dir->tx && !(dir->flags & DIR_BLOCKED);
-    return dir->flags & (DIR_READY | DIR_RESUME) || half || unsent;
+    return dir->flags & (DIR_READY | DIR_RESUME | DIR_STARVED) || half || unsent ||
+           tunnel_tls_must_run(w, tunnel, d);
 }
 
 static uint32_t go_on(struct worker *w)
@@ -290,8 +300,9 @@ static uint32_t go_on(struct worker *w)
         finish_half_closes(t);
         tunnel_arm(w, i);
         for (uint32_t d = 0; d < 2; d++) {
-            if (must_run(&t->dir[d])) {
+            if (must_run(w, i, d)) {
                 t->dir[d].flags |= DIR_READY; /* never cleared here: a successor needs it, too */
+                t->dir[d].flags &= (uint8_t)~DIR_STARVED;
                 w->ready[w->ready_count++] = i << 1 | d;
             }
         }

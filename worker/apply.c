@@ -11,7 +11,10 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { BUF_SLACK = 4096 }; /* what our own fields may add to a head of full size */
+enum {
+    BUF_SLACK = 4096, /* what our own fields may add to a head of full size */
+    BUF_MIN = 20480,  /* a whole TLS record and the beginning of the next */
+};
 
 /* Put a received descriptor at its fixed number. Takes it. */
 static int place_fd(int fd, int number)
@@ -36,7 +39,8 @@ static int use_image(struct worker *w)
     image_release(&w->image);
     w->image = image;
     w->balancer = balancer;
-    buf_pool_resize(&w->pool, image->header->front.head.head_max + BUF_SLACK);
+    uint32_t head = image->header->front.head.head_max + BUF_SLACK;
+    buf_pool_resize(&w->pool, head > BUF_MIN ? head : BUF_MIN);
     return 0;
 }
 
@@ -45,7 +49,7 @@ static void close_listener(struct worker *w, uint32_t place)
     struct arena_listener *listener = &w->arena->header->listeners[place];
     if (w->mode != SLOT_MODE_STOP)
         accept_drain(w, place);
-    accept_forget(place);
+    accept_forget(w, place);
     /* Death here: the successor finds the place taken, and the master tells it again to close it. */
     close(FD_LISTENERS + (int)place);
     if (dup2(FD_RESERVE, FD_LISTENERS + (int)place) < 0)
@@ -89,14 +93,13 @@ static void add_listener(struct worker *w, const struct arena_listener *listener
     places[place].index = listener->index;
     COMMIT_FENCE();
     places[place].id = listener->id; /* from here on a successor knows it */
-    if (accept_watch(w, place) < 0)
-        log_write(LOG_LEVEL_ERROR, "listen_failed", "id=%u error=%d", listener->id, errno);
 }
 
 static void apply_listeners(struct worker *w, const struct control_message *message,
                             const struct control_fds *fds)
 {
     const struct arena_listener *places = w->arena->header->listeners;
+    w->listeners_changed = true; /* accept_regulate watches the new ones */
     for (uint32_t place = 0; place < ARENA_LISTENERS_MAX; place++) {
         if (places[place].id != 0 && !wanted(message, places[place].id))
             close_listener(w, place);

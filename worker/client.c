@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/client.h"
 
+#include "worker/client_tls.h"
 #include "worker/request.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@ enum {
 
 /* May the state change so? Rows: from; bits: to. */
 static const uint8_t transitions[] = {
+    [CLIENT_TLS] = 1 << CLIENT_IDLE | 1 << CLIENT_CLOSED,
     [CLIENT_IDLE] = 1 << CLIENT_HEAD | 1 << CLIENT_CLOSED,
     [CLIENT_HEAD] = 1 << CLIENT_REQUEST | 1 << CLIENT_CLOSED,
     [CLIENT_REQUEST] = 1 << CLIENT_IDLE | 1 << CLIENT_FLUSH | 1 << CLIENT_CLOSED,
@@ -67,29 +69,38 @@ static void set_state(struct client *client, enum client_state state)
     case CLIENT_HEAD: conn_timer_set(&client->conn, front->header_timeout_ms); break;
     case CLIENT_FLUSH:
     case CLIENT_LINGER: conn_timer_set(&client->conn, LINGER_MS); break;
+    case CLIENT_TLS: break; /* only the first state */
     case CLIENT_REQUEST:
     case CLIENT_CLOSED: conn_timer_clear(&client->conn); break;
     }
 }
 
-int client_open(struct worker *w, int fd, const struct addr *address, uint16_t port)
+int client_open(struct worker *w, int fd, const struct addr *address,
+                const struct image_listener *listener)
 {
+    const struct image_header *header = w->image->header;
     struct client *client = calloc(1, sizeof *client);
     if (!client)
         return -ENOMEM;
-    int rc = conn_open(w, &client->conn, fd, CONN_CLIENT);
+    client->conn.w = w;
+    client->tls = listener && listener->flags & LISTENER_TLS;
+    int rc = client->tls ? conn_tls_new(&client->conn) : 0;
+    if (rc == 0)
+        rc = conn_open(w, &client->conn, fd, CONN_CLIENT);
     if (rc < 0) {
+        conn_tls_free(&client->conn);
         free(client);
         return rc;
     }
     client->conn.writable = true;
     client->address = *address;
     addr_unmap(&client->address);
-    client->port = port;
+    client->port = listener ? addr_port(&listener->address) : 0;
     client->opened_ms = w->now_ms;
-    client->state = CLIENT_IDLE;
+    client->state = client->tls ? CLIENT_TLS : CLIENT_IDLE;
     idle_link(client);
-    conn_timer_set(&client->conn, w->image->header->front.header_timeout_ms);
+    conn_timer_set(&client->conn, client->tls ? header->tls.handshake_timeout_ms
+                                              : header->front.header_timeout_ms);
     STORE_RELAXED(&w->me->clients_open, w->me->clients_open + 1);
     return 0;
 }
@@ -97,6 +108,7 @@ int client_open(struct worker *w, int fd, const struct addr *address, uint16_t p
 static void forget(struct client *client)
 {
     struct worker *w = client->conn.w;
+    client_tls_leave(client);
     set_state(client, CLIENT_CLOSED);
     STORE_RELAXED(&w->me->clients_open, w->me->clients_open - 1);
 }
@@ -139,6 +151,32 @@ uint32_t client_close_idle(struct worker *w, uint32_t count, uint32_t fresh_ms)
         closed++;
     }
     return closed;
+}
+
+/* ---- TLS ---- */
+
+static void shake_hands(struct client *client)
+{
+    struct conn *conn = &client->conn;
+    switch (client_tls_run(client)) {
+    case CONN_TLS_MORE: return;
+    case CONN_TLS_FAILED:
+        worker_ended(conn->w, REASON_TLS_FAILED);
+        client_close(client, false);
+        return;
+    case CONN_TLS_DONE: break;
+    }
+    set_state(client, CLIENT_IDLE);
+    conn_timer_set(conn, conn->w->image->header->front.header_timeout_ms);
+}
+
+void client_shake_next(struct worker *w)
+{
+    while (w->shake_head && w->shaking < w->image->header->tls.max_handshakes) {
+        struct client *client = w->shake_head;
+        shake_hands(client);
+        client_continue(client);
+    }
 }
 
 /* ---- reading a head ---- */
@@ -222,7 +260,7 @@ static void flush_last(struct client *client)
         return;
     }
     set_state(client, CLIENT_LINGER);
-    shutdown(conn->fd, SHUT_WR);
+    conn_shutdown(conn);
     buf_release(&conn->w->pool, &conn->in);
     linger(client);
 }
@@ -248,6 +286,7 @@ void client_request_done(struct client *client, bool keep)
 static void run_state(struct client *client)
 {
     switch ((enum client_state)client->state) {
+    case CLIENT_TLS: shake_hands(client); break;
     case CLIENT_IDLE:
     case CLIENT_HEAD: read_head(client); break;
     case CLIENT_REQUEST: request_run(client->request); break;
@@ -277,6 +316,11 @@ void client_timer(struct client *client)
 {
     struct worker *w = client->conn.w;
     switch ((enum client_state)client->state) {
+    case CLIENT_TLS:
+        worker_count(w, COUNTER_TLS_FAILED);
+        worker_ended(w, REASON_TLS_FAILED);
+        client_close(client, true);
+        break;
     case CLIENT_IDLE:
         worker_ended(w, client->requests > 0 ? REASON_KEEPALIVE_TIMEOUT : REASON_HEADER_TIMEOUT);
         client_close(client, false);

@@ -7,6 +7,7 @@
 #include "shm/arena.h"
 #include "shm/board.h"
 #include "shm/image.h"
+#include "shm/vault.h"
 #include "worker/access_log.h"
 #include "worker/buf.h"
 #include "worker/timer.h"
@@ -19,6 +20,8 @@ struct client;
 struct backend;
 struct conn;
 struct balancer;
+struct tls_contexts;
+struct tls_engine;
 
 /*
  * What an event is about, in epoll_event.data.u64: tag in the top byte. For connections the
@@ -47,11 +50,17 @@ struct worker {
     uint64_t real_ms;
     uint32_t now_ms; /* mono_ms mod 2^32 */
 
-    struct image *image;       /* for new requests; NULL before the first control message */
-    struct balancer *balancer; /* round-robin state for `image` */
-    uint32_t mode;             /* enum slot_mode */
-    bool accepting;            /* listeners are in the epoll set */
-    bool fd_pressure;          /* accepting is put off until descriptors are free */
+    struct image *image;           /* for new requests; NULL before the first control message */
+    struct balancer *balancer;     /* round-robin state for `image` */
+    struct tls_contexts *tls;      /* certificates of `image`; NULL: it has none */
+    struct tls_engine *tls_engine; /* ciphers of all TLS connections; made when first needed */
+    struct vault vault;
+    uint32_t mode;                     /* enum slot_mode */
+    bool watched[ARENA_LISTENERS_MAX]; /* listeners by place: in the epoll set */
+    bool watching;                     /* plain listeners are */
+    bool watching_full;                /* TLS listeners are not: handshakes wait for their turn */
+    bool listeners_changed;            /* look at each of them anew */
+    bool fd_pressure;                  /* accepting is put off until descriptors are free */
     bool master_gone;
     bool parking; /* the keeper wants us to stop at a safe point */
 
@@ -73,9 +82,20 @@ struct worker {
     struct backend *kept; /* idle connections to backends, newest first */
     uint32_t source_next; /* round robin over source addresses */
 
+    /* Handshakes with clients: so many are under way, the others wait their turn. */
+    uint32_t shaking;
+    uint32_t shaking_high; /* most since memory was last given back */
+    struct client *shake_head;
+    struct client *shake_tail;
+
     struct buf_pool pool;
 
     /* Free lists and the ready list; rebuilt from the arena by one scan. */
+    uint32_t *free_sides; /* entries of the vault */
+    uint32_t free_side_count;
+    uint32_t sides_used; /* entries below this one have been used */
+    uint32_t *starved;   /* tunnel << 1 | direction: TLS, waits for a free chunk */
+    uint32_t starved_count;
     uint32_t *free_tunnels;
     uint32_t free_tunnel_count;
     uint16_t *free_chunks;

@@ -130,7 +130,7 @@ static enum step send_up(struct request *r)
         backend->error = 0;
         backend->readable = true;
         backend->hangup = true;
-        buf_release(&w->pool, &backend->out);
+        conn_drop_out(backend);
     }
     return sent ? STEP_MOVED : step;
 }

@@ -3,6 +3,7 @@
 
 #include "common/uri.h"
 #include "common/ws_handshake.h"
+#include "worker/tls_context.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ struct request *request_new(struct client *client)
     r->client = client;
     r->image = image_acquire(w->image);
     r->balancer = balance_acquire(w->balancer);
+    r->tls = tls_contexts_acquire(w->tls);
     r->started_ms = w->mono_ms;
     STORE_RELAXED(&w->me->requests_open, w->me->requests_open + 1);
     http_request_init(&r->head, r->fields, *limits);
@@ -37,6 +39,7 @@ void request_drop(struct request **request)
     buf_release(&w->pool, &r->head_buf);
     balance_fini(&r->pick);
     balance_release(&r->balancer);
+    tls_contexts_release(&r->tls);
     image_release(&r->image);
     free(r->names);
     free(r);
@@ -283,7 +286,8 @@ void request_run(struct request *r)
     }
     if (r->state == REQUEST_CONNECT && r->backend) {
         if (r->backend->conn.error != 0) {
-            dispatch_failed(r, REASON_CONNECT_FAILED);
+            dispatch_failed(r, r->backend->state == BACKEND_SHAKING ? REASON_BACKEND_TLS
+                                                                    : REASON_CONNECT_FAILED);
             return;
         }
         if (r->backend->state != BACKEND_BUSY)

@@ -34,8 +34,9 @@ enum request_wait {
 struct request {
     struct client *client;
     struct backend *backend; /* NULL before and after */
-    struct image *image;     /* its own reference, as is balancer */
+    struct image *image;     /* its own reference, as are balancer and tls */
     struct balancer *balancer;
+    struct tls_contexts *tls; /* NULL: the image has no use for TLS */
     const struct image_site *site;
     const struct image_route *route;
     const struct image_upstream *upstream;

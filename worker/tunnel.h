@@ -8,6 +8,15 @@
 
 #include "worker/context.h"
 
+/* A side that is TLS: what its connection held. All borrowed. */
+struct tunnel_side_tls {
+    const struct tls_session *session; /* NULL: the side is plain */
+    struct slice plain;                /* content behind held[] */
+    struct slice wire_in;              /* read and not opened */
+    struct slice wire_out;             /* sealed and not sent */
+    uint32_t burst;                    /* worker/tls_burst.h */
+};
+
 /* Everything a tunnel is opened from. Descriptors are taken on success. */
 struct tunnel_opening {
     int fd[2];      /* client, backend; in the epoll set already */
@@ -16,6 +25,7 @@ struct tunnel_opening {
     struct slice
         held[2];       /* [0] client bytes behind the request; [1] the 101 head and what followed */
     uint32_t head_len; /* bytes of held[1] that are the 101 answer's head */
+    struct tunnel_side_tls tls[2];
     const struct addr *client;
     const struct image_route *route;
     uint32_t site;    /* index on the board */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A 101 has arrived: verified, it makes a tunnel (worker/request.h). */
 #include "common/ws_handshake.h"
+#include "worker/conn_tls.h"
 #include "worker/request.h"
 #include "worker/tunnel.h"
 
@@ -17,6 +18,21 @@ static void refuse_101(struct request *r, const char *why)
     log_limited(&w->limit_backend, LOG_LEVEL_WARN, "bad_upgrade", "backend=%.*s/%.*s why=\"%s\"",
                 (int)upstream.n, upstream.p, (int)server.n, server.p, why);
     request_refuse(r, 502, REASON_BAD_UPGRADE);
+}
+
+/* What a TLS connection holds beside its buffers. */
+static struct tunnel_side_tls side_of(const struct conn *conn)
+{
+    struct tunnel_side_tls side = {NULL, {NULL, 0}, {NULL, 0}, {NULL, 0}, 0};
+    const struct conn_tls *tls = conn->tls;
+    if (tls) {
+        side.session = &tls->session;
+        side.plain = buf_slice(&tls->plain);
+        side.wire_in = buf_slice(&tls->wire_in);
+        side.wire_out = buf_slice(&tls->wire_out);
+        side.burst = tls->burst;
+    }
+    return side;
 }
 
 /* The handshake's own log line and end; both connections live on as a tunnel. */
@@ -45,6 +61,7 @@ static void commit(struct request *r, struct slice answer, uint32_t head_len)
         .tx = {client->tx, backend->conn.tx},
         .held = {buf_slice(&client->in), answer},
         .head_len = head_len,
+        .tls = {side_of(client), side_of(&backend->conn)},
         .client = &r->client->address,
         .route = r->route,
         .site = r->site->board_site,

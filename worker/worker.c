@@ -12,6 +12,7 @@
 #include "worker/crash_point.h"
 #include "worker/park.h"
 #include "worker/tunnel.h"
+#include "worker/tunnel_tls.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -143,6 +144,8 @@ static void one_turn(struct worker *w)
     if (w->ready_count > 0)
         tunnel_run_ready(w);
     timer_run(&w->timers, w->now_ms, timer_due, w);
+    tunnel_tls_feed(w);
+    client_shake_next(w);
     accept_regulate(w);
     conn_free_dead(w);
     if (w->parking)
@@ -188,8 +191,9 @@ static int begin(struct worker *w, const struct worker_start *start)
     crash_point_init((unsigned)getpid());
     STORE_RELAXED(&w->me->started_real_ms, w->real_ms);
     STORE_RELAXED(&w->me->state, (uint32_t)SLOT_STARTING);
-    buf_pool_resize(&w->pool, 16384);
     int rc = make_tables(w);
+    if (rc == 0)
+        rc = vault_attach(&w->vault, FD_VAULT);
     return rc < 0 ? rc : watch_infrastructure();
 }
 

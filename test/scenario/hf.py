@@ -23,6 +23,7 @@ import traceback
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = TOP / os.environ.get("HOLDFAST_BUILD", "build")
 SANITIZED = "san-" in BUILD.name
+NEXT_BUILD = BUILD / "next"  # a program that comes after this one, see test/tools/make-next
 CRASH_BUILD = BUILD / "crash"  # holdfast with -DHOLDFAST_CRASH_POINTS, see worker/crash_point.h
 PATIENCE_S = 60 if SANITIZED else 20  # for what must come about, on a busy machine
 STORIES = []

@@ -79,14 +79,14 @@ def idle_tunnels_hold_no_buffer(scene):
     warm.sending = False
     warm.open(count)
     before = hf.status_kb(worker, "VmRSS")
-    proxy.wait_sum("chunks_used", 1)
+    proxy.wait_sum("chunks_used", 2)
     mass = Mass(scene, proxy.address)
     mass.sending = False
     mass.open(count)
     mass.resume()
     mass.run_echoes(1)
     mass.rest()
-    proxy.wait_sum("chunks_used", 1)
+    proxy.wait_sum("chunks_used", 2)
     grown = hf.status_kb(worker, "VmRSS") - before
     # 256 bytes each; and what handshakes have left in the allocator, whatever their number.
     check(hf.SANITIZED or grown * 1024 < count * 256 + (512 << 10),

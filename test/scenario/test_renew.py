@@ -3,6 +3,7 @@
 """Recycling and binary upgrade: new programs take over tunnels, bad ones are sent back, and nothing
 is lost either way."""
 import contextlib
+import json
 import os
 import pathlib
 import random
@@ -11,6 +12,7 @@ import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
 import hf
@@ -213,6 +215,43 @@ def after_an_upgrade_the_command_stop_ends_all(scene):
     proxy.check_gone()
 
 
+def next_counted(proxy):
+    """The figure that only the next program counts, as its own statistics tool shows it."""
+    done = subprocess.run([str(hf.NEXT_BUILD / "holdfast-stat"), "-b", proxy.board, "--json"],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=hf.PATIENCE_S)
+    equal(done.returncode, 0, f"status of the next holdfast-stat ({done.stderr})")
+    return json.loads(done.stdout)["overview"]["counters"]["next"]
+
+
+@story
+def a_program_with_more_counters_reasons_and_keys_follows_and_goes(scene):
+    """Its workers serve by the image of the master before, and the other way round."""
+    proxy, mass = with_tunnels(scene)
+    equal(next_counted(proxy), None, "what this program does not count")
+    answers, over = [], threading.Event()
+
+    def ask():
+        while not over.is_set():
+            answers.append(whoami(proxy))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    for turn in range(2):
+        proxy.install(hf.NEXT_BUILD / "holdfast")
+        proxy.upgrade(mass)
+        mass.run(lambda: next_counted(proxy), "the next program counts")
+        proxy.stat("workers")
+        proxy.install()
+        proxy.upgrade(mass)
+        equal(next_counted(proxy), None, f"what this program does not count, turn {turn}")
+        check_all_right(proxy, mass)
+    over.set()
+    asking.join(hf.PATIENCE_S)
+    check(len(answers) > 20 and set(answers) == {b"one"}, f"answers: {set(answers)}")
+    equal(proxy.said("image_refused|upgrade_failed|renew_failed"), 0, "troubles")
+
+
 # ---- what is no tunnel ----
 
 @story
@@ -312,8 +351,8 @@ def a_program_that_hangs_in_its_trial_is_refused(scene):
 @story
 def a_program_of_another_layout_is_refused(scene):
     refused(scene, lambda proxy: proxy.install_script(
-        'case "$1" in --fits) shift 2; exec "$real" --fits 99.99 "$@";; esac\nexec "$real" "$@"'),
-        why="those in use are 99 and 99", workers_live=True)
+        'case "$1" in --fits) shift 2; exec "$real" --fits 99.98.97 "$@";; esac\nexec "$real" "$@"'),
+        why="those in use are 99, 97 and 98", workers_live=True)
 
 
 @story

@@ -48,10 +48,21 @@ START_TEST(a_backend_sums_its_cells_and_its_live_tunnels)
 }
 END_TEST
 
+/* Of the last counter and the last reason the board's programs know nothing yet. */
+START_TEST(what_the_boards_programs_do_not_count_is_unknown)
+{
+    board.header->counter_count = COUNTER_COUNT - 1;
+    board.header->reason_count = REASON_COUNT - 1;
+    SHOW("workers", "--json");
+    HAS(",\"http_tx_bytes\":null}");
+    HAS("\"quarantined\":null}");
+}
+END_TEST
+
 START_TEST(the_overview_sums_all_workers)
 {
     SHOW("--json");
-    HAS("{\"page\":\"overview\",\"board\":\"/test\",\"layout\":1,");
+    HAS("{\"page\":\"overview\",\"board\":\"/test\",\"layout\":2,");
     HAS("\"generation\":4,\"master\":{\"pid\":");
     HAS("\"state\":\"running\",\"silent_ms\":");
     HAS("\"notes\":[],\"overview\":{\"software\":\"9.9\",\"config_path\":\"/etc/x.conf\",");
@@ -478,6 +489,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, fixture_setup, fixture_teardown);
     tcase_add_test(tcase, a_worker_counts_closed_and_live_tunnels_together);
     tcase_add_test(tcase, a_backend_sums_its_cells_and_its_live_tunnels);
+    tcase_add_test(tcase, what_the_boards_programs_do_not_count_is_unknown);
     tcase_add_test(tcase, the_overview_sums_all_workers);
     tcase_add_test(tcase, a_tunnel_is_shown_with_names_and_figures);
     tcase_add_loop_test(tcase, tunnels_are_filtered, 0, (int)ARRAY_LEN(filters));
