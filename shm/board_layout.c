@@ -29,6 +29,8 @@ int board_layout_fill(struct board_header *header, const struct board_shape *sha
     header->sites_off = BOARD_SITES_OFF;
     header->rings_off = BOARD_RINGS_OFF;
     header->events_off = BOARD_EVENTS_OFF;
+    header->gauges_off = BOARD_GAUGES_OFF;
+    header->paces_off = BOARD_PACES_OFF;
     header->tunnels_off = BOARD_TUNNELS_OFF;
     return 0;
 }
@@ -38,7 +40,8 @@ static bool same_offsets(const struct board_header *a, const struct board_header
     return a->slots_off == b->slots_off && a->backends_off == b->backends_off &&
            a->cells_off == b->cells_off && a->upstreams_off == b->upstreams_off &&
            a->sites_off == b->sites_off && a->rings_off == b->rings_off &&
-           a->events_off == b->events_off && a->tunnels_off == b->tunnels_off;
+           a->events_off == b->events_off && a->gauges_off == b->gauges_off &&
+           a->paces_off == b->paces_off && a->tunnels_off == b->tunnels_off;
 }
 
 static bool same_counts(const struct board_header *a, const struct board_header *b)
