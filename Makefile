@@ -26,14 +26,13 @@ BUILD := build$(if $(variant),/$(variant))
 
 warnings := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wconversion -Werror
 hardening := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
-# _FORTIFY_SOURCE hides overflows from the sanitizer, and jemalloc would take its allocator away.
+# _FORTIFY_SOURCE hides overflows from the sanitizer.
 sanitizing := -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=$(SAN)
 # As a library gcc's UBSan loses log_path beside ASan, and with it what a replaced worker said.
 static_ubsan := $(if $(findstring clang,$(CC)),,-static-libubsan)
 all_cflags := -std=gnu11 $(CFLAGS) $(warnings) -I. -D_GNU_SOURCE $(if $(SAN),$(sanitizing),$(hardening))
 all_ldflags := $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN) $(static_ubsan))
-libs := -lconfig -lcrypto -lpcre2-8 -lz
-allocator := $(if $(SAN),,-ljemalloc)
+libs := -lconfig -lssl -lcrypto -lpcre2-8 -lz
 check_libs := -lcheck -lsubunit -lm -lrt -lpthread
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -63,7 +62,7 @@ next-build:
 	$(MAKE) -C $(BUILD)/next-src BUILD=$(abspath $(BUILD))/next $(addprefix $(abspath $(BUILD))/next/,holdfast holdfast-stat)
 
 $(BUILD)/holdfast: $(master_obj) $(worker_obj) $(libshm) $(libcommon)
-	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs) $(allocator)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
 $(BUILD)/holdfast-stat: $(stat_obj) $(libshm) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
 $(BUILD)/echo-backend: $(echo_obj) $(libcommon)

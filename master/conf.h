@@ -10,6 +10,7 @@
 #include "common/addr.h"
 #include "common/compiler.h"
 #include "common/log.h"
+#include "master/conf_tls.h"
 #include "shm/board.h"
 #include "shm/image.h"
 
@@ -34,6 +35,9 @@ struct conf_options {
     enum image_forward x_forwarded_proto;
     enum image_forward x_forwarded_host;
     enum image_forward x_real_ip;
+    enum image_forward x_client_cert;
+    char *hsts; /* "": none */
+    bool redirect_https;
 };
 
 struct conf_error_log {
@@ -50,6 +54,7 @@ struct conf_listener {
     struct addr address;
     char *text; /* the address as written */
     uint32_t backlog;
+    bool tls;
     int line; /* where it stands, for messages about bind */
 };
 
@@ -57,7 +62,31 @@ struct conf_server {
     struct addr address;
     char *text; /* as written: what the ring hashes */
     uint32_t weight;
+    uint32_t max_conns; /* 0: no limit */
+    uint32_t max_fails; /* 0: never ejected */
+    uint32_t fail_timeout_ms;
+    uint32_t slow_start_ms; /* 0: none */
     bool down;
+    bool backup;
+    bool drain;
+};
+
+enum conf_same_site {
+    CONF_SAME_SITE_UNSAID,
+    CONF_SAME_SITE_LAX,
+    CONF_SAME_SITE_STRICT,
+    CONF_SAME_SITE_NONE
+};
+
+struct conf_sticky {
+    char *cookie; /* its name; NULL: no sticky sessions */
+    char *secret; /* NULL: values can be made by whoever knows a server's address */
+    char *path;
+    char *domain;        /* NULL: the host alone */
+    uint32_t max_age_ms; /* 0: to the end of the client's session */
+    enum conf_same_site same_site;
+    bool secure;
+    bool http_only;
 };
 
 struct conf_source {
@@ -74,7 +103,14 @@ struct conf_upstream {
     struct conf_source *sources;
     uint32_t source_count;
     uint32_t keepalive;
-    uint32_t tries; /* 0: all servers */
+    struct conf_backend_tls tls;
+    struct conf_sticky sticky;
+    uint32_t max_load;    /* hundredths; 0: no bound */
+    uint32_t max_ejected; /* percent */
+    uint32_t queue;       /* 0: nobody waits */
+    uint32_t queue_timeout_ms;
+    uint32_t tries;            /* 0: all servers */
+    uint32_t retry_timeout_ms; /* 0: no limit */
 };
 
 struct conf_route {
@@ -101,6 +137,9 @@ struct conf {
     struct conf_access_log access_log;
     struct conf_listener *listeners; /* at least one */
     uint32_t listener_count;
+    struct conf_certificate *certificates;
+    uint32_t certificate_count;
+    struct conf_tls tls;
     struct conf_upstream *upstreams;
     uint32_t upstream_count;
     struct conf_site *sites;
@@ -127,6 +166,12 @@ struct conf {
  */
 int conf_load(struct conf **out, const char *path, FILE *errors) MUST_CHECK;
 
+/*
+ * The same but for the files that the configuration names (certificates, keys): they are neither read
+ * nor judged. For who may not read them, or only wants to know where the master is.
+ */
+int conf_load_alone(struct conf **out, const char *path, FILE *errors) MUST_CHECK;
+
 /* Free and null; accepts NULL. */
 void conf_free(struct conf **conf);
 
@@ -147,5 +192,11 @@ void conf_print_keys(FILE *out);
  */
 int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,
                      int *fd, FILE *errors) MUST_CHECK;
+
+/*
+ * Put the private keys into a sealed memfd (shm/keys.h) of this generation; -1 if there are none. On 0
+ * the caller owns *fd. On -errno, printed to `errors`, *fd is -1. conf_tls_forget may follow.
+ */
+int conf_keys_build(const struct conf *conf, uint32_t generation, int *fd, FILE *errors) MUST_CHECK;
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "common/uri.h"
 #include "master/conf_schema.h"
+#include "master/conf_sticky.h"
 #include "shm/arena.h"
 
 #include <stdlib.h>
@@ -146,6 +147,26 @@ static void check_servers(const struct check *check, const struct conf_upstream 
                        "one server has one set of counters; give it a weight instead");
 }
 
+/* Somebody must have the work for which backups stand by. */
+static void check_backups(const struct check *check, const struct conf_upstream *upstream)
+{
+    for (uint32_t i = 0; i < upstream->server_count; i++) {
+        if (!upstream->servers[i].backup)
+            return;
+    }
+    if (upstream->server_count > 0)
+        conf_error_field(check->errors, check->conf, &upstream->servers[0].backup,
+                         "all servers are backups: there is none whose place they could take");
+}
+
+static void check_sticky(const struct check *check, const struct conf_upstream *upstream)
+{
+    const void *field;
+    const char *why = conf_sticky_error(&upstream->sticky, &field);
+    if (why)
+        conf_error_field(check->errors, check->conf, field, "%s", why);
+}
+
 static void check_balance(const struct check *check, const struct conf_upstream *upstream)
 {
     bool hash = upstream->balance == BALANCE_HASH;
@@ -156,6 +177,9 @@ static void check_balance(const struct check *check, const struct conf_upstream 
                          "hash_key = \"$remote_addr\"");
     if (!hash && upstream->hash_key)
         conf_error_field(check->errors, check->conf, &upstream->hash_key,
+                         "is used with balance = \"hash\" only, and would do nothing here");
+    if (!hash && upstream->max_load != 0)
+        conf_error_field(check->errors, check->conf, &upstream->max_load,
                          "is used with balance = \"hash\" only, and would do nothing here");
 }
 
@@ -169,6 +193,8 @@ static void check_upstreams(const struct check *check)
         const struct conf_upstream *upstream = &conf->upstreams[i];
         check_name(check, &upstream->name);
         check_balance(check, upstream);
+        check_backups(check, upstream);
+        check_sticky(check, upstream);
         check_servers(check, upstream);
         servers += upstream->server_count;
         for (uint32_t j = 0; upstream->balance == BALANCE_HASH && j < upstream->server_count; j++)

@@ -4,9 +4,12 @@
  * the rings of a generation that nobody uses yet. Then what the running generation shows, too.
  */
 #define _GNU_SOURCE 1
-#include "master/conf.h"
+#include "master/conf_build.h"
 
+#include "common/clock.h"
+#include "master/conf_sticky.h"
 #include "master/conf_template.h"
+#include "shm/image_check.h"
 #include "shm/image_fit.h"
 #include "shm/ring.h"
 
@@ -16,24 +19,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* The image in the making: arrays of known size in `bytes`, strings behind them in `strings`. */
-struct build {
-    const struct conf *conf;
-    const struct board *board;
-    FILE *errors;
-    uint32_t generation;
-    uint8_t *bytes;
-    size_t size; /* of bytes: header and arrays */
-    char *strings;
-    size_t strings_used, strings_room;
-    struct image_header *header;
-    /* Entries used so far of the arrays that are shared by sites or upstreams. */
-    uint32_t hosts, routes, servers, parts, sources;
-    int error; /* first that happened while filling; 0: none */
-    bool told; /* and whether it was printed */
-};
-
-static struct image_str add_string(struct build *build, const char *p, size_t n)
+struct image_str conf_build_string(struct conf_build *build, const void *p, size_t n)
 {
     struct image_str str = {.off = (uint32_t)(build->size + build->strings_used),
                             .len = (uint32_t)n};
@@ -53,22 +39,20 @@ static struct image_str add_string(struct build *build, const char *p, size_t n)
     return str;
 }
 
-static struct image_str add_text(struct build *build, const char *text)
+struct image_str conf_build_text(struct conf_build *build, const char *text)
 {
-    return add_string(build, text, strlen(text));
+    return conf_build_string(build, text, strlen(text));
 }
 
-static void *entry(const struct build *build, struct image_array array, uint32_t i, size_t size)
+void *conf_build_entry(const struct conf_build *build, struct image_array array, uint32_t i,
+                       size_t size)
 {
     ASSERT(i < array.count);
     return build->bytes + array.off + (size_t)i * size;
 }
 
-#define ENTRY(build, array, type, i)                                                               \
-    ((struct type *)entry((build), (build)->header->array, (i), sizeof(struct type)))
-
-/* The rest of a shared array, of which the caller will use `count`. */
-static struct image_array run(struct image_array array, uint32_t used, uint32_t count, size_t size)
+struct image_array conf_build_run(struct image_array array, uint32_t used, uint32_t count,
+                                  size_t size)
 {
     ASSERT(count <= array.count - used);
     return (struct image_array){.off = array.off + (uint32_t)(used * size), .count = count};
@@ -82,24 +66,24 @@ static uint32_t count_parts(const char *text)
     return rc == 0 ? template.count : 0;
 }
 
-static struct image_array add_template(struct build *build, const char *text)
+static struct image_array add_template(struct conf_build *build, const char *text)
 {
     struct conf_template template;
     int rc = text ? conf_template_parse(&template, slice_of(text)) : -EINVAL;
     uint32_t count = rc == 0 ? template.count : 0;
     struct image_array parts =
-        run(build->header->parts, build->parts, count, sizeof(struct image_part));
+        conf_build_run(build->header->parts, build->parts, count, sizeof(struct image_part));
     for (uint32_t i = 0; i < count; i++) {
-        *ENTRY(build, parts, image_part, build->parts++) = (struct image_part){
+        *CONF_BUILD_ENTRY(build, parts, image_part, build->parts++) = (struct image_part){
             .var = template.parts[i].var,
-            .text = add_string(build, template.parts[i].text.p, template.parts[i].text.n),
+            .text = conf_build_string(build, template.parts[i].text.p, template.parts[i].text.n),
         };
     }
     return parts;
 }
 
 /* Print why there is no place for a name, and pass the error on. */
-static int no_place(struct build *build, const char *kind, const char *name, int error)
+static int no_place(struct conf_build *build, const char *kind, const char *name, int error)
 {
     fprintf(build->errors,
             "%s: %s \"%s\": the board has no place left (%s); names that were configured before "
@@ -109,7 +93,7 @@ static int no_place(struct build *build, const char *kind, const char *name, int
     return build->error = error;
 }
 
-static void fill_front(struct build *build)
+static void fill_front(struct conf_build *build)
 {
     const struct conf *conf = build->conf;
     build->header->front = (struct image_front){
@@ -123,19 +107,41 @@ static void fill_front(struct build *build)
     };
 }
 
-static void fill_listeners(struct build *build)
+static void fill_listeners(struct conf_build *build)
 {
     for (uint32_t i = 0; i < build->conf->listener_count; i++) {
         const struct conf_listener *from = &build->conf->listeners[i];
-        *ENTRY(build, listeners, image_listener, i) = (struct image_listener){
+        *CONF_BUILD_ENTRY(build, listeners, image_listener, i) = (struct image_listener){
             .address = from->address,
-            .text = add_text(build, from->text),
+            .text = conf_build_text(build, from->text),
             .backlog = from->backlog,
+            .flags = from->tls ? LISTENER_TLS : 0,
         };
     }
 }
 
-static int fill_servers(struct build *build, const struct conf_upstream *from)
+static struct image_str add_sticky_value(struct conf_build *build,
+                                         const struct conf_upstream *upstream,
+                                         const struct conf_server *server)
+{
+    char value[CONF_STICKY_VALUE_MAX] = "";
+    if (conf_sticky_is_on(&upstream->sticky))
+        conf_sticky_value(&upstream->sticky, upstream->name, server->text, value);
+    return conf_build_text(build, value);
+}
+
+static void add_sticky(struct conf_build *build, const struct conf_sticky *sticky,
+                       struct image_upstream *upstream)
+{
+    char attributes[CONF_STICKY_ATTRIBUTES_MAX] = "";
+    if (conf_sticky_is_on(sticky))
+        conf_sticky_attributes(sticky, attributes);
+    upstream->sticky_cookie = conf_build_text(build, sticky->cookie ? sticky->cookie : "");
+    upstream->sticky_attributes = conf_build_text(build, attributes);
+}
+
+static int fill_servers(struct conf_build *build, const struct conf_upstream *from,
+                        struct image_upstream *upstream)
 {
     for (uint32_t i = 0; i < from->server_count; i++) {
         const struct conf_server *server = &from->servers[i];
@@ -143,39 +149,56 @@ static int fill_servers(struct build *build, const struct conf_upstream *from)
                                              slice_of(server->text));
         if (backend < 0)
             return no_place(build, "server", server->text, backend);
-        *ENTRY(build, servers, image_server, build->servers++) = (struct image_server){
+        *CONF_BUILD_ENTRY(build, servers, image_server, build->servers++) = (struct image_server){
             .address = server->address,
-            .text = add_text(build, server->text),
+            .text = conf_build_text(build, server->text),
             .backend = (uint32_t)backend,
             .weight = server->weight,
-            .flags = server->down ? BACKEND_DOWN : 0,
+            .flags = (server->down ? BACKEND_DOWN : 0u) | (server->backup ? BACKEND_BACKUP : 0u) |
+                     (server->drain ? BACKEND_DRAIN : 0u),
+            .max_conns = server->max_conns,
+            .max_fails = server->max_fails,
+            .fail_timeout_ms = server->fail_timeout_ms,
+            .slow_start_ms = server->slow_start_ms,
+            .sticky = add_sticky_value(build, from, server),
         };
+        upstream->slow_start |= server->slow_start_ms != 0;
+        upstream->primaries += !server->backup;
     }
     return 0;
 }
 
-static int fill_upstream(struct build *build, uint32_t number)
+static int fill_upstream(struct conf_build *build, uint32_t number)
 {
     const struct conf_upstream *from = &build->conf->upstreams[number];
-    struct image_upstream *upstream = ENTRY(build, upstreams, image_upstream, number);
+    struct image_upstream *upstream = CONF_BUILD_ENTRY(build, upstreams, image_upstream, number);
     int index = board_upstream_register(build->board, build->generation, slice_of(from->name));
     if (index < 0)
         return no_place(build, "upstream", from->name, index);
     *upstream = (struct image_upstream){
-        .name = add_text(build, from->name),
-        .servers = run(build->header->servers, build->servers, from->server_count,
-                       sizeof(struct image_server)),
+        .name = conf_build_text(build, from->name),
+        .servers = conf_build_run(build->header->servers, build->servers, from->server_count,
+                                  sizeof(struct image_server)),
         .hash_key = add_template(build, from->hash_key),
-        .sources =
-            run(build->header->sources, build->sources, from->source_count, sizeof(struct addr)),
+        .sources = conf_build_run(build->header->sources, build->sources, from->source_count,
+                                  sizeof(struct addr)),
         .policy = from->balance,
         .board_upstream = (uint32_t)index,
         .keepalive = from->keepalive,
         .tries = from->tries,
+        .queue = from->queue,
+        .queue_timeout_ms = from->queue_timeout_ms,
+        .retry_timeout_ms = from->retry_timeout_ms,
+        .max_ejected = from->max_ejected,
+        .max_load = from->max_load,
     };
     for (uint32_t i = 0; i < from->source_count; i++)
-        *ENTRY(build, sources, addr, build->sources++) = from->sources[i].address;
-    return fill_servers(build, from);
+        *CONF_BUILD_ENTRY(build, sources, addr, build->sources++) = from->sources[i].address;
+    add_sticky(build, &from->sticky, upstream);
+    int rc = fill_servers(build, from, upstream);
+    if (rc == 0)
+        conf_image_tls_upstream(build, number);
+    return rc;
 }
 
 /* The number of the upstream that a route names: conf_check has seen that there is one. */
@@ -188,13 +211,14 @@ static uint32_t find_upstream(const struct conf *conf, const char *name)
     return i;
 }
 
-static void fill_route(struct build *build, const struct conf_route *from)
+static void fill_route(struct conf_build *build, const struct conf_route *from)
 {
     const struct conf_options *options = &from->options;
-    *ENTRY(build, routes, image_route, build->routes++) = (struct image_route){
-        .path = add_text(build, from->path),
+    *CONF_BUILD_ENTRY(build, routes, image_route, build->routes++) = (struct image_route){
+        .path = conf_build_text(build, from->path),
         .upstream = find_upstream(build->conf, from->upstream),
-        .flags = options->upgrade ? ROUTE_UPGRADE : 0,
+        .flags = (options->upgrade ? ROUTE_UPGRADE : 0u) |
+                 (options->redirect_https ? ROUTE_REDIRECT_HTTPS : 0u),
         .connect_timeout_ms = options->connect_timeout_ms,
         .send_timeout_ms = options->send_timeout_ms,
         .response_timeout_ms = options->response_timeout_ms,
@@ -206,6 +230,8 @@ static void fill_route(struct build *build, const struct conf_route *from)
         .x_forwarded_proto = (uint8_t)options->x_forwarded_proto,
         .x_forwarded_host = (uint8_t)options->x_forwarded_host,
         .x_real_ip = (uint8_t)options->x_real_ip,
+        .x_client_cert = (uint8_t)options->x_client_cert,
+        .hsts = conf_build_text(build, options->hsts),
     };
 }
 
@@ -218,7 +244,7 @@ static int compare_routes(const void *a, const void *b)
     return x_len != y_len ? (x_len < y_len) - (x_len > y_len) : strcmp(x->path, y->path);
 }
 
-static int fill_routes(struct build *build, const struct conf_site *from)
+static int fill_routes(struct conf_build *build, const struct conf_site *from)
 {
     const struct conf_route **order = calloc(from->route_count + 1, sizeof(struct conf_route *));
     if (!order)
@@ -232,7 +258,7 @@ static int fill_routes(struct build *build, const struct conf_site *from)
     return 0;
 }
 
-static void fill_hosts(struct build *build, const struct conf_site *from, uint32_t number)
+static void fill_hosts(struct conf_build *build, const struct conf_site *from, uint32_t number)
 {
     for (uint32_t i = 0; i < from->host_count; i++) {
         const char *name = from->hosts[i];
@@ -241,8 +267,8 @@ static void fill_hosts(struct build *build, const struct conf_site *from, uint32
             build->header->default_site = number;
             continue;
         }
-        *ENTRY(build, hosts, image_host, build->hosts++) = (struct image_host){
-            .name = add_text(build, name + wildcard),
+        *CONF_BUILD_ENTRY(build, hosts, image_host, build->hosts++) = (struct image_host){
+            .name = conf_build_text(build, name + wildcard),
             .wildcard = wildcard,
             .site = number,
         };
@@ -251,39 +277,37 @@ static void fill_hosts(struct build *build, const struct conf_site *from, uint32
         build->header->default_site = number;
 }
 
-static int fill_site(struct build *build, uint32_t number)
+static int fill_site(struct conf_build *build, uint32_t number)
 {
     const struct conf_site *from = &build->conf->sites[number];
     const char *name = from->host_count > 0 ? from->hosts[0] : "*";
     int index = board_site_register(build->board, build->generation, slice_of(name));
     if (index < 0)
         return no_place(build, "site", name, index);
-    *ENTRY(build, sites, image_site, number) = (struct image_site){
-        .name = add_text(build, name),
+    *CONF_BUILD_ENTRY(build, sites, image_site, number) = (struct image_site){
+        .name = conf_build_text(build, name),
         .board_site = (uint32_t)index,
-        .routes = run(build->header->routes, build->routes, from->route_count,
-                      sizeof(struct image_route)),
+        .routes = conf_build_run(build->header->routes, build->routes, from->route_count,
+                                 sizeof(struct image_route)),
     };
     fill_hosts(build, from, number);
     return fill_routes(build, from);
 }
 
-static int compare_hosts(const void *a, const void *b, void *context)
+int conf_build_compare(const void *a, const void *b, void *context)
 {
-    const struct image_host *x = a, *y = b;
-    const struct build *build = context;
-    uint32_t n = x->name.len < y->name.len ? x->name.len : y->name.len;
-    if (x->wildcard != y->wildcard)
-        return x->wildcard < y->wildcard ? -1 : 1;
-    int order = memcmp(build->strings + (x->name.off - build->size),
-                       build->strings + (y->name.off - build->size), n);
-    return order != 0 ? order : (x->name.len > y->name.len) - (x->name.len < y->name.len);
+    const struct conf_build *build = context;
+    const struct image_named x = image_check_named(a), y = image_check_named(b);
+    struct slice x_name = {build->strings + (x.name.off - build->size), x.name.len};
+    struct slice y_name = {build->strings + (y.name.off - build->size), y.name.len};
+    return image_check_order(x.wildcard, x_name, y.wildcard, y_name);
 }
 
-static int fill(struct build *build)
+static int fill(struct conf_build *build)
 {
     fill_front(build);
     fill_listeners(build);
+    conf_image_tls_fill(build);
     for (uint32_t i = 0; i < build->conf->upstream_count && !build->error; i++)
         fill_upstream(build, i);
     for (uint32_t i = 0; i < build->conf->site_count && !build->error; i++)
@@ -291,14 +315,14 @@ static int fill(struct build *build)
     if (build->error)
         return build->error;
     qsort_r(build->bytes + build->header->hosts.off, build->hosts, sizeof(struct image_host),
-            compare_hosts, build);
+            conf_build_compare, build);
     build->header->strings =
         (struct image_array){(uint32_t)build->size, (uint32_t)build->strings_used};
     build->header->size = build->size + build->strings_used;
     return build->header->size > UINT32_MAX ? -EFBIG : 0;
 }
 
-static struct image_array reserve(uint64_t *size, uint64_t count, size_t entry_size)
+struct image_array conf_build_reserve(uint64_t *size, uint64_t count, size_t entry_size)
 {
     struct image_array array = {.off = (uint32_t)*size, .count = (uint32_t)count};
     /* Every entry may hold 64-bit numbers. */
@@ -307,7 +331,7 @@ static struct image_array reserve(uint64_t *size, uint64_t count, size_t entry_s
 }
 
 /* Decide where the arrays stand, and allocate them. */
-static int lay_out(struct build *build)
+static int lay_out(struct conf_build *build)
 {
     const struct conf *conf = build->conf;
     uint64_t size = IMAGE_HEADER_SIZE;
@@ -329,16 +353,18 @@ static int lay_out(struct build *build)
         .magic = IMAGE_MAGIC,
         .version = IMAGE_VERSION,
         .generation = build->generation,
-        .listeners = reserve(&size, conf->listener_count, sizeof(struct image_listener)),
+        .listeners = conf_build_reserve(&size, conf->listener_count, sizeof(struct image_listener)),
         .default_site = UINT32_MAX,
     };
-    header.hosts = reserve(&size, hosts, sizeof(struct image_host));
-    header.sites = reserve(&size, conf->site_count, sizeof(struct image_site));
-    header.routes = reserve(&size, routes, sizeof(struct image_route));
-    header.upstreams = reserve(&size, conf->upstream_count, sizeof(struct image_upstream));
-    header.servers = reserve(&size, servers, sizeof(struct image_server));
-    header.parts = reserve(&size, parts, sizeof(struct image_part));
-    header.sources = reserve(&size, sources, sizeof(struct addr));
+    header.hosts = conf_build_reserve(&size, hosts, sizeof(struct image_host));
+    header.sites = conf_build_reserve(&size, conf->site_count, sizeof(struct image_site));
+    header.routes = conf_build_reserve(&size, routes, sizeof(struct image_route));
+    header.upstreams =
+        conf_build_reserve(&size, conf->upstream_count, sizeof(struct image_upstream));
+    header.servers = conf_build_reserve(&size, servers, sizeof(struct image_server));
+    header.parts = conf_build_reserve(&size, parts, sizeof(struct image_part));
+    header.sources = conf_build_reserve(&size, sources, sizeof(struct addr));
+    conf_image_tls_reserve(conf, &header, &size);
     for (uint32_t kind = 0; kind < IMAGE_KINDS; kind++)
         header.row_size[kind] = image_fit_row_size(kind);
     if (size > UINT32_MAX)
@@ -364,7 +390,7 @@ static int write_all(int fd, const void *bytes, size_t size)
 }
 
 /* Written, not mapped: F_SEAL_WRITE is refused while a writable mapping exists. */
-static int to_memfd(const struct build *build, int *fd)
+static int to_memfd(const struct conf_build *build, int *fd)
 {
     int image = memfd_create("holdfast-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (image < 0)
@@ -388,29 +414,33 @@ static int publish_ring(struct ring_writer *writer, const struct conf_upstream *
     struct ring_server *ring = calloc(from->server_count, sizeof(*ring));
     if (!ring)
         return -ENOMEM;
+    uint32_t count = 0;
     for (uint32_t i = 0; i < from->server_count; i++) {
-        ring[i] = (struct ring_server){.text = slice_of(from->servers[i].text),
-                                       .weight = servers[i].weight,
-                                       .backend = servers[i].backend};
+        if (servers[i].flags & BACKEND_BACKUP)
+            continue;
+        ring[count++] = (struct ring_server){.text = slice_of(from->servers[i].text),
+                                             .weight = servers[i].weight,
+                                             .backend = servers[i].backend};
     }
-    int rc = ring_publish(writer, upstream->board_upstream, ring, from->server_count);
+    int rc = ring_publish(writer, upstream->board_upstream, ring, count);
     free(ring);
     return rc;
 }
 
-static const struct image_server *servers_of(const struct build *build,
+static const struct image_server *servers_of(const struct conf_build *build,
                                              const struct image_upstream *upstream)
 {
     return (const struct image_server *)(const void *)(build->bytes + upstream->servers.off);
 }
 
-static int publish_rings(struct build *build)
+static int publish_rings(struct conf_build *build)
 {
     struct ring_writer writer;
     ring_begin(&writer, build->board, build->generation);
     for (uint32_t i = 0; i < build->conf->upstream_count; i++) {
         const struct conf_upstream *from = &build->conf->upstreams[i];
-        const struct image_upstream *upstream = ENTRY(build, upstreams, image_upstream, i);
+        const struct image_upstream *upstream =
+            CONF_BUILD_ENTRY(build, upstreams, image_upstream, i);
         if (from->balance != BALANCE_HASH)
             continue;
         int rc = publish_ring(&writer, from, upstream, servers_of(build, upstream));
@@ -420,12 +450,28 @@ static int publish_rings(struct build *build)
     return 0;
 }
 
+/* One that is no longer down, or draining, has come back. */
+static void show_server(const struct conf_build *build, const struct image_server *server)
+{
+    struct board_backend *backend = board_backend(build->board, server->backend);
+    const uint32_t away = BACKEND_DOWN | BACKEND_DRAIN;
+    if (backend->flags & away && !(server->flags & away))
+        STORE_RELAXED(&backend->recovered_ms, clock_mono_ms());
+    STORE_RELAXED(&backend->weight, server->weight);
+    STORE_RELAXED(&backend->flags, server->flags);
+    STORE_RELAXED(&backend->max_conns, server->max_conns);
+    STORE_RELAXED(&backend->max_fails, server->max_fails);
+    STORE_RELAXED(&backend->fail_timeout_ms, server->fail_timeout_ms);
+    STORE_RELAXED(&backend->slow_start_ms, server->slow_start_ms);
+}
+
 /* What observers see beside the names. Cannot fail, so it comes last. */
-static void show(const struct build *build)
+static void show(const struct conf_build *build)
 {
     for (uint32_t i = 0; i < build->conf->upstream_count; i++) {
         const struct conf_upstream *from = &build->conf->upstreams[i];
-        const struct image_upstream *upstream = ENTRY(build, upstreams, image_upstream, i);
+        const struct image_upstream *upstream =
+            CONF_BUILD_ENTRY(build, upstreams, image_upstream, i);
         const struct image_server *servers = servers_of(build, upstream);
         struct board_upstream *shown = board_upstream(build->board, upstream->board_upstream);
         STORE_RELAXED(&shown->policy, (uint32_t)from->balance);
@@ -433,18 +479,18 @@ static void show(const struct build *build)
         memset(shown->hash_key, 0, sizeof(shown->hash_key));
         if (from->hash_key)
             memcpy(shown->hash_key, from->hash_key, strlen(from->hash_key));
-        for (uint32_t j = 0; j < from->server_count; j++) {
-            struct board_backend *backend = board_backend(build->board, servers[j].backend);
-            STORE_RELAXED(&backend->weight, servers[j].weight);
-            STORE_RELAXED(&backend->flags, servers[j].flags);
-        }
+        STORE_RELAXED(&shown->max_load, from->max_load);
+        STORE_RELAXED(&shown->max_ejected, from->max_ejected);
+        for (uint32_t j = 0; j < from->server_count; j++)
+            show_server(build, &servers[j]);
     }
 }
 
 int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,
                      int *fd, FILE *errors)
 {
-    struct build build = {.conf = conf, .board = board, .errors = errors, .generation = generation};
+    struct conf_build build = {
+        .conf = conf, .board = board, .errors = errors, .generation = generation};
     int image = -1;
     *fd = -1;
     int rc = lay_out(&build);

@@ -24,8 +24,19 @@ static const struct conf_level_info LEVELS[CONF_LEVEL_COUNT] = {
                          "`access_log = \"off\"` turns it off."},
     [CONF_LISTENER] = {"listeners", sizeof(struct conf_listener), 0, false,
                        "Where clients connect: a list, one group for each address."},
+    [CONF_CERTIFICATE] =
+        {"certificates", sizeof(struct conf_certificate), 0, false,
+         "What TLS listeners show: a list. A client gets the one for the name that "
+         "it asks for (SNI): exact names before wildcards, of several key types "
+         "the one that it can use. The first of the list is for all other names. "
+         "Files are relative to the directory of the configuration."},
+    [CONF_TLS] = {"tls", sizeof(struct conf_tls), 0, false,
+                  "How clients of TLS listeners are met."},
     [CONF_UPSTREAM] = {"upstreams", sizeof(struct conf_upstream), 0, false,
                        "Groups of servers that can answer the same requests: a list."},
+    [CONF_STICKY] = {"upstreams.sticky", sizeof(struct conf_sticky), 0, false,
+                     "A cookie that brings a client back to the server it had, also while that "
+                     "drains. `sticky = \"off\"` turns it off."},
     [CONF_SERVER] = {"upstreams.servers", sizeof(struct conf_server), 0, false,
                      "The servers of an upstream: a list."},
     [CONF_SITE] = {"sites", sizeof(struct conf_site), offsetof(struct conf_site, options), true,
@@ -75,6 +86,12 @@ static const struct conf_key KEYS[] = {
     {CONF_TOP, "listeners", CONF_LIST, CONF_REQUIRED, AT(conf, listeners), ALSO(conf, listener_count),
      .child = CONF_LISTENER, .example = "( { address = \"*:80\"; } )",
      .doc = "addresses to accept connections on, at least one"},
+    {CONF_TOP, "certificates", CONF_LIST, AT(conf, certificates), ALSO(conf, certificate_count),
+     .child = CONF_CERTIFICATE,
+     .example = "( { certificate = \"site.pem\"; key = \"site.key\"; } )",
+     .doc = "certificates with their keys; needed as soon as a listener has tls"},
+    {CONF_TOP, "tls", CONF_GROUP, AT(conf, tls), .child = CONF_TLS,
+     .example = "{ min_version = \"1.3\"; }", .doc = "what all TLS listeners have in common"},
     {CONF_TOP, "upstreams", CONF_LIST, AT(conf, upstreams), ALSO(conf, upstream_count),
      .child = CONF_UPSTREAM,
      .example = "( { name = \"app\"; servers = ( { address = \"10.0.0.1:8080\"; } ); } )",
@@ -101,12 +118,71 @@ static const struct conf_key KEYS[] = {
             "every IPv6 address"},
     {CONF_LISTENER, "backlog", CONF_INT, AT(conf_listener, backlog), .min = 1, .max = 65535,
      .preset = "4096", .doc = "connections that may wait for each worker to accept them"},
+    {CONF_LISTENER, "tls", CONF_BOOL, AT(conf_listener, tls), .preset = "false",
+     .doc = "clients speak TLS here (https, wss); whatever the port"},
+
+    {CONF_CERTIFICATE, "certificate", CONF_TEXT, CONF_REQUIRED, AT(conf_certificate, certificate),
+     .example = "\"site.pem\"",
+     .doc = "PEM file: the site's own certificate, then those that issued it"},
+    {CONF_CERTIFICATE, "key", CONF_TEXT, CONF_REQUIRED, AT(conf_certificate, key),
+     .example = "\"site.key\"",
+     .doc = "PEM file with its private key, not encrypted; read by the master only, so root's"},
+    {CONF_CERTIFICATE, "ocsp", CONF_TEXT, AT(conf_certificate, ocsp), .example = "\"site.ocsp\"",
+     .doc = "DER file with the issuer's OCSP answer, given to clients that ask (stapling) until it "
+            "expires; a reload reads it anew"},
+
+    {CONF_TLS, "min_version", CONF_WORD, AT(conf_tls, min_version), .preset = "1.2",
+     .words = {[CONF_TLS_1_2] = "1.2", [CONF_TLS_1_3] = "1.3"}, .example = "\"1.3\"",
+     .doc = "oldest version of TLS that is spoken"},
+    {CONF_TLS, "ciphers_1_2", CONF_TEXTS, AT(conf_tls, ciphers), ALSO(conf_tls, cipher_count),
+     .preset = "ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-RSA-AES128-GCM-SHA256 "
+               "ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-RSA-AES256-GCM-SHA384 "
+               "ECDHE-ECDSA-CHACHA20-POLY1305 ECDHE-RSA-CHACHA20-POLY1305",
+     .words = {"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256",
+               "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384",
+               "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"},
+     .example = "[ \"ECDHE-ECDSA-AES128-GCM-SHA256\" ]",
+     .doc = "cipher suites of TLS 1.2, best first: those with forward secrecy and AEAD"},
+    {CONF_TLS, "suites_1_3", CONF_TEXTS, AT(conf_tls, suites), ALSO(conf_tls, suite_count),
+     .preset = "TLS_AES_128_GCM_SHA256 TLS_AES_256_GCM_SHA384 TLS_CHACHA20_POLY1305_SHA256",
+     .words = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"},
+     .example = "[ \"TLS_AES_128_GCM_SHA256\" ]", .doc = "cipher suites of TLS 1.3, best first"},
+    {CONF_TLS, "groups", CONF_TEXTS, AT(conf_tls, groups), ALSO(conf_tls, group_count),
+     .preset = "X25519 P-256 P-384", .words = {"X25519", "P-256", "P-384", "P-521"},
+     .example = "[ \"X25519\", \"P-256\" ]",
+     .doc = "key exchange groups, best first; X25519 costs a third of the others"},
+    {CONF_TLS, "prefer_server_ciphers", CONF_BOOL, AT(conf_tls, prefer_server_ciphers),
+     .preset = "false",
+     .doc = "our order of suites counts; false: the client's, which knows what its hardware can do"},
+    {CONF_TLS, "client_certificate", CONF_WORD, AT(conf_tls, client_certificate), .preset = "off",
+     .words = {"off", "optional", "required"}, .example = "\"required\"",
+     .doc = "are clients asked for a certificate; one that is shown must be issued by client_ca"},
+    {CONF_TLS, "client_ca", CONF_TEXT, AT(conf_tls, client_ca), .example = "\"clients.pem\"",
+     .doc = "PEM file: who issues clients' certificates; needed for client_certificate"},
+    {CONF_TLS, "session_tickets", CONF_BOOL, AT(conf_tls, session_tickets), .preset = "true",
+     .doc = "clients that come again are spared half of the handshake, at every worker, also after "
+            "a reload, a crash or an upgrade"},
+    {CONF_TLS, "ticket_keys", CONF_TEXTS, AT(conf_tls, ticket_keys),
+     ALSO(conf_tls, ticket_key_count), .example = "[ \"new.key\", \"old.key\" ]",
+     .doc = "files of 80 random bytes, the same on all hosts of a fleet (openssl rand 80 >new.key); "
+            "the first one encrypts; none: keys of our own, changed every ticket_rotation"},
+    {CONF_TLS, "ticket_rotation", CONF_DURATION, AT(conf_tls, ticket_rotation_ms), .min = 1000,
+     .max = 7 * 86400000, .preset = "12h",
+     .doc = "how often a new key is made; the one before stays good for as long again"},
+    {CONF_TLS, "ticket_lifetime", CONF_DURATION, AT(conf_tls, ticket_lifetime_ms), .min = 1000,
+     .max = 7 * 86400000, .preset = "12h", .doc = "how long a client may come again by a ticket"},
+    {CONF_TLS, "handshake_timeout", CONF_DURATION, AT(conf_tls, handshake_timeout_ms), .min = 1,
+     .max = DURATION_MAX, .preset = "10s", .doc = "for a whole handshake, counted from the accept"},
+    {CONF_TLS, "max_handshakes", CONF_INT, AT(conf_tls, max_handshakes), .min = 1, .max = 65536,
+     .preset = "128",
+     .doc = "handshakes that each worker does at a time, at some 50 KB each; others wait"},
 
     {CONF_UPSTREAM, "name", CONF_TEXT, CONF_REQUIRED, AT(conf_upstream, name),
      .example = "\"app\"", .doc = "what routes call it; letters, digits and _ . -"},
     {CONF_UPSTREAM, "balance", CONF_WORD, AT(conf_upstream, balance), .preset = "round_robin",
      .words = {[BALANCE_ROUND_ROBIN] = "round_robin", [BALANCE_HASH] = "hash",
-               [BALANCE_LEAST_CONN] = "least_conn"}, .example = "\"hash\"",
+               [BALANCE_LEAST_CONN] = "least_conn", [BALANCE_RANDOM_TWO] = "random_two"},
+     .example = "\"hash\"",
      .doc = "how a server is chosen; \"hash\" is nginx's `hash KEY consistent`"},
     {CONF_UPSTREAM, "hash_key", CONF_HASH_KEY, AT(conf_upstream, hash_key),
      .doc = "what is hashed: text and variables; needed with, and only with, balance = \"hash\""},
@@ -116,11 +192,63 @@ static const struct conf_key KEYS[] = {
      ALSO(conf_upstream, source_count),
      .doc = "local addresses to connect from, taken in turn: each adds some 28,000 ports to a "
             "server; none: the kernel chooses"},
+    {CONF_UPSTREAM, "sticky", CONF_GROUP, CONF_MAY_BE_OFF, AT(conf_upstream, sticky),
+     .child = CONF_STICKY, .example = "{ cookie = \"route\"; }",
+     .doc = "a cookie that brings a client back to its server"},
+    {CONF_UPSTREAM, "max_load", CONF_FACTOR, AT(conf_upstream, max_load), .min = 100, .max = 10000,
+     .preset = "0", .example = "1.25",
+     .doc = "with balance = \"hash\": no server has more than this many times its fair share of live "
+            "connections; the overflow goes to the next on the ring; 0: no bound"},
+    {CONF_UPSTREAM, "max_ejected", CONF_INT, AT(conf_upstream, max_ejected), .max = 100,
+     .preset = "50",
+     .doc = "percent of the servers that failures (max_fails) may eject; while more are, nobody "
+            "counts as ejected"},
+    {CONF_UPSTREAM, "queue", CONF_INT, AT(conf_upstream, queue), .max = 1000000, .preset = "0",
+     .doc = "requests that may wait, oldest first, while all servers are full (max_conns); more are "
+            "answered 503"},
+    {CONF_UPSTREAM, "queue_timeout", CONF_DURATION, AT(conf_upstream, queue_timeout_ms), .min = 1,
+     .max = DURATION_MAX, .preset = "10s", .doc = "a request that has waited so long is answered 503"},
     {CONF_UPSTREAM, "tries", CONF_INT, AT(conf_upstream, tries), .max = 1000, .preset = "0",
      .doc = "servers tried for one request at most; 0: all"},
+    {CONF_UPSTREAM, "retry_timeout", CONF_DURATION, AT(conf_upstream, retry_timeout_ms),
+     .max = DURATION_MAX, .preset = "0s",
+     .doc = "after so long a request gets no further server; 0s: no limit"},
+    {CONF_UPSTREAM, "tls", CONF_BOOL, AT(conf_upstream, tls.on), .preset = "false",
+     .doc = "connections to its servers are TLS"},
+    {CONF_UPSTREAM, "tls_verify", CONF_BOOL, AT(conf_upstream, tls.verify), .preset = "true",
+     .doc = "a server must show a certificate that tls_ca trusts and that has its name; false: "
+            "anybody may answer"},
+    {CONF_UPSTREAM, "tls_ca", CONF_TEXT, AT(conf_upstream, tls.ca), .preset = CONF_SYSTEM_CA,
+     .doc = "PEM file: who is trusted to issue servers' certificates"},
+    {CONF_UPSTREAM, "tls_server_name", CONF_TEXT, AT(conf_upstream, tls.server_name),
+     .example = "\"app.internal\"",
+     .doc = "name that is asked for (SNI) and that a server's certificate must have; none: its IP "
+            "address"},
+    {CONF_UPSTREAM, "tls_certificate", CONF_TEXT, AT(conf_upstream, tls.certificate),
+     .example = "\"proxy.pem\"", .doc = "PEM file: our own certificate, for servers that ask"},
+    {CONF_UPSTREAM, "tls_key", CONF_TEXT, AT(conf_upstream, tls.key), .example = "\"proxy.key\"",
+     .doc = "PEM file with its private key"},
     {CONF_UPSTREAM, "servers", CONF_LIST, CONF_REQUIRED, AT(conf_upstream, servers),
      ALSO(conf_upstream, server_count), .child = CONF_SERVER,
      .example = "( { address = \"10.0.0.1:8080\"; } )", .doc = "at least one"},
+
+    {CONF_STICKY, "cookie", CONF_TEXT, CONF_REQUIRED, AT(conf_sticky, cookie),
+     .example = "\"route\"", .doc = "its name"},
+    {CONF_STICKY, "secret", CONF_TEXT, AT(conf_sticky, secret), .example = "\"text\"",
+     .doc = "makes values that nobody can compute; the same on all hosts that share clients"},
+    {CONF_STICKY, "path", CONF_TEXT, AT(conf_sticky, path), .preset = "/", .example = "\"/\"",
+     .doc = "attribute Path"},
+    {CONF_STICKY, "domain", CONF_TEXT, AT(conf_sticky, domain), .example = "\"example.com\"",
+     .doc = "attribute Domain"},
+    {CONF_STICKY, "max_age", CONF_DURATION, AT(conf_sticky, max_age_ms), .max = DURATION_MAX,
+     .preset = "0s", .doc = "attribute Max-Age; 0s: to the end of the browser's session"},
+    {CONF_STICKY, "secure", CONF_BOOL, AT(conf_sticky, secure), .preset = "false",
+     .doc = "attribute Secure"},
+    {CONF_STICKY, "http_only", CONF_BOOL, AT(conf_sticky, http_only), .preset = "true",
+     .doc = "attribute HttpOnly"},
+    {CONF_STICKY, "same_site", CONF_WORD, AT(conf_sticky, same_site), .preset = "lax",
+     .words = {"unsaid", "lax", "strict", "none"}, .example = "\"lax\"",
+     .doc = "attribute SameSite; unsaid: without it"},
 
     {CONF_SERVER, "address", CONF_ADDRESS, CONF_REQUIRED, AT(conf_server, text),
      ALSO(conf_server, address),
@@ -129,6 +257,20 @@ static const struct conf_key KEYS[] = {
      .preset = "1", .doc = "its share, relative to the other servers"},
     {CONF_SERVER, "down", CONF_BOOL, AT(conf_server, down), .preset = "false",
      .doc = "gets no new work; keys of the other servers stay where they are"},
+    {CONF_SERVER, "backup", CONF_BOOL, AT(conf_server, backup), .preset = "false",
+     .doc = "gets work only when no other server can; stands on no ring"},
+    {CONF_SERVER, "drain", CONF_BOOL, AT(conf_server, drain), .preset = "false",
+     .doc = "keeps its tunnels and gets no new work but from clients whose sticky cookie names it"},
+    {CONF_SERVER, "max_conns", CONF_INT, AT(conf_server, max_conns), .max = 100000000,
+     .preset = "0", .doc = "tunnels and requests at a time, of all workers together; 0: no limit"},
+    {CONF_SERVER, "max_fails", CONF_INT, AT(conf_server, max_fails), .max = 1000, .preset = "1",
+     .doc = "failures in a row within fail_timeout that eject it for fail_timeout; 0: never"},
+    {CONF_SERVER, "fail_timeout", CONF_DURATION, AT(conf_server, fail_timeout_ms), .min = 1,
+     .max = DURATION_MAX, .preset = "10s",
+     .doc = "see max_fails; after it one request at a time tries an ejected server again"},
+    {CONF_SERVER, "slow_start", CONF_DURATION, AT(conf_server, slow_start_ms), .max = 3600000,
+     .preset = "0s",
+     .doc = "time in which a server that came back grows to its share of the new requests"},
 
     {CONF_SITE, "hosts", CONF_HOSTS, AT(conf_site, hosts), ALSO(conf_site, host_count),
      .doc = "names without port, \"*.example.com\" for all below; none, or \"*\": all that no "
@@ -176,6 +318,18 @@ static const struct conf_key KEYS[] = {
      .doc = "X-Forwarded-Host: the Host that the client sent"},
     {CONF_OPTIONS, "x_real_ip", CONF_WORD, AT(conf_options, x_real_ip), .preset = "replace",
      .words = FORWARD_WORDS, .example = "\"replace\"", .doc = "X-Real-IP: the client's address"},
+    {CONF_OPTIONS, "x_client_cert", CONF_WORD, AT(conf_options, x_client_cert), .preset = "remove",
+     .words = {"replace", "", "", "pass", "remove"}, .example = "\"replace\"",
+     .doc = "X-Client-Cert-Verified (SUCCESS or NONE), -Subject, -Issuer, -Serial, -Fingerprint: of "
+            "the client's certificate (replace); as the client sent them, which proves nothing "
+            "(pass); none (remove)"},
+    {CONF_OPTIONS, "hsts", CONF_TEXT, CONF_MAY_BE_EMPTY, AT(conf_options, hsts), .preset = "",
+     .example = "\"max-age=63072000; includeSubDomains\"",
+     .doc = "Strict-Transport-Security of answers to https, in place of the server's; \"\": none of "
+            "ours"},
+    {CONF_OPTIONS, "redirect_https", CONF_BOOL, AT(conf_options, redirect_https), .preset = "false",
+     .doc = "requests that come without TLS are answered with the https address: 301, or 308 if the "
+            "method is not GET or HEAD"},
 };
 /* clang-format on */
 
@@ -183,6 +337,9 @@ static const struct conf_key KEYS[] = {
 _Static_assert(FORWARD_REPLACE == 0 && FORWARD_APPEND == 1 && FORWARD_KEEP == 2 &&
                    FORWARD_PASS == 3 && FORWARD_REMOVE == 4,
                "FORWARD_WORDS");
+_Static_assert(CLIENT_CERTIFICATE_OFF == 0 && CLIENT_CERTIFICATE_OPTIONAL == 1 &&
+                   CLIENT_CERTIFICATE_REQUIRED == 2,
+               "words of tls.client_certificate");
 _Static_assert(ACCESS_LOG_JSON == 1 && ACCESS_LOG_COMBINED == 2, "words of access_log.format");
 _Static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_WARN == 1 && LOG_LEVEL_INFO == 2 &&
                    LOG_LEVEL_DEBUG == 3,
@@ -258,6 +415,7 @@ const char *conf_schema_example(const struct conf_key *key)
     static const char *const EXAMPLES[] = {
         [CONF_INT] = "4",
         [CONF_BOOL] = "true",
+        [CONF_FACTOR] = "1.5",
         [CONF_TEXT] = "\"text\"",
         [CONF_DURATION] = "\"4s\"",
         [CONF_SIZE] = "\"16k\"",
@@ -267,6 +425,7 @@ const char *conf_schema_example(const struct conf_key *key)
         [CONF_ADDRESS] = "\"10.0.0.1:8080\"",
         [CONF_HOSTS] = "[ \"www.example.com\" ]",
         [CONF_SOURCES] = "[ \"10.0.0.5\", \"10.0.0.6\" ]",
+        [CONF_TEXTS] = "[ \"text\" ]",
     };
     return key->example ? key->example : EXAMPLES[key->type];
 }
@@ -276,6 +435,7 @@ const char *conf_schema_type_name(enum conf_type type)
     static const char *const NAMES[] = {
         [CONF_INT] = "an integer",
         [CONF_BOOL] = "true or false",
+        [CONF_FACTOR] = "a number with at most two decimals",
         [CONF_TEXT] = "a text in quotes",
         [CONF_WORD] = "a word in quotes",
         [CONF_DURATION] = "a duration in quotes",
@@ -286,6 +446,7 @@ const char *conf_schema_type_name(enum conf_type type)
         [CONF_ADDRESS] = "an address in quotes",
         [CONF_HOSTS] = "an array of names",
         [CONF_SOURCES] = "an array of addresses",
+        [CONF_TEXTS] = "an array of texts",
         [CONF_GROUP] = "a group",
         [CONF_LIST] = "a list of groups",
     };

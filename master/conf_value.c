@@ -70,10 +70,25 @@ static int parse_number(const struct conf_key *key, const char *text, uint64_t *
     return 0;
 }
 
+/* "1.25" as 125: at most two decimals. */
+static int parse_factor(const struct conf_key *key, const char *text, uint32_t *hundredths,
+                        char why[CONF_VALUE_WHY_MAX])
+{
+    char *end;
+    double number = strtod(text, &end) * 100;
+    uint32_t value = number >= 0 && number <= (double)key->max ? (uint32_t)(number + 0.5) : 0;
+    double rest = number - value;
+    if (*end != '\0' || rest > 0.001 || rest < -0.001 || (value != 0 && value < key->min))
+        return bad(why, "%s is out of range: 0, or %g to %g with at most two decimals are possible",
+                   text, (double)key->min / 100, (double)key->max / 100);
+    *hundredths = value;
+    return 0;
+}
+
 static int set_word(uint32_t *field, const struct conf_key *key, const char *text,
                     char why[CONF_VALUE_WHY_MAX])
 {
-    char shown[SHOWN_MAX], list[128] = "";
+    char shown[SHOWN_MAX], list[256] = "";
     struct conf_nearest nearest = {.word = text};
     for (uint32_t i = 0; i < CONF_WORDS_MAX && key->words[i]; i++) {
         const char *word = key->words[i];
@@ -169,7 +184,10 @@ int conf_value_set(enum conf_level level, void *object, const struct conf_key *k
             *(uint64_t *)field = number;
         return rc;
     case CONF_BOOL: *(bool *)field = strcmp(text, "true") == 0; return 0;
-    case CONF_TEXT: return text[0] ? set_text(field, text) : bad(why, "the text is empty");
+    case CONF_FACTOR: return parse_factor(key, text, field, why);
+    case CONF_TEXT:
+        return text[0] || key->flags & CONF_MAY_BE_EMPTY ? set_text(field, text)
+                                                         : bad(why, "the text is empty");
     case CONF_WORD: return set_word(field, key, text, why);
     case CONF_HASH_KEY:
     case CONF_HOST_HEADER: return set_template(field, key, text, why);
@@ -179,6 +197,24 @@ int conf_value_set(enum conf_level level, void *object, const struct conf_key *k
     /* Arrays, groups and lists are the reader's. */
     default: ASSERT(key->type < CONF_HOSTS); return -EINVAL;
     }
+}
+
+int conf_value_set_texts(enum conf_level level, void *object, const struct conf_key *key)
+{
+    char **array = calloc(CONF_WORDS_MAX, sizeof(*array));
+    const char *rest = key->preset;
+    uint32_t count = 0;
+    *(void **)conf_schema_field(level, object, key) = array;
+    while (array && *rest && count < CONF_WORDS_MAX) {
+        size_t n = strcspn(rest, " ");
+        array[count] = strndup(rest, n);
+        if (!array[count])
+            break;
+        count++;
+        rest += n + strspn(rest + n, " ");
+    }
+    *(uint32_t *)conf_schema_extra(level, object, key) = count;
+    return array && *rest == '\0' ? 0 : -ENOMEM;
 }
 
 /* An address to connect from: no port, which the kernel chooses for each connection. */
@@ -207,6 +243,15 @@ static int set_source(struct conf_source *source, const char *text, char why[CON
     return set_text(&source->text, text);
 }
 
+/* An element of CONF_TEXTS: one of the words, where there are words. */
+static int set_one_text(char **field, const struct conf_key *key, const char *text,
+                        char why[CONF_VALUE_WHY_MAX])
+{
+    uint32_t number;
+    int rc = key->words[0] ? set_word(&number, key, text, why) : 0;
+    return rc < 0 ? rc : set_text(field, text);
+}
+
 int conf_value_set_element(void *array, uint32_t i, const struct conf_key *key, const char *text,
                            char why[CONF_VALUE_WHY_MAX])
 {
@@ -214,6 +259,8 @@ int conf_value_set_element(void *array, uint32_t i, const struct conf_key *key, 
         return bad(why, "the text is empty");
     if (key->type == CONF_SOURCES)
         return set_source((struct conf_source *)array + i, text, why);
+    if (key->type == CONF_TEXTS)
+        return set_one_text((char **)array + i, key, text, why);
     ASSERT(key->type == CONF_HOSTS);
     char **host = (char **)array + i;
     int rc = set_text(host, text);
@@ -263,8 +310,8 @@ static void print_array(const struct conf_key *key, const void *array, uint32_t 
     fputc('[', out);
     for (uint32_t i = 0; i < count; i++) {
         fputs(i > 0 ? ", " : " ", out);
-        print_text(out, key->type == CONF_HOSTS ? ((char *const *)array)[i]
-                                                : ((const struct conf_source *)array)[i].text);
+        print_text(out, key->type == CONF_SOURCES ? ((const struct conf_source *)array)[i].text
+                                                  : ((char *const *)array)[i]);
     }
     fputs(" ]", out);
 }
@@ -289,6 +336,9 @@ void conf_value_print(enum conf_level level, const void *object, const struct co
     switch (key->type) {
     case CONF_INT: fprintf(out, "%u", *(const uint32_t *)field); break;
     case CONF_BOOL: fputs(*(const bool *)field ? "true" : "false", out); break;
+    case CONF_FACTOR:
+        fprintf(out, "%u.%02u", *(const uint32_t *)field / 100, *(const uint32_t *)field % 100);
+        break;
     case CONF_WORD: fprintf(out, "\"%s\"", key->words[*(const uint32_t *)field]); break;
     case CONF_DURATION:
         print_number(key->type, *(const uint32_t *)field, number);
@@ -300,6 +350,7 @@ void conf_value_print(enum conf_level level, const void *object, const struct co
         break;
     case CONF_HOSTS:
     case CONF_SOURCES:
+    case CONF_TEXTS:
         print_array(key, *(void *const *)field,
                     *(const uint32_t *)conf_schema_extra(level, object, key), out);
         break;
@@ -310,7 +361,8 @@ void conf_value_print(enum conf_level level, const void *object, const struct co
 size_t conf_value_element_size(const struct conf_key *key)
 {
     switch (key->type) {
-    case CONF_HOSTS: return sizeof(char *);
+    case CONF_HOSTS:
+    case CONF_TEXTS: return sizeof(char *);
     case CONF_SOURCES: return sizeof(struct conf_source);
     default: ASSERT(key->type == CONF_LIST); return conf_schema_level(key->child)->size;
     }
@@ -320,7 +372,7 @@ static void free_elements(const struct conf_key *key, void *array, uint32_t coun
 {
     for (uint32_t i = 0; i < count && array; i++) {
         char *element = (char *)array + i * conf_value_element_size(key);
-        if (key->type == CONF_HOSTS)
+        if (key->type == CONF_HOSTS || key->type == CONF_TEXTS)
             free(*(char **)(void *)element);
         else if (key->type == CONF_SOURCES)
             free(((struct conf_source *)(void *)element)->text);
@@ -336,12 +388,14 @@ void conf_value_free(enum conf_level level, void *object, const struct conf_key 
     switch (key->type) {
     case CONF_INT:
     case CONF_BOOL:
+    case CONF_FACTOR:
     case CONF_WORD:
     case CONF_DURATION:
     case CONF_SIZE: return;
     case CONF_GROUP: conf_value_free_all(key->child, field); return;
     case CONF_HOSTS:
     case CONF_SOURCES:
+    case CONF_TEXTS:
     case CONF_LIST:
         free_elements(key, *(void **)field, *(uint32_t *)conf_schema_extra(level, object, key));
         break;

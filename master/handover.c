@@ -9,7 +9,9 @@
 #include "master/notify.h"
 #include "master/process.h"
 #include "master/reload.h"
+#include "master/rotate.h"
 #include "master/signals.h"
+#include "master/slim.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +24,7 @@
 #include <unistd.h>
 
 #define HANDOVER_MAGIC 0x7265766f64464855ull
-enum { HANDOVER_VERSION = 1, TEXT_MAX = 4096 };
+enum { HANDOVER_VERSION = 2, TEXT_MAX = 4096 };
 
 /* One slot's part of struct master_slot, in widths that do not depend on the program. */
 struct handover_slot {
@@ -52,6 +54,8 @@ struct handover {
     int32_t image;
     int32_t error_log;
     int32_t access_log;
+    int32_t keys;
+    int32_t tickets;
     struct handover_slot slots[BOARD_SLOTS_MAX];
     char conf_path[TEXT_MAX];
     char board_name[TEXT_MAX];
@@ -89,6 +93,8 @@ static void fill(struct handover *h, const struct master *master)
         .image = master->image,
         .error_log = master->logs.error,
         .access_log = master->logs.access,
+        .keys = master->keys,
+        .tickets = master->tickets.fd,
     };
     for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
         const struct master_slot *s = &master->slots[i];
@@ -153,6 +159,8 @@ static void let_all_through(const struct master *master, bool through)
 {
     let_through(master->board.fd, through);
     let_through(master->image, through);
+    let_through(master->keys, through);
+    let_through(master->tickets.fd, through);
     let_through(master->logs.error, through);
     let_through(master->logs.access, through);
     for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++) {
@@ -242,6 +250,8 @@ static int take(struct master *master, const struct handover *h, int fd)
     master->daemon = h->daemon != 0;
     master->pid_written = h->pid_written != 0;
     master->image = h->image;
+    master->keys = h->keys;
+    master->tickets.fd = h->tickets;
     master->logs = (struct master_logs){.error = h->error_log, .access = h->access_log};
     master->board_name = strdup(h->board_name);
     master->pid_file = strdup(h->pid_file);
@@ -256,6 +266,8 @@ static int take(struct master *master, const struct handover *h, int fd)
         return error;
     master->board.fd = h->board;
     error = take_listeners(master, h, fd);
+    if (!error)
+        error = rotate_begin(master);
     let_all_through(master, false);
     return error;
 }
@@ -265,6 +277,7 @@ static int begin(struct master *master)
     int error = conf_load(&master->conf, master->conf_path, stderr);
     if (error)
         return error;
+    conf_tls_forget(master->conf); /* the reload that follows reads them again */
     error = privileges_resolve(&master->privileges, master->conf->user, stderr);
     if (error)
         return error;
@@ -291,6 +304,7 @@ int handover_resume(struct master *master, int fd)
         fprintf(stderr, "holdfast: cannot take over: %s\n", strerror(-error));
         return error;
     }
+    slim_share_relocations();
     master->phase = MASTER_RUNNING;
     master->phase_ms = clock_mono_ms();
     struct board_header *header = master->board.header;

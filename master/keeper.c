@@ -629,6 +629,7 @@ static int inherit(struct keeper *keeper, uint32_t slot)
     keeper->worker = LOAD_ACQUIRE(&keeper->shown->worker_pid);
     keeper->oom_score = read_oom_score();
     become_keeper(keeper);
+    tzset();
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return -errno;
     return descriptors_grow(limit.rlim_cur);
@@ -667,6 +668,7 @@ void keeper_resume(uint32_t slot)
         rc = prepare_succession(&keeper, &succession);
     if (rc < 0)
         fail_to_resume(&keeper, rc);
+    slim_share_relocations();
     if (rc > 0) {
         keeper.succession = &succession;
     } else { /* the way back: the worker has crashed */

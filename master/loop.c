@@ -2,9 +2,11 @@
 #include "master/loop.h"
 
 #include "common/clock.h"
+#include "master/certificates.h"
 #include "master/listen.h"
 #include "master/reap.h"
 #include "master/reload.h"
+#include "master/rotate.h"
 #include "master/signals.h"
 #include "master/slots.h"
 #include "master/spawn.h"
@@ -41,6 +43,8 @@ static bool look_after_all(struct master *master)
     reap_children(master);
     bool undecided = reap_check_slots(master, now_ms);
     reload_step(master, now_ms);
+    rotate_step(master, now_ms);
+    certificates_step(master, now_ms);
     spawn_missing(master, now_ms);
     bool leaving = slots_drain_due(master, now_ms);
     slots_tell(master, now_ms);

@@ -12,6 +12,7 @@
 #include "master/throttle.h"
 #include "shm/arena.h"
 #include "shm/board.h"
+#include "shm/tickets.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -71,6 +72,13 @@ struct master_logs {
     int access; /* -1: off */
 };
 
+/* The keys of session tickets, for as long as the master lives (rotate.c). */
+struct master_tickets {
+    struct tickets map; /* writable */
+    int fd;             /* -1: not made yet */
+    int shared;         /* the same memory, for workers: cannot write */
+};
+
 /* An upgrade, a recycling or a way back that is under way (upgrade.c). */
 enum renew_kind { RENEW_NOTHING, RENEW_RECYCLE, RENEW_UPGRADE, RENEW_GO_BACK };
 struct master_renewal {
@@ -105,6 +113,9 @@ struct master {
     uint64_t descriptors; /* RLIMIT_NOFILE as we got it */
     struct master_logs logs;
     int image; /* sealed memfd of the published generation */
+    int keys;  /* of its private keys; -1: it has none */
+    struct master_tickets tickets;
+    uint64_t certificates_due_ms; /* when to look at their dates again */
     uint32_t generation;
     uint64_t seq;     /* last control sequence number given */
     uint32_t workers; /* slots 0 .. workers - 1 shall run */

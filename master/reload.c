@@ -4,10 +4,12 @@
 #include "master/reload.h"
 
 #include "common/clock.h"
+#include "master/certificates.h"
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/notify.h"
 #include "master/report.h"
+#include "master/rotate.h"
 #include "master/slots.h"
 #include "master/spawn.h"
 
@@ -26,6 +28,7 @@ struct next {
     uint32_t generation;
     uint32_t workers;
     int image;
+    int keys;
 };
 
 uint32_t reload_workers(const struct conf *conf)
@@ -51,6 +54,8 @@ void reload_ask(struct master *master)
 
 static void give_up(struct next *next)
 {
+    if (next->image >= 0)
+        close(next->image);
     listen_give_up(&next->listeners);
     logs_close(&next->logs);
     conf_free(&next->conf);
@@ -70,7 +75,8 @@ static int prepare(struct master *master, struct next *next, FILE *errors)
     error = listen_prepare(master, &plan, &next->listeners);
     if (error)
         return error;
-    return conf_image_build(next->conf, &master->board, next->generation, &next->image, errors);
+    error = conf_image_build(next->conf, &master->board, next->generation, &next->image, errors);
+    return error ? error : conf_keys_build(next->conf, next->generation, &next->keys, errors);
 }
 
 static bool differs(const char *a, const char *b)
@@ -126,10 +132,16 @@ static void commit(struct master *master, struct next *next)
     listen_commit(master, &next->listeners);
     close(master->image);
     master->image = next->image;
+    if (master->keys >= 0)
+        close(master->keys);
+    master->keys = next->keys;
     /* The image and the rings stand: from here on observers may look for this generation. */
     master->generation = next->generation;
     STORE_RELEASE(&master->board.header->generation, next->generation);
     reload_show_limits(master);
+    rotate_use(master);
+    certificates_show(master);
+    conf_tls_forget(master->conf);
     STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
     master->paused = false;
     resize(master, next->workers);
@@ -137,8 +149,10 @@ static void commit(struct master *master, struct next *next)
 
 static void reload(struct master *master)
 {
-    struct next next = {
-        .logs = {.error = -1, .access = -1}, .image = -1, .generation = master->generation + 1};
+    struct next next = {.logs = {.error = -1, .access = -1},
+                        .image = -1,
+                        .keys = -1,
+                        .generation = master->generation + 1};
     struct report report;
     notify_reloading();
     int error = report_begin(&report);

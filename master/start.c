@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/version.h"
+#include "master/certificates.h"
 #include "master/daemon.h"
 #include "master/listen.h"
 #include "master/logs.h"
@@ -12,7 +13,9 @@
 #include "master/pidfile.h"
 #include "master/process.h"
 #include "master/reload.h"
+#include "master/rotate.h"
 #include "master/signals.h"
+#include "master/slim.h"
 #include "master/slots.h"
 #include "master/spawn.h"
 #include "master/stop.h"
@@ -39,6 +42,8 @@ void start_init(struct master *master, const char *conf_path, int ready_fd)
         .ready_fd = ready_fd,
         .logs = {.error = -1, .access = -1},
         .image = -1,
+        .keys = -1,
+        .tickets = {.fd = -1, .shared = -1},
         .signals = -1,
         .phase = MASTER_STARTING,
         .phase_ms = clock_mono_ms(),
@@ -158,10 +163,20 @@ static int write_pid_file(struct master *master)
 static int publish_first(struct master *master)
 {
     int error = conf_image_build(master->conf, &master->board, 1, &master->image, stderr);
-    if (error)
+    if (error || (error = conf_keys_build(master->conf, 1, &master->keys, stderr)))
         return error;
+    error = rotate_begin(master);
+    if (error) {
+        fprintf(stderr, "holdfast: cannot make the keys of session tickets: %s\n",
+                strerror(-error));
+        return error;
+    }
     master->generation = 1;
     STORE_RELEASE(&master->board.header->generation, 1);
+    rotate_use(master);
+    certificates_show(master);
+    /* Keepers and workers get copies of this memory. */
+    conf_tls_forget(master->conf);
     return 0;
 }
 
@@ -193,6 +208,7 @@ int start_master(struct master *master)
               (unsigned long long)master->descriptors, master->board.tunnels_max);
     for (uint32_t i = 0; i < master->workers; i++)
         master->slots[i].mode = SLOT_MODE_RUN;
+    slim_share_relocations(); /* all libraries are loaded by now */
     spawn_missing(master, clock_mono_ms());
     return 0;
 }

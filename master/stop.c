@@ -9,6 +9,7 @@
 #include "master/notify.h"
 #include "master/pidfile.h"
 #include "master/process.h"
+#include "master/rotate.h"
 #include "master/slots.h"
 
 #include <signal.h>
@@ -105,6 +106,9 @@ void stop_finish(struct master *master)
         pidfile_remove(master->pid_file);
     if (master->image >= 0)
         close(master->image);
+    if (master->keys >= 0)
+        close(master->keys);
+    rotate_end(master);
     if (master->generation > 0)
         log_write(LOG_LEVEL_INFO, "stopped", "status=%d", master->exit_status);
     log_set_fd(STDERR_FILENO);

@@ -42,6 +42,8 @@ enum slot_fd {
     FD_RESERVE = 12,   /* /dev/null: fills places that are given up */
     FD_BOARD = 14,     /* the board, for a program that the keeper execs */
     FD_PROGRAM = 15,   /* the program that ran before the newest: the way back */
+    FD_KEYS = 16,      /* private keys of FD_IMAGE's certificates (shm/keys.h) */
+    FD_TICKETS = 17,   /* keys of session tickets (shm/tickets.h) */
     FD_WAKE = 13,      /* eventfd by which the keeper wakes its worker to look at `command` */
     FD_LISTENERS = 32, /* + index into arena_header.listeners */
     FD_DYNAMIC = 96,   /* = FD_LISTENERS + ARENA_LISTENERS_MAX: connections */

@@ -3,6 +3,8 @@
  * The board: a named shared-memory segment (0640) in which workers show what they do and by which
  * they balance alike. Offsets and indices only. Every field names its writer: M: master,
  * K: keeper i, W: worker i, C: checker. Readers treat what they read as gossip and bounds-check it.
+ * W*: any worker, by one atomic store or compare-and-swap of the whole word: no part of such a word
+ * belongs to a process, so nobody's death can leave it wrong.
  *
  * Sums over tunnels: a worker's byte and frame totals are its closed_* counters plus its live
  * tunnels' records; `close_seq` is odd while one moves from the one to the other.
@@ -33,12 +35,14 @@ enum {
     BOARD_BACKENDS_MAX = 16384,
     BOARD_UPSTREAMS_MAX = 1024,
     BOARD_SITES_MAX = 1024,
+    BOARD_CERTIFICATES_MAX = 16384,
     BOARD_RING_POINTS_MAX = 4 << 20, /* of one generation; two are held */
     BOARD_EVENTS_PER_WRITER = 256,
     BOARD_EVENT_WRITERS = BOARD_SLOTS_MAX + 2, /* 0 master, 1 checker, 2 + i slot i */
     BOARD_NAME_MAX = 64,
     BOARD_SERVER_MAX = 128,
     BOARD_LAST_WORDS = 256,
+    BOARD_PATH_MAX = 128,
 };
 
 struct board_header {
@@ -60,7 +64,9 @@ struct board_header {
     uint64_t backends_off;
     uint64_t cells_off; /* struct board_cell [slot][backend] */
     uint64_t upstreams_off;
+    uint64_t queues_off; /* struct board_queue [slot][upstream] */
     uint64_t sites_off;
+    uint64_t certificates_off;
     uint64_t rings_off;          /* struct ketama_point [2][ring_points_max] */
     uint64_t tunnels_off;        /* struct board_tunnel [slot][tunnel] */
     uint64_t events_off;         /* struct board_event [writer][event] */
@@ -80,6 +86,8 @@ struct board_header {
     uint32_t hang_timeout_ms;    /* M: a worker silent for so long is killed; 0: never */
     uint32_t upgrades;           /* M: done */
     uint32_t upgrades_failed;    /* M: refused or rolled back */
+    uint32_t certificates;       /* M: entries of board_certificate in use, the first ones */
+    uint32_t tickets_changed;    /* M: times that the key of session tickets was changed */
     char config_path[256];       /* M */
     uint64_t hash_key[2];        /* M: random: of the tables whose keys clients choose */
 };
@@ -139,6 +147,15 @@ struct board_backend {
     uint64_t since_real_ms;        /* C: when health last changed */
     char upstream[BOARD_NAME_MAX]; /* M */
     char server[BOARD_SERVER_MAX]; /* M */
+    uint32_t max_conns;            /* M: 0: no limit */
+    uint32_t max_fails;            /* M: 0: passive checks never eject it */
+    uint32_t fail_timeout_ms;      /* M */
+    uint32_t slow_start_ms;        /* M: 0: none */
+    uint64_t passive;              /* W*: failures and when, shm/passive.h; 0: none */
+    uint64_t passive_real_ms;      /* W*: when it was last ejected or taken back */
+    uint64_t recovered_ms;   /* M, C, W*: monotonic, when it last came back; the latest holds */
+    uint32_t passive_reason; /* W*: enum reason of the failure that last ejected it */
+    uint32_t pad;
 } ALIGNED(CACHE_LINE);
 
 enum backend_health { BACKEND_UNCHECKED, BACKEND_UP, BACKEND_FAILING };
@@ -158,7 +175,11 @@ struct board_cell {
     uint64_t tx_bytes; /* backend to client, closed tunnels only */
     uint64_t rx_frames;
     uint64_t tx_frames;
-    uint64_t status[6]; /* answers by class: [1] 1xx ... [5] 5xx; [0] none */
+    uint64_t status[6];  /* answers by class: [1] 1xx ... [5] 5xx; [0] none */
+    uint64_t ejections;  /* times that a failure here ejected it */
+    uint64_t slow_since; /* recovered_ms that the next two count from; others do not count */
+    uint64_t slow_seen;  /* requests for its upstream since */
+    uint64_t slow_taken; /* of these, sent to it */
 } ALIGNED(CACHE_LINE);
 
 /* An upstream and where its ring stands. */
@@ -166,9 +187,11 @@ struct board_upstream {
     uint32_t used;    /* M: as in board_backend */
     uint32_t policy;  /* M: enum balance_policy */
     uint32_t servers; /* M: servers configured */
-    uint32_t pad;
+    uint32_t panic;   /* W*: 1: too many are ejected, so ejections are ignored */
     char name[BOARD_NAME_MAX];
     char hash_key[BOARD_SERVER_MAX]; /* M: template as written */
+    uint32_t max_load;               /* M: hundredths of the fair share; 0: no bound */
+    uint32_t max_ejected;            /* M: percent */
     struct {
         uint32_t generation; /* M: 0 while being written; published last, by release */
         uint32_t first;      /* M: index into the ring area of this half */
@@ -177,12 +200,35 @@ struct board_upstream {
     } ring[2]; /* generation g stands in half g & 1 */
 } ALIGNED(CACHE_LINE);
 
-enum balance_policy { BALANCE_ROUND_ROBIN, BALANCE_HASH, BALANCE_LEAST_CONN };
+enum balance_policy { BALANCE_ROUND_ROBIN, BALANCE_HASH, BALANCE_LEAST_CONN, BALANCE_RANDOM_TWO };
+
+/* Requests of one worker slot that wait for one upstream, all of whose servers are full. All W. */
+struct board_queue {
+    uint32_t waiting; /* now */
+    uint32_t pad;
+    uint64_t oldest_ns; /* monotonic: since when the oldest waits; 0: none does */
+    uint64_t queued;    /* requests that had to wait */
+    uint64_t waited_ms; /* all of them together, those that wait now left out */
+    uint64_t timeouts;  /* refused after queue_timeout */
+    uint64_t refused;   /* refused because the queue was full */
+} ALIGNED(CACHE_LINE);
 
 struct board_site {
     uint32_t used; /* M: as in board_backend */
     uint32_t pad;
     char name[BOARD_NAME_MAX]; /* M: first host of the site; "*" for a site without hosts */
+} ALIGNED(CACHE_LINE);
+
+/* A certificate of the published configuration. What is secret of it stands in the keys only. */
+struct board_certificate {
+    uint32_t used; /* M: generation that it belongs to; 0 while it is written */
+    uint32_t type; /* M: enum cert_type */
+    uint32_t bits; /* M: of its key */
+    uint32_t name_count;
+    uint64_t not_before_real_ms; /* M */
+    uint64_t not_after_real_ms;  /* M */
+    char path[BOARD_PATH_MAX];   /* M: as written; cut at the front if it is longer */
+    char names[224];             /* M: "a.example *.b.example", cut between two */
 } ALIGNED(CACHE_LINE);
 
 /*
@@ -267,7 +313,9 @@ struct board_slot *board_slot(const struct board *board, uint32_t slot);
 struct board_backend *board_backend(const struct board *board, uint32_t backend);
 struct board_cell *board_cell(const struct board *board, uint32_t slot, uint32_t backend);
 struct board_upstream *board_upstream(const struct board *board, uint32_t upstream);
+struct board_queue *board_queue(const struct board *board, uint32_t slot, uint32_t upstream);
 struct board_site *board_site(const struct board *board, uint32_t site);
+struct board_certificate *board_certificate(const struct board *board, uint32_t certificate);
 struct board_tunnel *board_tunnel(const struct board *board, uint32_t slot, uint32_t tunnel);
 
 /* The ring area of one half, 0 or 1: BOARD_RING_POINTS_MAX points. */
@@ -304,5 +352,9 @@ void board_event(const struct board *board, uint32_t writer, const char *fmt, ..
  * (`starts` is not 0): reading the others' cells would only make the kernel give memory to them. Any reader.
  */
 uint32_t board_backend_conns(const struct board *board, uint32_t backend);
+
+/* The slots that ever started a worker, a bit each; the same sum over these alone. Any reader. */
+uint64_t board_slots_started(const struct board *board);
+uint32_t board_backend_conns_in(const struct board *board, uint32_t backend, uint64_t slots);
 
 #endif

@@ -25,10 +25,16 @@ enum { BOARD_LAYOUT_TUNNELS_MAX = 1 << 22 };
 #define BOARD_UPSTREAMS_OFF                                                                        \
     (BOARD_CELLS_OFF + BOARD_LAYOUT_PAGE((uint64_t)BOARD_SLOTS_MAX * BOARD_BACKENDS_MAX *          \
                                          sizeof(struct board_cell)))
-#define BOARD_SITES_OFF                                                                            \
+#define BOARD_QUEUES_OFF                                                                           \
     (BOARD_UPSTREAMS_OFF + BOARD_LAYOUT_PAGE(BOARD_UPSTREAMS_MAX * sizeof(struct board_upstream)))
-#define BOARD_RINGS_OFF                                                                            \
+#define BOARD_SITES_OFF                                                                            \
+    (BOARD_QUEUES_OFF + BOARD_LAYOUT_PAGE((uint64_t)BOARD_SLOTS_MAX * BOARD_UPSTREAMS_MAX *        \
+                                          sizeof(struct board_queue)))
+#define BOARD_CERTIFICATES_OFF                                                                     \
     (BOARD_SITES_OFF + BOARD_LAYOUT_PAGE(BOARD_SITES_MAX * sizeof(struct board_site)))
+#define BOARD_RINGS_OFF                                                                            \
+    (BOARD_CERTIFICATES_OFF +                                                                      \
+     BOARD_LAYOUT_PAGE((uint64_t)BOARD_CERTIFICATES_MAX * sizeof(struct board_certificate)))
 #define BOARD_EVENTS_OFF                                                                           \
     (BOARD_RINGS_OFF +                                                                             \
      BOARD_LAYOUT_PAGE(2ull * BOARD_RING_POINTS_MAX * sizeof(struct ketama_point)))

@@ -134,6 +134,14 @@ static void backend_clear(const struct board *board, uint32_t index)
     backend->flags = 0;
     backend->health = BACKEND_UNCHECKED;
     backend->since_real_ms = 0;
+    backend->max_conns = 0;
+    backend->max_fails = 0;
+    backend->fail_timeout_ms = 0;
+    backend->slow_start_ms = 0;
+    backend->passive = 0;
+    backend->passive_real_ms = 0;
+    backend->recovered_ms = 0;
+    backend->passive_reason = 0;
     for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
         if (LOAD_RELAXED(&board_slot(board, slot)->starts) != 0)
             memset(board_cell(board, slot, index), 0, sizeof(struct board_cell));
@@ -156,11 +164,14 @@ static struct entry upstream_at(const struct board *board, uint32_t index)
     return (struct entry){&upstream->used, {upstream->name, NULL}, {sizeof upstream->name, 0}};
 }
 
-/* Nothing but images refers to an upstream, and those of its generation are gone by now. */
+/* Images of its generation are gone by now, but for those of requests that still wait for it. */
 static bool upstream_busy(const struct board *board, uint32_t index)
 {
-    (void)board;
-    (void)index;
+    for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
+        if (LOAD_RELAXED(&board_slot(board, slot)->starts) != 0 &&
+            LOAD_RELAXED(&board_queue(board, slot, index)->waiting) != 0)
+            return true;
+    }
     return false;
 }
 
@@ -171,7 +182,14 @@ static void upstream_clear(const struct board *board, uint32_t index)
     STORE_RELEASE(&upstream->ring[1].generation, 0);
     upstream->policy = 0;
     upstream->servers = 0;
+    upstream->panic = 0;
+    upstream->max_load = 0;
+    upstream->max_ejected = 0;
     memset(upstream->hash_key, 0, sizeof upstream->hash_key);
+    for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
+        if (LOAD_RELAXED(&board_slot(board, slot)->starts) != 0)
+            memset(board_queue(board, slot, index), 0, sizeof(struct board_queue));
+    }
 }
 
 int board_upstream_register(const struct board *board, uint32_t generation, struct slice name)

@@ -16,6 +16,7 @@
     X(COUNTER_REQUESTS_REFUSED, "requests_refused", "requests answered 4xx by Holdfast itself")    \
     X(COUNTER_REQUESTS_FAILED, "requests_failed", "requests answered 5xx by Holdfast itself")      \
     X(COUNTER_RETRIES, "retries", "requests tried on a further server")                            \
+    X(COUNTER_PANIC, "panic", "choices that ignored ejections: too many servers were ejected")     \
     X(COUNTER_UPGRADES_ASKED, "upgrades_asked", "valid WebSocket handshakes received")             \
     X(COUNTER_UPGRADES_DECLINED, "upgrades_declined", "handshakes a backend answered without 101") \
     X(COUNTER_TUNNELS_OPENED, "tunnels_opened", "tunnels opened")                                  \

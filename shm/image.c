@@ -126,29 +126,45 @@ const struct image_part *image_part(const struct image *image, struct image_arra
     return entry(image, parts, i, sizeof(struct image_part));
 }
 
+const struct image_certificate *image_certificate(const struct image *image, uint32_t index)
+{
+    return entry(image, image->header->certificates, index, sizeof(struct image_certificate));
+}
+
+uint32_t image_choice(const struct image *image, struct image_array choices, uint32_t i)
+{
+    return *(const uint32_t *)entry(image, choices, i, sizeof(uint32_t));
+}
+
 struct slice image_slice(const struct image *image, struct image_str str)
 {
     return (struct slice){(const char *)image->header + str.off, str.len};
 }
 
-static const struct image_host *find_host(const struct image *image, uint32_t wildcard,
-                                          struct slice name)
+static const void *find_named(const struct image *image, struct image_array array, size_t size,
+                              uint32_t wildcard, struct slice name)
 {
-    uint32_t from = 0, to = image->header->hosts.count;
+    uint32_t from = 0, to = array.count;
     while (from < to) {
         uint32_t middle = from + (to - from) / 2;
-        const struct image_host *host =
-            entry(image, image->header->hosts, middle, sizeof(struct image_host));
+        const void *at = entry(image, array, middle, size);
+        const struct image_named named = image_check_named(at);
         int order =
-            image_check_order(wildcard, name, host->wildcard, image_slice(image, host->name));
+            image_check_order(wildcard, name, named.wildcard, image_slice(image, named.name));
         if (order == 0)
-            return host;
+            return at;
         if (order < 0)
             to = middle;
         else
             from = middle + 1;
     }
     return NULL;
+}
+
+static const struct image_host *find_host(const struct image *image, uint32_t wildcard,
+                                          struct slice name)
+{
+    return find_named(image, image->header->hosts, sizeof(struct image_host), wildcard, name);
 }
 
 /* Wildcards begin with a dot: try what stands from each dot on, the longest first. */
@@ -173,6 +189,20 @@ const struct image_site *image_find_site(const struct image *image, struct slice
         found = find_wildcard(image, host);
     uint32_t site = found ? found->site : image->header->default_site;
     return site == UINT32_MAX ? NULL : image_site(image, site);
+}
+
+struct image_array image_find_certificates(const struct image *image, struct slice name)
+{
+    struct image_array names = image->header->cert_names;
+    size_t size = sizeof(struct image_cert_name);
+    const struct image_cert_name *found = find_named(image, names, size, 0, name);
+    const char *dot = !found && name.n > 0 ? memchr(name.p, '.', name.n) : NULL;
+    /* A label stands in front of it: ".example.com" is nobody's name. */
+    if (dot && dot > name.p) {
+        struct slice rest = {dot, name.n - (size_t)(dot - name.p)};
+        found = find_named(image, names, size, 1, rest);
+    }
+    return found ? found->choices : image->header->tls.choices;
 }
 
 const struct image_route *image_find_route(const struct image *image, const struct image_site *site,

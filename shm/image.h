@@ -64,6 +64,48 @@ struct image_part {
     struct image_str text;
 };
 
+/* Are clients asked for a certificate? */
+enum image_client_certificate {
+    CLIENT_CERTIFICATE_OFF,
+    CLIENT_CERTIFICATE_OPTIONAL, /* asked; one that is shown must verify */
+    CLIENT_CERTIFICATE_REQUIRED,
+};
+
+/* How clients of TLS listeners are met. Certificates are DER, one behind the other. */
+struct image_tls {
+    uint32_t flags;              /* IMAGE_TLS_* */
+    uint32_t client_certificate; /* enum image_client_certificate */
+    uint32_t ticket_lifetime_s;
+    uint32_t handshake_timeout_ms;
+    uint32_t max_handshakes;    /* at a time, of each worker */
+    uint32_t https_port;        /* where redirect_https leads; 0: no listener has TLS */
+    struct image_str ciphers;   /* TLS 1.2, joined by ':' */
+    struct image_str suites;    /* TLS 1.3, likewise */
+    struct image_str groups;    /* likewise */
+    struct image_str client_ca; /* empty: none */
+    struct image_array choices; /* for clients without SNI, or with one that no certificate has */
+};
+enum {
+    IMAGE_TLS_1_3_ONLY = 1 << 0,
+    IMAGE_TLS_OUR_ORDER = 1 << 1, /* prefer_server_ciphers */
+    IMAGE_TLS_TICKETS = 1 << 2,
+};
+
+/* Its private key is the one of the same index in the keys (shm/keys.h). */
+struct image_certificate {
+    struct image_str chain;  /* the site's own certificate first */
+    struct image_str staple; /* OCSP answer in DER; empty: none */
+    uint64_t staple_until_s; /* since the epoch: not to be given to clients afterwards */
+};
+
+/* A name that certificates have. */
+struct image_cert_name {
+    struct image_str name; /* as in image_host; a wildcard stands for one label only */
+    uint32_t wildcard;     /* 0 or 1 */
+    uint32_t pad;
+    struct image_array choices; /* uint32_t, indices of certificates: of each key type one */
+};
+
 /* What is known before a request's route is. */
 struct image_front {
     struct http_limits head; /* max_line, max_head, max_headers */
@@ -121,29 +163,55 @@ struct image_route {
     uint8_t x_forwarded_proto;
     uint8_t x_forwarded_host;
     uint8_t x_real_ip;
-    uint32_t pad2;
+    uint8_t x_client_cert; /* of the X-Client-Cert-* family; REPLACE, PASS or REMOVE */
+    uint8_t pad2[3];
+    struct image_str hsts; /* Strict-Transport-Security of answers over TLS; empty: none */
 };
-enum { ROUTE_UPGRADE = 1 << 0 }; /* upgrades are allowed */
+enum {
+    ROUTE_UPGRADE = 1 << 0,        /* upgrades are allowed */
+    ROUTE_REDIRECT_HTTPS = 1 << 1, /* what comes without TLS is sent to https */
+};
 
 struct image_server {
     struct addr address;
     struct image_str text; /* as written: name on the board and what the ring hashes */
     uint32_t backend;      /* index on the board */
     uint32_t weight;       /* 1.. */
-    uint32_t flags;        /* BACKEND_DOWN of board.h */
+    uint32_t flags;        /* BACKEND_* of board.h */
+    uint32_t max_conns;    /* tunnels and requests of all workers; 0: no limit */
+    uint32_t max_fails;    /* 0: passive checks never eject it */
+    uint32_t fail_timeout_ms;
+    uint32_t slow_start_ms;  /* 0: none */
+    struct image_str sticky; /* value of the cookie that names it */
+    struct image_str
+        tls_name; /* name or IP address that its certificate must have; empty: no TLS */
     uint32_t pad;
 };
 
 struct image_upstream {
     struct image_str name;
-    struct image_array servers;  /* struct image_server, in the order of the file */
-    struct image_array hash_key; /* parts */
-    struct image_array sources;  /* struct addr to connect from; empty: the kernel's choice */
-    uint32_t policy;             /* enum balance_policy */
-    uint32_t board_upstream;     /* index on the board */
-    uint32_t keepalive;          /* idle connections kept by each worker */
-    uint32_t tries;              /* servers tried for one request, at most; 0: all */
+    struct image_array servers;     /* struct image_server, in the order of the file */
+    struct image_array hash_key;    /* parts */
+    struct image_array sources;     /* struct addr to connect from; empty: the kernel's choice */
+    uint32_t policy;                /* enum balance_policy */
+    uint32_t board_upstream;        /* index on the board */
+    uint32_t keepalive;             /* idle connections kept by each worker */
+    uint32_t tries;                 /* servers tried for one request, at most; 0: all */
+    struct image_str sticky_cookie; /* name of the cookie; empty: none */
+    struct image_str sticky_attributes; /* what follows its value in Set-Cookie */
+    uint32_t queue;                     /* requests of all workers that may wait; 0: none */
+    uint32_t queue_timeout_ms;
+    uint32_t retry_timeout_ms;  /* no further server is tried after that; 0: no limit */
+    uint32_t max_ejected;       /* percent of the servers that may be ejected */
+    uint32_t max_load;          /* hundredths of the fair share, hash only; 0: no bound */
+    uint32_t slow_start;        /* 1: a server has one */
+    uint32_t primaries;         /* servers that are no backups */
+    uint32_t tls_flags;         /* UPSTREAM_TLS_* */
+    uint32_t tls_key;           /* index in the keys, of tls_chain; UINT32_MAX: none */
+    struct image_str tls_chain; /* our own certificate, DER; empty: none */
+    struct image_str tls_ca;    /* who is trusted, DER; empty: nobody is asked */
 };
+enum { UPSTREAM_TLS = 1 << 0, UPSTREAM_TLS_VERIFY = 1 << 1 };
 
 /* The arrays of rows, in the order of the header. */
 enum image_kind {
@@ -155,6 +223,8 @@ enum image_kind {
     IMAGE_SERVERS,
     IMAGE_PARTS,
     IMAGE_SOURCES,
+    IMAGE_CERTIFICATES,
+    IMAGE_CERT_NAMES,
     IMAGE_KINDS,
     IMAGE_KINDS_MAX = 24, /* room for kinds that programs after this one may have */
 };
@@ -173,10 +243,17 @@ struct image_header {
     struct image_array servers; /* all; an upstream's are a run of them */
     struct image_array parts;   /* all template parts */
     struct image_array sources; /* all source addresses */
+    struct image_array certificates;
+    struct image_array cert_names; /* sorted as hosts */
     struct image_array spare[IMAGE_KINDS_MAX - IMAGE_KINDS];
+    struct image_array choices; /* all: uint32_t */
     struct image_array strings; /* bytes */
     uint32_t default_site;      /* for hosts nobody names; UINT32_MAX: 404 */
     uint32_t pad;
+    union {
+        struct image_tls tls;
+        uint8_t tls_room[256]; /* it grows */
+    };
     struct image_front front; /* last: it grows */
 };
 _Static_assert(sizeof(struct image_header) <= IMAGE_HEADER_SIZE, "the arrays begin behind it");
@@ -218,6 +295,11 @@ const struct addr *image_upstream_source(const struct image *image,
 const struct image_part *image_part(const struct image *image, struct image_array parts,
                                     uint32_t i);
 
+const struct image_certificate *image_certificate(const struct image *image, uint32_t index);
+
+/* Entry `i` of a run of choices: the index of a certificate. */
+uint32_t image_choice(const struct image *image, struct image_array choices, uint32_t i);
+
 struct slice image_slice(const struct image *image, struct image_str str);
 
 /*
@@ -225,6 +307,12 @@ struct slice image_slice(const struct image *image, struct image_str str);
  * default. Returns NULL when there is none.
  */
 const struct image_site *image_find_site(const struct image *image, struct slice host);
+
+/*
+ * The certificates for the name that a client asks for (SNI, lower case; may be empty): exact, then the
+ * wildcard of its last labels but one, then the default. At least one if the image has any.
+ */
+struct image_array image_find_certificates(const struct image *image, struct slice name);
 
 /* The route with the longest prefix of a normalised path, NULL if none. */
 const struct image_route *image_find_route(const struct image *image, const struct image_site *site,

@@ -75,6 +75,9 @@ static bool arrays_ok(const struct image_header *header)
            array_ok(header, header->servers, sizeof(struct image_server)) &&
            array_ok(header, header->parts, sizeof(struct image_part)) &&
            array_ok(header, header->sources, sizeof(struct addr)) &&
+           array_ok(header, header->certificates, sizeof(struct image_certificate)) &&
+           array_ok(header, header->cert_names, sizeof(struct image_cert_name)) &&
+           array_ok(header, header->choices, sizeof(uint32_t)) &&
            strings->off >= IMAGE_HEADER_SIZE && strings->off <= header->size &&
            strings->count <= header->size - strings->off;
 }
@@ -85,8 +88,23 @@ static bool listeners_ok(const struct image_header *header)
         const struct image_listener *listener = AT(header, listeners, image_listener, i);
         if (!addr_ok(&listener->address) || !str_ok(header, listener->text))
             return false;
+        if (listener->flags & LISTENER_TLS && header->certificates.count == 0)
+            return false;
     }
     return true;
+}
+
+_Static_assert(
+    offsetof(struct image_host, name) == 0 && offsetof(struct image_cert_name, name) == 0 &&
+        offsetof(struct image_host, wildcard) == offsetof(struct image_named, wildcard) &&
+        offsetof(struct image_cert_name, wildcard) == offsetof(struct image_named, wildcard),
+    "image_check_named reads both");
+
+struct image_named image_check_named(const void *host_or_cert_name)
+{
+    struct image_named named;
+    memcpy(&named, host_or_cert_name, sizeof(named));
+    return named;
 }
 
 int image_check_order(uint32_t a_wildcard, struct slice a, uint32_t b_wildcard, struct slice b)
@@ -134,7 +152,8 @@ static bool routes_ok(const struct image_header *header)
             route->upstream >= header->upstreams.count ||
             !run_ok(header->parts, route->host_header, sizeof(struct image_part)) ||
             route->x_forwarded_for > FORWARD_REMOVE || route->x_forwarded_proto > FORWARD_REMOVE ||
-            route->x_forwarded_host > FORWARD_REMOVE || route->x_real_ip > FORWARD_REMOVE)
+            route->x_forwarded_host > FORWARD_REMOVE || route->x_real_ip > FORWARD_REMOVE ||
+            route->x_client_cert > FORWARD_REMOVE || !str_ok(header, route->hsts))
             return false;
     }
     return true;
@@ -145,10 +164,15 @@ static bool upstreams_ok(const struct image_header *header)
     for (uint32_t i = 0; i < header->upstreams.count; i++) {
         const struct image_upstream *upstream = AT(header, upstreams, image_upstream, i);
         if (!str_ok(header, upstream->name) || upstream->board_upstream >= BOARD_UPSTREAMS_MAX ||
-            upstream->policy > BALANCE_LEAST_CONN || upstream->servers.count == 0 ||
+            upstream->policy > BALANCE_RANDOM_TWO || upstream->servers.count == 0 ||
+            !str_ok(header, upstream->sticky_cookie) ||
+            !str_ok(header, upstream->sticky_attributes) || upstream->primaries == 0 ||
+            upstream->primaries > upstream->servers.count || upstream->max_ejected > 100 ||
+            (upstream->max_load != 0 && upstream->max_load < 100) ||
             !run_ok(header->servers, upstream->servers, sizeof(struct image_server)) ||
             !run_ok(header->parts, upstream->hash_key, sizeof(struct image_part)) ||
-            !run_ok(header->sources, upstream->sources, sizeof(struct addr)))
+            !run_ok(header->sources, upstream->sources, sizeof(struct addr)) ||
+            !str_ok(header, upstream->tls_chain) || !str_ok(header, upstream->tls_ca))
             return false;
     }
     return true;
@@ -159,6 +183,7 @@ static bool servers_ok(const struct image_header *header)
     for (uint32_t i = 0; i < header->servers.count; i++) {
         const struct image_server *server = AT(header, servers, image_server, i);
         if (!addr_ok(&server->address) || !str_ok(header, server->text) ||
+            !str_ok(header, server->sticky) || !str_ok(header, server->tls_name) ||
             server->backend >= BOARD_BACKENDS_MAX || server->weight == 0)
             return false;
     }
@@ -184,6 +209,49 @@ static bool sources_ok(const struct image_header *header)
     return true;
 }
 
+/* Somebody must be chosen as soon as there is somebody, and what is chosen must be there. */
+static bool choices_ok(const struct image_header *header, struct image_array choices)
+{
+    return run_ok(header->choices, choices, sizeof(uint32_t)) &&
+           (choices.count > 0 || header->certificates.count == 0);
+}
+
+static bool tls_ok(const struct image_header *header)
+{
+    const struct image_tls *tls = &header->tls;
+    for (uint32_t i = 0; i < header->choices.count; i++) {
+        const uint32_t *choice = at(header, header->choices, i, sizeof(uint32_t));
+        if (*choice >= header->certificates.count)
+            return false;
+    }
+    return tls->client_certificate <= CLIENT_CERTIFICATE_REQUIRED &&
+           tls->https_port <= UINT16_MAX && str_ok(header, tls->ciphers) &&
+           str_ok(header, tls->suites) && str_ok(header, tls->groups) &&
+           str_ok(header, tls->client_ca) &&
+           (tls->client_certificate == CLIENT_CERTIFICATE_OFF || tls->client_ca.len > 0) &&
+           choices_ok(header, tls->choices);
+}
+
+static bool certificates_ok(const struct image_header *header)
+{
+    const struct image_cert_name *previous = NULL;
+    for (uint32_t i = 0; i < header->certificates.count; i++) {
+        const struct image_certificate *one = AT(header, certificates, image_certificate, i);
+        if (!str_ok(header, one->chain) || one->chain.len == 0 || !str_ok(header, one->staple))
+            return false;
+    }
+    for (uint32_t i = 0; i < header->cert_names.count; i++) {
+        const struct image_cert_name *name = AT(header, cert_names, image_cert_name, i);
+        if (!str_ok(header, name->name) || name->wildcard > 1 || !choices_ok(header, name->choices))
+            return false;
+        if (previous && image_check_order(previous->wildcard, str_slice(header, previous->name),
+                                          name->wildcard, str_slice(header, name->name)) >= 0)
+            return false;
+        previous = name;
+    }
+    return true;
+}
+
 int image_check(const struct image_header *header, uint64_t size)
 {
     if (size < IMAGE_HEADER_SIZE || header->magic != IMAGE_MAGIC)
@@ -196,7 +264,7 @@ int image_check(const struct image_header *header, uint64_t size)
         return -EBADMSG;
     if (!front_ok(&header->front) || !listeners_ok(header) || !sites_ok(header) ||
         !hosts_ok(header) || !routes_ok(header) || !upstreams_ok(header) || !servers_ok(header) ||
-        !parts_ok(header) || !sources_ok(header))
+        !parts_ok(header) || !sources_ok(header) || !tls_ok(header) || !certificates_ok(header))
         return -EBADMSG;
     return 0;
 }

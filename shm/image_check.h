@@ -12,6 +12,13 @@
  */
 int image_check(const struct image_header *header, uint64_t size) MUST_CHECK;
 
+/* What hosts and names of certificates begin with, and are sorted by. */
+struct image_named {
+    struct image_str name;
+    uint32_t wildcard;
+};
+struct image_named image_check_named(const void *host_or_cert_name);
+
 /* The order of hosts: by wildcard, then name. < 0, 0, > 0 as memcmp. */
 int image_check_order(uint32_t a_wildcard, struct slice a, uint32_t b_wildcard, struct slice b);
 

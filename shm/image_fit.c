@@ -25,6 +25,8 @@ static const struct {
     [IMAGE_SERVERS] = KIND(servers, image_server),
     [IMAGE_PARTS] = KIND(parts, image_part),
     [IMAGE_SOURCES] = KIND(sources, addr),
+    [IMAGE_CERTIFICATES] = KIND(certificates, image_certificate),
+    [IMAGE_CERT_NAMES] = KIND(cert_names, image_cert_name),
 #undef KIND
 };
 

@@ -30,6 +30,8 @@
     X(REASON_TOO_LARGE, "too_large", "the body was larger than max_body")                          \
     X(REASON_NO_ROUTE, "no_route", "no site or route for this host and path")                      \
     X(REASON_NO_BACKEND, "no_backend", "no server of the upstream could be used")                  \
+    X(REASON_BACKENDS_FULL, "backends_full", "all servers were full, and so was the queue")        \
+    X(REASON_QUEUE_TIMEOUT, "queue_timeout", "all servers were full for queue_timeout")            \
     X(REASON_UPGRADE_FORBIDDEN, "upgrade_forbidden", "the route does not allow upgrades")          \
     X(REASON_NO_PORTS, "no_ports", "no local port was left to connect to the backend")             \
     X(REASON_NO_DESCRIPTORS, "no_descriptors", "the worker had no descriptor left")                \

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shm/stat_page.h"
 
+#include "shm/passive.h"
+
 #include <errno.h>
 
 static const struct stat_column columns[] = {
@@ -12,10 +14,24 @@ static const struct stat_column columns[] = {
     {"down", "down", "configured as down", STAT_BOOL, 0, NULL},
     {"backup", "backup", "configured as backup", STAT_BOOL, STAT_WIDE, NULL},
     {"drain", "drain", "gets no new connections", STAT_BOOL, STAT_WIDE, NULL},
-    {"health", "health", "what health checks say", STAT_TEXT, 0, NULL},
+    {"state", "state",
+     "up, down, draining, failing (its checks), ejected (by its requests), starting (slowly)",
+     STAT_TEXT, 0, NULL},
+    {"health", "health", "what health checks say", STAT_TEXT, STAT_WIDE, NULL},
     {"healthy", "healthy", "0: health checks fail", STAT_BOOL, STAT_WIDE, NULL},
     {"health_since_ms", "since", "when the health last changed, since the epoch", STAT_TIME,
      STAT_LOCAL | STAT_WIDE, NULL},
+    {"ejected", "ejected", "failed requests have ejected it", STAT_BOOL, STAT_WIDE, NULL},
+    {"fails", "fails", "failed requests in a row", STAT_COUNT, 0, NULL},
+    {"ejections", "ejections", "times that failed requests ejected it", STAT_COUNT,
+     STAT_TOTAL | STAT_WIDE, NULL},
+    {"passive_reason", "ejected for", "what the request that ejected it last failed by", STAT_TEXT,
+     0, NULL},
+    {"passive_since_ms", "ejected since", "when it was last ejected or taken back, since the epoch",
+     STAT_TIME, STAT_LOCAL | STAT_WIDE, NULL},
+    {"slow_start_percent", "slow %", "part of its share of new requests that it gets by slow start",
+     STAT_COUNT, STAT_LOCAL, NULL},
+    {"max_conns", "max", "most conns it may have; 0: no limit", STAT_COUNT, STAT_WIDE, NULL},
     {"conns", "conns", "tunnels and requests in flight now", STAT_COUNT, 0, NULL},
     {"tunnels", "tunnels", "tunnels open now", STAT_COUNT, 0, NULL},
     {"connections_opened", "connects", "connections opened", STAT_COUNT, STAT_TOTAL, NULL},
@@ -43,6 +59,118 @@ static const struct stat_column columns[] = {
     {"status_5xx", "5xx", "answers with status 5xx", STAT_COUNT, STAT_TOTAL | STAT_WIDE, NULL},
 };
 
+static const struct stat_column upstream_columns[] = {
+    {"upstream", "upstream", "name", STAT_TEXT, STAT_KEY, NULL},
+    {"balance", "balance", "how a server is chosen", STAT_TEXT, 0, NULL},
+    {"servers", "servers", "servers configured", STAT_COUNT, 0, NULL},
+    {"panic", "panic", "more are ejected than max_ejected: ejections are ignored", STAT_BOOL, 0,
+     NULL},
+    {"queue_waiting", "waiting", "requests that wait for a server with room", STAT_COUNT, 0, NULL},
+    {"queue_oldest_ms", "oldest", "how long the oldest of them has waited", STAT_MS, 0, NULL},
+    {"queue_entered", "queued", "requests that had to wait", STAT_COUNT, STAT_TOTAL, NULL},
+    {"queue_waited_ms", "waited", "how long all of them together waited", STAT_MS,
+     STAT_TOTAL | STAT_WIDE, NULL},
+    {"queue_timeouts", "timeouts", "requests refused after queue_timeout", STAT_COUNT, STAT_TOTAL,
+     NULL},
+    {"queue_refused", "refused", "requests refused because the queue was full", STAT_COUNT,
+     STAT_TOTAL, NULL},
+};
+
+static struct board_queue sum_queues(const struct stat_view *view, uint32_t upstream)
+{
+    struct board_queue sum = {0}, queue;
+    for (uint64_t slots = board_slots_started(view->board); slots != 0; slots &= slots - 1) {
+        stat_view_queue(view, (uint32_t)__builtin_ctzll(slots), upstream, &queue);
+        sum.waiting += queue.waiting;
+        sum.queued += queue.queued;
+        sum.waited_ms += queue.waited_ms;
+        sum.timeouts += queue.timeouts;
+        sum.refused += queue.refused;
+        if (queue.oldest_ns != 0 && (sum.oldest_ns == 0 || queue.oldest_ns < sum.oldest_ns))
+            sum.oldest_ns = queue.oldest_ns;
+    }
+    return sum;
+}
+
+/* The order is that of upstream_columns[]. */
+static void add_upstream(const struct stat_view *view, uint32_t index,
+                         const struct board_upstream *upstream, struct stat_report *report,
+                         struct stat_table *table)
+{
+    const struct board_queue queue = sum_queues(view, index);
+    uint64_t oldest_ms = queue.oldest_ns / 1000000;
+    const uint64_t figures[] = {queue.queued, queue.waited_ms, queue.timeouts, queue.refused};
+    stat_table_text(report, table, upstream->name);
+    stat_table_text(report, table, stat_view_policy(upstream->policy));
+    stat_table_number(report, table, upstream->servers);
+    stat_table_number(report, table, upstream->panic);
+    stat_table_number(report, table, queue.waiting);
+    stat_table_number(report, table,
+                      oldest_ms != 0 && view->mono_ms > oldest_ms ? view->mono_ms - oldest_ms : 0);
+    for (size_t i = 0; i < ARRAY_LEN(figures); i++)
+        stat_table_number(report, table, figures[i]);
+}
+
+static void add_upstreams(const struct stat_view *view, struct stat_report *report)
+{
+    struct board_upstream upstream;
+    struct stat_table *table = stat_report_table(report, "upstreams", upstream_columns,
+                                                 ARRAY_LEN(upstream_columns), STAT_ROWS);
+    table->prefix = "holdfast_upstream_";
+    for (uint32_t i = 0; i < view->upstream_count; i++) {
+        if (stat_view_upstream(view, i, &upstream) && upstream.used >= view->header.generation)
+            add_upstream(view, i, &upstream, report, table);
+    }
+}
+
+/* How far slow start lets it go, in percent; 100 when it has none. */
+static uint64_t slow_percent(const struct stat_view *view, const struct board_backend *backend)
+{
+    uint64_t since_ms =
+        view->mono_ms > backend->recovered_ms ? view->mono_ms - backend->recovered_ms : 0;
+    if (backend->recovered_ms == 0 || since_ms >= backend->slow_start_ms)
+        return 100;
+    return since_ms * 100 / backend->slow_start_ms;
+}
+
+static bool is_ejected(const struct stat_view *view, const struct board_backend *backend)
+{
+    const struct passive_limits limits = {backend->max_fails, backend->fail_timeout_ms};
+    return passive_state(backend, limits, view->mono_ms) != PASSIVE_IN;
+}
+
+static const char *state_of(const struct stat_view *view, const struct board_backend *backend)
+{
+    if (backend->flags & BACKEND_DOWN)
+        return "down";
+    if (backend->health == BACKEND_FAILING)
+        return "failing";
+    if (is_ejected(view, backend))
+        return "ejected";
+    if (backend->flags & BACKEND_DRAIN)
+        return "draining";
+    return slow_percent(view, backend) < 100 ? "starting" : "up";
+}
+
+/* Its health, from failed requests. The order is that of columns[]. */
+static void add_passive(const struct stat_view *view, const struct board_backend *backend,
+                        uint64_t ejections, struct stat_report *report, struct stat_table *table)
+{
+    stat_table_number(report, table, is_ejected(view, backend));
+    stat_table_number(report, table, passive_fails(backend));
+    stat_table_number(report, table, ejections);
+    if (ejections != 0)
+        stat_table_text(report, table, reason_word(backend->passive_reason));
+    else
+        stat_table_unknown(report, table);
+    if (backend->passive_real_ms != 0)
+        stat_table_number(report, table, backend->passive_real_ms);
+    else
+        stat_table_unknown(report, table);
+    stat_table_number(report, table, slow_percent(view, backend));
+    stat_table_number(report, table, backend->max_conns);
+}
+
 /* The order is that of columns[]. */
 static void add_row(const struct stat_view *view, uint32_t index,
                     const struct board_backend *backend, const struct board_cell *cell,
@@ -66,12 +194,14 @@ static void add_row(const struct stat_view *view, uint32_t index,
     stat_table_text(report, table, backend->server);
     for (size_t i = 0; i < ARRAY_LEN(about); i++)
         stat_table_number(report, table, about[i]);
+    stat_table_text(report, table, state_of(view, backend));
     stat_table_text(report, table, stat_view_health(backend->health));
     stat_table_number(report, table, backend->health != BACKEND_FAILING);
     if (backend->since_real_ms != 0)
         stat_table_number(report, table, backend->since_real_ms);
     else
         stat_table_unknown(report, table);
+    add_passive(view, backend, cell->ejections, report, table);
     for (size_t i = 0; i < ARRAY_LEN(figures); i++)
         stat_table_number(report, table, figures[i]);
     for (size_t i = 0; i < ARRAY_LEN(cell->status); i++)
@@ -89,5 +219,6 @@ int stat_backends(const struct stat_view *view, const struct stat_sums *sums,
         if (stat_view_backend(view, i, &backend))
             add_row(view, i, &backend, &sums->backends[i], report, table);
     }
+    add_upstreams(view, report);
     return report->no_memory ? -ENOMEM : 0;
 }

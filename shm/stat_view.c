@@ -164,6 +164,12 @@ uint32_t stat_view_reasons(const struct stat_view *view)
     return counted < REASON_COUNT ? counted : REASON_COUNT;
 }
 
+void stat_view_queue(const struct stat_view *view, uint32_t slot, uint32_t upstream,
+                     struct board_queue *out)
+{
+    copy(out, board_queue(view->board, slot, upstream), sizeof *out);
+}
+
 uint32_t stat_view_tunnels_high(const struct stat_view *view, const struct board_slot *slot)
 {
     return slot->tunnels_high < view->board->tunnels_max ? slot->tunnels_high
@@ -189,6 +195,6 @@ const char *stat_view_health(uint32_t health)
 
 const char *stat_view_policy(uint32_t policy)
 {
-    static const char *const words[] = {"round_robin", "hash", "least_conn"};
+    static const char *const words[] = {"round_robin", "hash", "least_conn", "random_two"};
     return word_of(words, ARRAY_LEN(words), policy);
 }

@@ -53,6 +53,8 @@ bool stat_view_event(const struct stat_view *view, uint32_t writer, uint32_t ind
 /* Copy of a cell; both indices in range. */
 void stat_view_cell(const struct stat_view *view, uint32_t slot, uint32_t backend,
                     struct board_cell *out);
+void stat_view_queue(const struct stat_view *view, uint32_t slot, uint32_t upstream,
+                     struct board_queue *out);
 
 /* Of the counters and reasons that we know, those that the board's programs count: the first so many. */
 uint32_t stat_view_counters(const struct stat_view *view);

@@ -3,6 +3,7 @@
 
 #include "worker/crash_point.h"
 #include "worker/position.h"
+#include "worker/queue.h"
 #include "worker/relay_tls.h"
 #include "worker/tunnel_tls.h"
 #include "worker/verify.h"
@@ -182,38 +183,42 @@ static int sweep(struct worker *w, uint32_t highest)
 
 /* ---- the board ---- */
 
-static void zero_cell(struct worker *w, uint32_t backend)
+/*
+ * What a backend's cell says is open, in one store each and from above: other workers count on it that
+ * it never shows less than there is (worker/balance_place.c).
+ */
+static void set_cell(struct worker *w, uint32_t backend, uint32_t open, bool opening)
 {
     struct board_cell *cell = board_cell(w->board, w->slot, backend);
-    STORE_RELAXED(&cell->conns, 0u);
-    STORE_RELAXED(&cell->tunnels, 0u);
+    STORE_RELAXED(&cell->conns, open);
+    STORE_RELAXED(&cell->tunnels, open);
+    if (opening)
+        STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_closed + open);
 }
 
 /*
  * What is open is counted anew, by public records: one that is closing has its id until its sums have
  * moved. A death while a tunnel was being opened may have missed a count: opened is closed and open.
  */
-static void recount(struct worker *w, uint32_t kind)
+static int recount(struct worker *w, uint32_t kind)
 {
     bool opening = kind == OP_OPEN;
     uint32_t open = 0;
-    uint32_t backends = w->board->header->backends_max;
-    for (uint32_t i = 0; i < backends && board_backend(w->board, i)->used != 0; i++)
-        zero_cell(w, i);
+    uint32_t *by_backend = calloc(BOARD_BACKENDS_MAX, sizeof *by_backend);
+    if (!by_backend)
+        return -ENOMEM;
     for (uint32_t i = 0; i < w->tunnels_used; i++) {
         const struct arena_tunnel *t = &w->tunnels[i];
         if (t->state == TUNNEL_FREE || board_tunnel(w->board, w->slot, i)->id == 0)
             continue;
-        struct board_cell *cell = board_cell(w->board, w->slot, t->backend);
-        STORE_RELAXED(&cell->conns, cell->conns + 1);
-        STORE_RELAXED(&cell->tunnels, cell->tunnels + 1);
+        if (t->backend < BOARD_BACKENDS_MAX)
+            by_backend[t->backend]++;
         open++;
     }
+    for (uint32_t i = 0; i < BOARD_BACKENDS_MAX && board_backend(w->board, i)->upstream[0]; i++)
+        set_cell(w, i, by_backend[i], opening);
+    free(by_backend);
     STORE_RELAXED(&w->me->tunnels_open, open);
-    for (uint32_t i = 0; opening && i < backends && board_backend(w->board, i)->used != 0; i++) {
-        struct board_cell *cell = board_cell(w->board, w->slot, i);
-        STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_closed + cell->tunnels);
-    }
     if (opening)
         STORE_RELAXED(&w->me->counters[COUNTER_TUNNELS_OPENED],
                       w->me->counters[COUNTER_TUNNELS_CLOSED] + open);
@@ -222,6 +227,8 @@ static void recount(struct worker *w, uint32_t kind)
     STORE_RELAXED(&w->me->clients_open, 0u);
     STORE_RELAXED(&w->me->requests_open, 0u);
     STORE_RELAXED(&w->me->backend_idle, 0u);
+    queue_forget(w);
+    return 0;
 }
 
 /* Byte and frame counts of the public record follow the private one: mend what death cut off. */
@@ -387,7 +394,9 @@ int adopt_predecessor(struct worker *w)
         return rc;
     CRASH_POINT(adopt_lists);
     uint32_t highest = close_heap_fds(w);
-    recount(w, kind);
+    rc = recount(w, kind);
+    if (rc < 0)
+        return rc;
     CRASH_POINT(adopt_recounted);
     finish_closes(w);
     settle_counts(w);

@@ -119,6 +119,23 @@ static void apply_logs(struct worker *w, const struct control_message *message,
         log_write(LOG_LEVEL_ERROR, "access_log_failed", "error=%d", errno);
 }
 
+/*
+ * Death between two of these: a successor that finds keys of another generation than the image refuses
+ * both, and the master tells it again.
+ */
+static int apply_configuration(struct worker *w, const struct control_message *message,
+                               const struct control_fds *fds)
+{
+    int rc = message->has_keys                      ? place_fd(fds->keys, FD_KEYS)
+             : dup2(FD_RESERVE, FD_KEYS) == FD_KEYS ? 0
+                                                    : -errno;
+    int tickets = place_fd(fds->tickets, FD_TICKETS);
+    int image = place_fd(fds->image, FD_IMAGE);
+    if (rc == 0)
+        rc = tickets < 0 ? tickets : image;
+    return rc == 0 ? use_image(w) : rc;
+}
+
 /* Mode and image are in place: set what follows from them. */
 static void enter_mode(struct worker *w, uint32_t mode)
 {
@@ -137,9 +154,7 @@ static void apply_message(struct worker *w, const struct control_message *messag
                           const struct control_fds *fds)
 {
     apply_logs(w, message, fds);
-    int rc = place_fd(fds->image, FD_IMAGE);
-    if (rc == 0)
-        rc = use_image(w);
+    int rc = apply_configuration(w, message, fds);
     if (rc < 0) {
         log_write(LOG_LEVEL_ERROR, "image_refused", "error=%d", -rc);
         board_event(w->board, 2 + w->slot, "image_refused worker=%u error=%d", w->slot, -rc);

@@ -29,11 +29,13 @@ static int begin_tls(struct backend *backend)
     char name[TLS_NAME_MAX];
     if (!(request->upstream->tls_flags & UPSTREAM_TLS))
         return 0;
-    struct ssl_ctx_st *context = tls_contexts_backend(request->tls, request->route->upstream);
+    struct ssl_ctx_st *context =
+        request->tls ? tls_contexts_backend(request->tls, request->route->upstream) : NULL;
     if (!context || tunnel_tls_engine(w) < 0 || conn_tls_new(&backend->conn) < 0)
         return -ENOMEM;
     struct slice text = image_slice(request->image, request->server->tls_name);
     snprintf(name, sizeof name, "%.*s", (int)text.n, text.p);
+    backend->conn.tls->contexts = tls_contexts_acquire(request->tls);
     backend->conn.tls->handshake = tls_handshake_connect(context, name, NULL);
     return backend->conn.tls->handshake ? 1 : -ENOMEM;
 }

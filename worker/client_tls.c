@@ -3,12 +3,9 @@
 #include "worker/client_tls.h"
 
 #include "worker/conn_tls.h"
-#include "worker/memory.h"
 #include "worker/tls_context.h"
 
 #include <errno.h>
-
-enum { STORM = 32 }; /* after more handshakes at once than this, memory is given back */
 
 /* ---- whose turn it is ---- */
 
@@ -49,10 +46,6 @@ void client_tls_leave(struct client *client)
         return;
     client->shaking = false;
     w->shaking--;
-    if (w->shaking == 0 && w->shaking_high > STORM) {
-        memory_give_back();
-        w->shaking_high = 0;
-    }
 }
 
 /* ---- the handshake ---- */
@@ -71,13 +64,12 @@ static int begin(struct client *client)
     struct ssl_ctx_st *context = w->tls ? tls_contexts_server(w->tls) : NULL;
     if (!context || make_engine(w) < 0)
         return -ENOMEM;
+    client->conn.tls->contexts = tls_contexts_acquire(w->tls);
     client->conn.tls->handshake = tls_handshake_accept(context);
     if (!client->conn.tls->handshake)
         return -ENOMEM;
     client->shaking = true;
     w->shaking++;
-    if (w->shaking > w->shaking_high)
-        w->shaking_high = w->shaking;
     return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "worker/conn_tls.h"
 
 #include "worker/tls_burst.h"
+#include "worker/tls_context.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,13 +14,19 @@ int conn_tls_new(struct conn *conn)
     return conn->tls ? 0 : -ENOMEM;
 }
 
+static void end_handshake(struct conn_tls *tls)
+{
+    tls_handshake_free(&tls->handshake);
+    tls_contexts_release(&tls->contexts);
+}
+
 void conn_tls_free(struct conn *conn)
 {
     struct conn_tls *tls = conn->tls;
     struct worker *w = conn->w;
     if (!tls)
         return;
-    tls_handshake_free(&tls->handshake);
+    end_handshake(tls);
     if (tls->session.version != TLS_PLAIN)
         tls_engine_forget(w->tls_engine, &tls->session);
     tls_session_wipe(&tls->session);
@@ -112,7 +119,7 @@ static enum conn_tls_result finish(struct conn *conn, const char **why)
         *why = "no memory";
         return CONN_TLS_FAILED;
     }
-    tls_handshake_free(&tls->handshake);
+    end_handshake(tls);
     conn->readable = true; /* content may stand behind the last record already */
     return CONN_TLS_DONE;
 }

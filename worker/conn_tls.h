@@ -12,6 +12,7 @@
 
 struct conn_tls {
     struct tls_handshake *handshake; /* NULL before its first record and once it is over */
+    struct tls_contexts *contexts;   /* a reference, as long as there is a handshake */
     struct tls_session session;      /* version TLS_PLAIN until then */
     struct tls_facts facts;
     struct buf wire_in;  /* read and not opened */

@@ -20,6 +20,7 @@ struct client;
 struct backend;
 struct conn;
 struct balancer;
+struct request_queue;
 struct tls_contexts;
 struct tls_engine;
 
@@ -79,12 +80,13 @@ struct worker {
     struct conn *graveyard;   /* closed in this turn, freed after the batch */
     struct client *idle_head; /* clients between requests, oldest first */
     struct client *idle_tail;
-    struct backend *kept; /* idle connections to backends, newest first */
-    uint32_t source_next; /* round robin over source addresses */
+    struct backend *kept;         /* idle connections to backends, newest first */
+    struct request_queue *queues; /* by upstream on the board; NULL before the first one waits */
+    uint32_t queue_waiting;       /* requests in them */
+    uint32_t source_next;         /* round robin over source addresses */
 
     /* Handshakes with clients: so many are under way, the others wait their turn. */
     uint32_t shaking;
-    uint32_t shaking_high; /* most since memory was last given back */
     struct client *shake_head;
     struct client *shake_tail;
 
@@ -103,6 +105,9 @@ struct worker {
     uint32_t *ready; /* tunnel << 1 | direction */
     uint32_t ready_count;
     uint32_t tunnels_used; /* records below this one have been used */
+
+    uint64_t accepted_before; /* COUNTER_ACCEPTED a second ago */
+    uint64_t storm;           /* most clients in a second since memory was last given back */
 
     struct access_log access_log;
     struct log_limit limit_backend; /* rate limits of log lines that peers can trigger */

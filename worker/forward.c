@@ -207,11 +207,27 @@ static void put_answer_fields(struct writer *wr, const struct request *r)
     }
 }
 
+/* The cookie that brings the client back to this server, unless it has it already. */
+static void put_sticky(struct writer *wr, const struct request *r)
+{
+    struct slice name = image_slice(r->image, r->upstream->sticky_cookie);
+    struct slice value = image_slice(r->image, r->server->sticky);
+    if (name.n == 0 || slice_eq(template_cookie(&r->head, r->head_buf.data, name), value))
+        return;
+    put(wr, SLICE("Set-Cookie: "));
+    put(wr, name);
+    put(wr, SLICE("="));
+    put(wr, value);
+    put(wr, image_slice(r->image, r->upstream->sticky_attributes));
+    put(wr, SLICE("\r\n"));
+}
+
 int forward_answer(struct request *r, struct buf *out, bool chunked, bool close)
 {
     struct writer wr = {out, 0};
     put_status_line(&wr, r);
     put_answer_fields(&wr, r);
+    put_sticky(&wr, r);
     if (chunked)
         put(&wr, SLICE("Transfer-Encoding: chunked\r\n"));
     else if (r->answer.flags & HTTP_HAS_LENGTH)
@@ -239,6 +255,7 @@ int forward_switching(struct request *r, struct buf *out)
     put_status_line(&wr, r);
     put(&wr, SLICE("Upgrade: websocket\r\nConnection: Upgrade\r\n"));
     put_answer_fields(&wr, r);
+    put_sticky(&wr, r);
     put(&wr, SLICE("\r\n"));
     return wr.rc;
 }

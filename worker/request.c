@@ -3,6 +3,7 @@
 
 #include "common/uri.h"
 #include "common/ws_handshake.h"
+#include "worker/queue.h"
 #include "worker/tls_context.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@ struct request *request_new(struct client *client)
     r->client = client;
     r->image = image_acquire(w->image);
     r->balancer = balance_acquire(w->balancer);
-    r->tls = tls_contexts_acquire(w->tls);
+    r->tls = w->tls ? tls_contexts_acquire(w->tls) : NULL;
     r->started_ms = w->mono_ms;
     STORE_RELAXED(&w->me->requests_open, w->me->requests_open + 1);
     http_request_init(&r->head, r->fields, *limits);
@@ -34,6 +35,7 @@ void request_drop(struct request **request)
     if (!r)
         return;
     struct worker *w = r->client->conn.w;
+    queue_leave(r);
     dispatch_release(r, false);
     STORE_RELAXED(&w->me->requests_open, w->me->requests_open - 1);
     buf_release(&w->pool, &r->head_buf);
@@ -282,6 +284,12 @@ void request_run(struct request *r)
     struct conn *client = &r->client->conn;
     if (client->error != 0) {
         request_abort(r, REASON_CLIENT_RESET);
+        return;
+    }
+    if (r->state == REQUEST_QUEUED) {
+        /* A plain client that has finished sending may wait for its answer; a WebSocket is gone. */
+        if (r->upgrade && client->hangup)
+            request_abort(r, REASON_CLIENT_CLOSED);
         return;
     }
     if (r->state == REQUEST_CONNECT && r->backend) {

@@ -16,6 +16,7 @@
 
 enum request_state {
     REQUEST_HEAD,     /* its head is arriving */
+    REQUEST_QUEUED,   /* all servers are full: waits in worker/queue.c, at most queue_timeout */
     REQUEST_CONNECT,  /* waits for a connection to a server */
     REQUEST_EXCHANGE, /* request and answer are on their way */
     REQUEST_ANSWERED, /* the whole answer is in the client's buffer */
@@ -51,6 +52,10 @@ struct request {
     struct slice host;   /* lower case, without port; in names */
     struct slice uri;    /* normalised path; in names */
     uint64_t started_ms; /* monotonic */
+    uint64_t tried_ms;   /* monotonic: when the first server was tried */
+    uint64_t queued_ns;  /* monotonic: since when it waits in the queue */
+    struct request *queue_next;
+    struct request *queue_prev;
     uint64_t tunnel;     /* id of the tunnel it became */
     uint32_t interim;    /* 1xx answers relayed */
     uint16_t status;     /* of the answer that the client gets, 0: none yet */
@@ -104,6 +109,8 @@ void request_log(struct request *request);
 
 /* dispatch.c: choose a server and connect, or refuse when there is none left. */
 void dispatch_first(struct request *request);
+/* It waits in the queue: false if it still has to. Else it runs on, or is over: touch it no more. */
+bool dispatch_queued(struct request *request) MUST_CHECK;
 /* The chosen server failed with this reason: try another one, or answer 502 or 504. */
 void dispatch_failed(struct request *request, enum reason reason);
 /* Let go of the server: count it out, close its connection or keep it. */

@@ -11,14 +11,12 @@ static struct slice field_value(const struct template_vars *vars, const struct h
     return field ? http_field_value(vars->head_buf, field) : SLICE("");
 }
 
-/* $cookie_NAME: the first field that has it. */
-static struct slice cookie_value(const struct template_vars *vars, struct slice name)
+struct slice template_cookie(const struct http_head *head, const char *head_buf, struct slice name)
 {
-    const struct http_head *head = vars->head;
     struct slice value = SLICE("");
     for (uint32_t i = 0; i < head->field_count; i++) {
         if (head->fields[i].id == HTTP_FIELD_COOKIE &&
-            uri_cookie(http_field_value(vars->head_buf, &head->fields[i]), name, &value))
+            uri_cookie(http_field_value(head_buf, &head->fields[i]), name, &value))
             break;
     }
     return value;
@@ -53,7 +51,7 @@ static struct slice value_of(const struct image_part *part, struct slice text,
         uri_arg((struct slice){vars->head_buf + head->query, head->query_len}, text, &value);
         return value;
     case VAR_HTTP: return field_value(vars, http_head_find_name(head, vars->head_buf, text));
-    case VAR_COOKIE: return cookie_value(vars, text);
+    case VAR_COOKIE: return template_cookie(head, vars->head_buf, text);
     case VAR_BACKEND: return vars->backend;
     default: return value;
     }

@@ -204,7 +204,6 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
     /* Death in here: adoption counts what is open anew, and opened = closed + open. */
     struct board_cell *cell = board_cell(w->board, w->slot, o->backend);
     STORE_RELAXED(&cell->tunnels, cell->tunnels + 1);
-    STORE_RELAXED(&cell->conns, cell->conns + 1);
     STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_opened + 1);
     STORE_RELAXED(&w->me->tunnels_open, w->me->tunnels_open + 1);
     worker_count(w, COUNTER_TUNNELS_OPENED);

@@ -36,7 +36,8 @@ struct tunnel_opening {
 bool tunnel_room(const struct worker *w);
 
 /*
- * Commit a tunnel and begin to relay. *id is its public id. Returns 0, -ENOBUFS (no record or chunk),
+ * Commit a tunnel and begin to relay. *id is its public id. The request's count in `conns` of the
+ * backend's cell becomes the tunnel's: at no moment is there none, or one too many. Returns 0, -ENOBUFS (no record or chunk),
  * -EMSGSIZE (held bytes do not fit a chunk) or -errno; then nothing was taken.
  */
 int tunnel_open(struct worker *w, const struct tunnel_opening *opening, uint64_t *id) MUST_CHECK;

@@ -4,6 +4,7 @@
 #include "worker/conn_tls.h"
 #include "worker/request.h"
 #include "worker/tunnel.h"
+#include "worker/verdict.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@ static void refuse_101(struct request *r, const char *why)
     STORE_RELAXED(&cell->bad_upgrades, cell->bad_upgrades + 1);
     log_limited(&w->limit_backend, LOG_LEVEL_WARN, "bad_upgrade", "backend=%.*s/%.*s why=\"%s\"",
                 (int)upstream.n, upstream.p, (int)server.n, server.p, why);
-    request_refuse(r, 502, REASON_BAD_UPGRADE);
+    dispatch_failed(r, REASON_BAD_UPGRADE);
 }
 
 /* What a TLS connection holds beside its buffers. */
@@ -74,7 +75,9 @@ static void commit(struct request *r, struct slice answer, uint32_t head_len)
         request_refuse(r, 503, REASON_NO_MEMORY);
         return;
     }
+    verdict_answered(r);
     r->backend = NULL;
+    r->counted = false; /* the tunnel is counted instead */
     became_tunnel(r, backend);
 }
 

@@ -11,10 +11,12 @@
 #include "worker/context.h"
 #include "worker/crash_point.h"
 #include "worker/park.h"
+#include "worker/queue.h"
 #include "worker/tunnel.h"
 #include "worker/tunnel_tls.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +25,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { BEAT_MS = 1000 };
+enum {
+    BEAT_MS = 1000,
+    STORM_MIN = 64, /* clients accepted in a second */
+};
 
 static void update_clock(struct worker *w)
 {
@@ -115,8 +120,25 @@ static void timer_due(void *context, uint32_t id)
         backend_timer((struct backend *)conn);
 }
 
+/*
+ * The allocator keeps what a storm of connections has used, up to 55 KB for each TLS handshake at a
+ * time. Give it back once the storm is over; not amid one, for the next second would fetch it again.
+ */
+static void give_back_memory(struct worker *w)
+{
+    uint64_t accepted = w->me->counters[COUNTER_ACCEPTED] - w->accepted_before;
+    w->accepted_before += accepted;
+    if (accepted > w->storm)
+        w->storm = accepted;
+    if (w->storm < STORM_MIN || accepted > w->storm / 8)
+        return;
+    (void)malloc_trim(0);
+    w->storm = 0;
+}
+
 static void each_second(struct worker *w)
 {
+    give_back_memory(w);
     access_log_flush(&w->access_log);
     STORE_RELAXED(&w->me->counters[COUNTER_LOG_LOST], w->access_log.lost + log_lost());
 }
@@ -124,7 +146,7 @@ static void each_second(struct worker *w)
 static void one_turn(struct worker *w)
 {
     struct epoll_event *events = w->arena->header->events;
-    uint32_t limit = w->parking ? PARK_LOOK_MS : BEAT_MS;
+    uint32_t limit = w->parking ? PARK_LOOK_MS : w->queue_waiting > 0 ? QUEUE_LOOK_MS : BEAT_MS;
     uint32_t wait = w->ready_count > 0 ? 0 : timer_wait(&w->timers, w->now_ms, limit);
     int count = epoll_wait(FD_EPOLL, events, ARENA_EVENTS, (int)wait);
     update_clock(w);
@@ -144,6 +166,8 @@ static void one_turn(struct worker *w)
     if (w->ready_count > 0)
         tunnel_run_ready(w);
     timer_run(&w->timers, w->now_ms, timer_due, w);
+    if (w->queue_waiting > 0)
+        queue_run(w);
     tunnel_tls_feed(w);
     client_shake_next(w);
     accept_regulate(w);
@@ -183,6 +207,7 @@ static int begin(struct worker *w, const struct worker_start *start)
     w->tunnels = start->arena->tunnels;
     w->slot = start->slot;
     w->me = board_slot(start->board, start->slot);
+    w->accepted_before = w->me->counters[COUNTER_ACCEPTED];
     prctl(PR_SET_NAME, "hf-worker");
     snprintf(who, sizeof who, "w%u", start->slot);
     log_init(STDERR_FILENO, LOG_LEVEL_INFO, who);

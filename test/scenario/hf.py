@@ -216,7 +216,7 @@ def libconfig(value):
     """A Python value as libconfig text: dict a group, list of dicts a list, other list an array."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
+    if isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -24,6 +24,7 @@ from hf_ws import Socket
 TUNNELS = 20 if hf.SANITIZED else 60
 ROUNDS = 4 if hf.SANITIZED else 20
 RELOADS = 60 if hf.SANITIZED else 300
+KEEPER_KB = 250
 TAKE_BACK_S = 1.5  # worker/park.c: a keeper that does not come back is given up
 PROGRAM = hf.BUILD / "holdfast"
 CRASHING = hf.CRASH_BUILD / "holdfast"
@@ -517,6 +518,43 @@ def a_tunnel_that_crashes_two_workers_is_quarantined_and_the_others_live_on(scen
     for client in quiet:
         client.echo(b"hello")
     equal(proxy.counter("tunnels_lost"), 0, "tunnels lost")
+
+
+# ---- what a keeper costs ----
+
+def pss_kb(pid):
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    return int(re.search(r"^Pss: +(\d+) kB", text, re.M)[1])
+
+
+def check_small(proxy, when):
+    for pid in proxy.keepers():
+        hf.wait_for(lambda pid=pid: pss_kb(pid) < KEEPER_KB, f"{when} keeper {pid} is small")
+        maps = pathlib.Path(f"/proc/{pid}/maps").read_text(encoding="ascii").splitlines()
+        moved = [line.split()[1] for line in maps if "holdfast-relro" in line]
+        check(moved and set(moved) == {"r--p"}, f"{when} relocations are mapped {moved}")
+
+
+@story
+def a_keeper_is_small_whatever_has_happened(scene):
+    if hf.SANITIZED:
+        print("# skipped: a sanitizer takes more than everything else", flush=True)
+        return
+    proxy, mass = with_tunnels(scene)
+    check_small(proxy, "at the start")
+    for when in ("after a death", "after an upgrade", "after an upgrade and a death"):
+        if "upgrade" in when and "death" not in when:
+            proxy.install()
+            proxy.upgrade(mass)
+        else:
+            for pid in proxy.workers():
+                os.kill(pid, signal.SIGKILL)
+            proxy.crashes_expected += 2
+            mass.run(lambda: proxy.sum("crashes") == proxy.crashes_expected and proxy.running(2),
+                     "both workers run")
+        mass.run_echoes(2)
+        check_small(proxy, when)
+    check_all_right(proxy, mass)
 
 
 # ---- again and again ----

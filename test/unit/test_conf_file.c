@@ -280,11 +280,12 @@ START_TEST(an_unknown_key_is_refused_with_the_nearest_one_or_its_place)
 {
     static const struct error_row rows[] = {
         {"worker = 3;", "worker: unknown key, so it would do nothing; did you mean \"workers\"?"},
-        {"tls = true;", "tls: unknown key, so it would do nothing; holdfast --keys lists all"},
+        {"quiche = true;",
+         "quiche: unknown key, so it would do nothing; holdfast --keys lists all"},
         {"weight = 3;",
          "weight: not known here, so it would do nothing; it may stand in upstreams.servers"},
         {"path = \"/\";", "path: not known here, so it would do nothing; it may stand in "
-                          "error_log, access_log, sites.routes"},
+                          "error_log, access_log, upstreams.sticky, sites.routes"},
         {"error_log = { idle_timeout = \"1s\"; };",
          "error_log.idle_timeout: not known here, so it would do nothing; it may stand in the top "
          "level, sites, sites.routes"},

@@ -5,6 +5,7 @@
 
 #include "shm/image_check.h"
 #include "shm/image_fit.h"
+#include "test/unit/cert_fixture.h"
 #include "test/unit/conf_fixture.h"
 
 #include <errno.h>
@@ -19,10 +20,15 @@ static uint8_t *theirs; /* one whose rows are not as long as ours: see make_thei
 static size_t theirs_size;
 
 static const char TEXT[] =
-    "listeners = ( { address = \"127.0.0.1:81\"; }, { address = \"*:82\"; } );\n"
+    "listeners = ( { address = \"127.0.0.1:81\"; }, { address = \"*:82\"; tls = true; } );\n"
+    "certificates = ( { certificate = \"a.pem\"; key = \"a.key\"; },\n"
+    "  { certificate = \"b.pem\"; key = \"b.key\"; } );\n"
+    "tls = { client_certificate = \"optional\"; client_ca = \"a.pem\"; };\n"
+    "hsts = \"max-age=1\";\n"
     "upstreams = ( { name = \"web\"; servers = ( { address = \"10.0.0.1\"; },\n"
     "    { address = \"unix:/run/s\"; } ); },\n"
     "  { name = \"chat\"; balance = \"hash\"; hash_key = \"$remote_addr:$arg_room\";\n"
+    "    tls = true; tls_ca = \"b.pem\"; tls_certificate = \"a.pem\"; tls_key = \"a.key\";\n"
     "    source = [ \"10.9.9.9\", \"::9\" ]; servers = ( { address = \"[::1]:80\"; } ); } );\n"
     "sites = ( { hosts = [ \"b.example\", \"*.example\" ];\n"
     "    routes = ( { path = \"/\"; upstream = \"web\"; },\n"
@@ -39,6 +45,8 @@ static void setup(void)
     int32_t owner;
     int fd;
     conf_fixture_init(&fixture);
+    cert_fixture_put("a", &(struct recipe){.names = "DNS:a.example,DNS:*.example"});
+    cert_fixture_put("b", &(struct recipe){.key = "ED25519", .names = "DNS:a.example,DNS:b"});
     snprintf(name, sizeof(name), "/holdfast-image-%d", (int)getpid());
     ck_assert_int_eq(board_create(&board, name, &shape, &owner), 0);
     ck_assert_int_eq(board_unlink(name), 0);
@@ -58,6 +66,10 @@ static void teardown(void)
     free(good);
     free(theirs);
     theirs = NULL;
+    unlink("a.pem");
+    unlink("a.key");
+    unlink("b.pem");
+    unlink("b.key");
     conf_fixture_fini(&fixture);
 }
 
@@ -130,6 +142,40 @@ static void walk_sites(const struct image *image)
     }
 }
 
+static void walk_choices(const struct image *image, struct image_array choices)
+{
+    ck_assert(choices.count > 0 || image->header->certificates.count == 0);
+    for (uint32_t i = 0; i < choices.count; i++) {
+        const struct image_certificate *one =
+            image_certificate(image, image_choice(image, choices, i));
+        touch(image_slice(image, one->chain));
+        touch(image_slice(image, one->staple));
+    }
+}
+
+static void walk_tls(const struct image *image)
+{
+    static const char *const names[] = {"a.example", "x.example", "a.b.example", "b",
+                                        "",          ".",         ".example"};
+    const struct image_tls *tls = &image->header->tls;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        walk_choices(image, image_find_certificates(image, slice_of(names[i])));
+    for (uint32_t i = 0; i < image->header->certificates.count; i++)
+        touch(image_slice(image, image_certificate(image, i)->chain));
+    touch(image_slice(image, tls->ciphers));
+    touch(image_slice(image, tls->suites));
+    touch(image_slice(image, tls->groups));
+    touch(image_slice(image, tls->client_ca));
+    for (uint32_t i = 0; i < image->header->routes.count; i++)
+        touch(image_slice(image, image_route(image, i)->hsts));
+    for (uint32_t i = 0; i < image->header->servers.count; i++)
+        touch(image_slice(image, image_server(image, i)->tls_name));
+    for (uint32_t i = 0; i < image->header->upstreams.count; i++) {
+        touch(image_slice(image, image_upstream(image, i)->tls_chain));
+        touch(image_slice(image, image_upstream(image, i)->tls_ca));
+    }
+}
+
 static void walk(const struct image *image)
 {
     for (uint32_t i = 0; i < image->header->listeners.count; i++) {
@@ -140,6 +186,7 @@ static void walk(const struct image *image)
         touch(image_slice(image, image_server(image, i)->text));
     walk_upstreams(image);
     walk_sites(image);
+    walk_tls(image);
 }
 
 /* Bytes on the heap, exactly as long as the image: what is beyond them is poisoned under ASan. */
