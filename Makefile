@@ -45,7 +45,7 @@ load_obj := $(call obj,$(wildcard test/tools/ws_load*.c))
 libcommon := $(BUILD)/libcommon.a
 libshm := $(BUILD)/libshm.a
 # What a unit test may draw from; its own main() wins over the programs'.
-test_libs := $(BUILD)/libmaster.a $(BUILD)/libworker.a $(BUILD)/libstat.a $(libshm) $(libcommon)
+test_libs := $(BUILD)/libtest.a $(BUILD)/libmaster.a $(BUILD)/libworker.a $(BUILD)/libstat.a $(libshm) $(libcommon)
 unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/unit/test_*.c))
 fuzz_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/fuzz/fuzz_*.c))
 version := $(or $(if $(wildcard .git),$(shell git describe --always --dirty 2>/dev/null)),0.1.0)
@@ -77,6 +77,8 @@ $(libshm): $(call obj,$(filter-out $(stat_src),$(wildcard shm/*.c)))
 $(BUILD)/libstat.a: $(stat_obj)
 $(BUILD)/libmaster.a: $(master_obj)
 $(BUILD)/libworker.a: $(worker_obj)
+# What several tests share.
+$(BUILD)/libtest.a: $(call obj,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 # From scratch: a member whose source is gone must go, too.
 $(BUILD)/%.a:
 	@rm -f $@

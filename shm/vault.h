@@ -34,12 +34,15 @@ enum {
 /* One direction's keys. */
 struct tls_dir {
     uint64_t seq;     /* of the next record */
-    uint8_t key[32];  /* AES-128: the first 16 */
+    uint8_t key[32];  /* AES-128: the first 16, then zeros */
     uint8_t iv[12];   /* TLS 1.2 GCM: the 4-byte salt */
     uint32_t updates; /* KeyUpdates so far */
     union {
-        uint8_t secret[48];  /* TLS 1.3: traffic secret, of which the next keys are derived */
-        uint64_t nonce_base; /* TLS 1.2 GCM: explicit nonce = nonce_base + seq */
+        uint8_t secret[48]; /* TLS 1.3: traffic secret, of which the next keys are derived */
+        struct {
+            uint64_t nonce_base; /* TLS 1.2 GCM: explicit nonce = nonce_base + seq */
+            uint64_t blocks;     /* TLS 1.2 GCM: AES blocks so far: such keys wear out */
+        };
     } u;
 };
 _Static_assert(sizeof(struct tls_dir) == 104, "layout");
