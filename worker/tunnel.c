@@ -128,7 +128,7 @@ static void fill_public(struct worker *w, uint32_t tunnel, const struct tunnel_o
     memcpy(pub->client_ip + 16 - len, raw, len);
     pub->client_port = addr_port(o->client);
     pub->site = (uint16_t)o->site;
-    pub->backend = o->backend;
+    pub->backend = (uint16_t)o->backend;
     if (o->tls[0].session) {
         pub->tls_version = o->tls[0].session->version;
         pub->tls_suite = o->tls[0].session->suite;
