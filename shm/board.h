@@ -155,7 +155,7 @@ struct board_backend {
     uint64_t passive_real_ms;      /* W*: when it was last ejected or taken back */
     uint64_t recovered_ms;   /* M, C, W*: monotonic, when it last came back; the latest holds */
     uint32_t passive_reason; /* W*: enum reason of the failure that last ejected it */
-    uint32_t pad;
+    uint32_t upstream_index; /* M: of its upstream; the same while it has tunnels */
 } ALIGNED(CACHE_LINE);
 
 enum backend_health { BACKEND_UNCHECKED, BACKEND_UP, BACKEND_FAILING };

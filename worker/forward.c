@@ -110,15 +110,8 @@ static void put_forwarded(struct writer *wr, const struct request *r, enum http_
 
 static void put_host(struct writer *wr, const struct request *r)
 {
-    struct template_vars vars = {
-        .client = &r->client->address,
-        .head = &r->head,
-        .head_buf = r->head_buf.data,
-        .host = r->host,
-        .uri = r->uri,
-        .backend = image_slice(r->image, r->server->text),
-        .server_port = r->client->port,
-    };
+    struct template_vars vars;
+    request_vars(r, &vars);
     put(wr, SLICE("Host: "));
     if (wr->rc < 0)
         return;
@@ -158,7 +151,7 @@ int forward_request(struct request *r, struct buf *out)
     struct writer wr = {out, 0};
     const char *buf = r->head_buf.data;
     char client[ADDR_TEXT_MAX];
-    struct slice address = {client, addr_print_host(&r->client->address, client)};
+    struct slice address = {client, addr_print_host(r->remote, client)};
     put_request_line(&wr, r);
     put_host(&wr, r);
     for (uint32_t i = 0; i < r->head.field_count; i++) {
@@ -271,6 +264,7 @@ static struct slice reason_phrase(uint16_t status)
     case 414: return SLICE("URI Too Long");
     case 417: return SLICE("Expectation Failed");
     case 426: return SLICE("Upgrade Required");
+    case 429: return SLICE("Too Many Requests");
     case 431: return SLICE("Request Header Fields Too Large");
     case 501: return SLICE("Not Implemented");
     case 502: return SLICE("Bad Gateway");
@@ -296,8 +290,8 @@ int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool cl
     put(&wr, (struct slice){text, (size_t)n});
     if (status == 426)
         put(&wr, SLICE("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"));
-    if (status == 503)
-        put(&wr, SLICE("Retry-After: 1\r\n"));
+    if (status == 503 || status == 429)
+        put_number_field(&wr, SLICE("Retry-After"), r->retry_s > 0 ? r->retry_s : 1);
     n = snprintf(text, sizeof text, "Content-Type: text/plain\r\nContent-Length: %zu\r\n",
                  phrase.n + 5);
     put(&wr, (struct slice){text, (size_t)n});

@@ -78,6 +78,8 @@ static void commit(struct request *r, struct slice answer, uint32_t head_len)
     verdict_answered(r);
     r->backend = NULL;
     r->counted = false; /* the tunnel is counted instead */
+    r->gauged = false;
+    r->client_gauge = 0;
     became_tunnel(r, backend);
 }
 
