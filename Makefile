@@ -3,6 +3,7 @@
 #   make                 build/holdfast, build/holdfast-stat and build/echo-backend
 #   make run             install what is missing, build, start the demo on port 8080
 #   make test            install what is missing, build, run all tests
+#   make bench           beside nginx, HAProxy and a bare relay: ROUNDS=5 SECONDS=2 ONLY=word CASES=a,b
 #   make chaos           kill workers under checked traffic: SECONDS=60 TUNNELS=2000 SEED=1
 #   make install         to DESTDIR and PREFIX (/usr/local)
 #   make uninstall, format, clean
@@ -42,6 +43,9 @@ worker_obj := $(call obj,$(wildcard worker/*.c))
 stat_obj := $(call obj,$(stat_src))
 echo_obj := $(call obj,$(wildcard test/tools/echo_*.c))
 load_obj := $(call obj,$(wildcard test/tools/ws_load*.c))
+bench_load_src := test/tools/ws_load_stat.c $(filter-out test/bench/bench_relay.c test/bench/bench_ring.c,\
+	$(wildcard test/bench/*.c))
+bench_tools := $(addprefix $(BUILD)/,bench-load bench-relay bench-ring)
 libcommon := $(BUILD)/libcommon.a
 libshm := $(BUILD)/libshm.a
 # What a unit test may draw from; its own main() wins over the programs'.
@@ -50,9 +54,9 @@ unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/unit/test_*.c))
 fuzz_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/fuzz/fuzz_*.c))
 version := $(or $(if $(wildcard .git),$(shell git describe --always --dirty 2>/dev/null)),0.1.0)
 
-.PHONY: all tests crash-build next-build run test chaos install uninstall format clean
+.PHONY: all tests crash-build next-build run test bench chaos install uninstall format clean
 all: $(BUILD)/holdfast $(BUILD)/holdfast-stat $(BUILD)/echo-backend
-tests: all $(BUILD)/ws-load $(BUILD)/ring-pick $(unit_tests) $(fuzz_tests) crash-build next-build
+tests: all $(BUILD)/ws-load $(BUILD)/ring-pick $(bench_tools) $(unit_tests) $(fuzz_tests) crash-build next-build
 # Workers that kill themselves at the place that is named to them: worker/crash_point.h.
 crash-build:
 	$(MAKE) BUILD=$(BUILD)/crash CFLAGS='$(CFLAGS) -DHOLDFAST_CRASH_POINTS' $(BUILD)/crash/holdfast
@@ -70,6 +74,12 @@ $(BUILD)/echo-backend: $(echo_obj) $(libcommon)
 $(BUILD)/ws-load: $(load_obj) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
 $(BUILD)/ring-pick: $(call obj,test/tools/ring_pick.c) $(libcommon)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
+$(BUILD)/bench-load: $(call obj,$(bench_load_src)) $(libcommon)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ -lssl $(libs)
+$(BUILD)/bench-relay: $(call obj,test/bench/bench_relay.c test/bench/bench_net.c) $(libcommon)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
+$(BUILD)/bench-ring: $(call obj,test/bench/bench_ring.c) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
 
 $(libcommon): $(call obj,$(wildcard common/*.c))
@@ -114,11 +124,19 @@ test:
 	$(MAKE) tests
 	HOLDFAST_BUILD=$(BUILD) scripts/run-tests
 
-SECONDS ?= 60
+# What a benchmark of a build with a sanitizer would measure is the sanitizer.
+ROUNDS ?= 5
+bench_options = --rounds $(ROUNDS) --seconds $(or $(SECONDS),2) $(if $(ONLY),--only $(ONLY)) \
+	$(if $(CASES),--cases $(CASES)) $(BENCH)
+bench:
+	scripts/install-deps bench
+	$(MAKE) all $(bench_tools)
+	HOLDFAST_BUILD=$(BUILD) scripts/bench $(bench_options)
+
 TUNNELS ?= 2000
 SEED ?= 1
 chaos: all $(BUILD)/ws-load crash-build
-	HOLDFAST_BUILD=$(BUILD) scripts/chaos --seconds $(SECONDS) --tunnels $(TUNNELS) --seed $(SEED) $(CHAOS)
+	HOLDFAST_BUILD=$(BUILD) scripts/chaos --seconds $(or $(SECONDS),60) --tunnels $(TUNNELS) --seed $(SEED) $(CHAOS)
 
 unitdir := $(PREFIX)/lib/systemd/system
 docdir := $(PREFIX)/share/doc/holdfast

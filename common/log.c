@@ -36,6 +36,11 @@ void log_set_fd(int fd)
     state.fd = fd;
 }
 
+bool log_wanted(enum log_level level)
+{
+    return level <= state.level;
+}
+
 int log_level_parse(struct slice word, enum log_level *out)
 {
     for (size_t i = 0; i < ARRAY_LEN(level_words); i++) {
@@ -80,7 +85,7 @@ static void write_line(enum log_level level, const char *event, uint32_t suppres
 
 void log_write(enum log_level level, const char *event, const char *fmt, ...)
 {
-    if (level > state.level)
+    if (!log_wanted(level))
         return;
     va_list args;
     va_start(args, fmt);
@@ -91,7 +96,7 @@ void log_write(enum log_level level, const char *event, const char *fmt, ...)
 void log_limited(struct log_limit *limit, enum log_level level, const char *event, const char *fmt,
                  ...)
 {
-    if (level > state.level)
+    if (!log_wanted(level))
         return;
     uint64_t second = clock_mono_ms() / 1000;
     if (second != limit->second) {

@@ -10,6 +10,7 @@
 #include "common/compiler.h"
 #include "common/slice.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
@@ -23,6 +24,7 @@ void log_init(int fd, enum log_level level, const char *who);
 /* What is logged from now on, and where to. */
 void log_set_level(enum log_level level);
 void log_set_fd(int fd);
+bool log_wanted(enum log_level level); /* is this level logged? */
 int log_level_parse(struct slice word, enum log_level *out) MUST_CHECK; /* 0 or -EINVAL */
 
 /* Write one line; `fmt` gives the key=value part, may be "". */

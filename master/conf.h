@@ -105,6 +105,19 @@ struct conf_sticky {
     bool http_only;
 };
 
+struct conf_health {
+    enum image_health_type type; /* HEALTH_OFF: none */
+    uint32_t interval_ms;
+    uint32_t fast_interval_ms;
+    uint32_t timeout_ms;
+    uint32_t rise;
+    uint32_t fall;
+    char *method;
+    char *path;
+    char *host;   /* NULL: the server as written */
+    char *status; /* "200-399" or a list of such */
+};
+
 struct conf_source {
     struct addr address; /* port 0 */
     char *text;
@@ -121,12 +134,14 @@ struct conf_upstream {
     uint32_t keepalive;
     struct conf_backend_tls tls;
     struct conf_sticky sticky;
+    struct conf_health health;
     uint32_t max_load;    /* hundredths; 0: no bound */
     uint32_t max_ejected; /* percent */
     uint32_t queue;       /* 0: nobody waits */
     uint32_t queue_timeout_ms;
     uint32_t tries;            /* 0: all servers */
     uint32_t retry_timeout_ms; /* 0: no limit */
+    uint32_t drain_timeout_ms; /* 0: none */
     uint32_t max_tunnels;      /* 0: no limit */
     char *handshake_rate;      /* "": no limit */
     uint32_t handshake_burst;

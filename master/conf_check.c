@@ -2,6 +2,7 @@
 #include "master/conf_check.h"
 
 #include "common/uri.h"
+#include "master/conf_health.h"
 #include "master/conf_schema.h"
 #include "master/conf_sticky.h"
 #include "shm/arena.h"
@@ -167,6 +168,14 @@ static void check_sticky(const struct check *check, const struct conf_upstream *
         conf_error_field(check->errors, check->conf, field, "%s", why);
 }
 
+static void check_health(const struct check *check, const struct conf_upstream *upstream)
+{
+    const void *field;
+    const char *why = conf_health_error(&upstream->health, &field);
+    if (why)
+        conf_error_field(check->errors, check->conf, field, "%s", why);
+}
+
 static void check_balance(const struct check *check, const struct conf_upstream *upstream)
 {
     bool hash = upstream->balance == BALANCE_HASH;
@@ -195,6 +204,7 @@ static void check_upstreams(const struct check *check)
         check_balance(check, upstream);
         check_backups(check, upstream);
         check_sticky(check, upstream);
+        check_health(check, upstream);
         check_servers(check, upstream);
         servers += upstream->server_count;
         for (uint32_t j = 0; upstream->balance == BALANCE_HASH && j < upstream->server_count; j++)

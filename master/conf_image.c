@@ -7,6 +7,7 @@
 #include "master/conf_build.h"
 
 #include "common/clock.h"
+#include "master/conf_health.h"
 #include "master/conf_sticky.h"
 #include "master/conf_template.h"
 #include "shm/image_check.h"
@@ -18,6 +19,11 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+enum {
+    EVENT_WRITER = 0, /* board.h: the master */
+    NEWS_MAX = 64,    /* events of one reload about servers: more would drive out all others */
+};
 
 struct image_str conf_build_string(struct conf_build *build, const void *p, size_t n)
 {
@@ -140,6 +146,26 @@ static void add_sticky(struct conf_build *build, const struct conf_sticky *stick
     upstream->sticky_attributes = conf_build_text(build, attributes);
 }
 
+static void add_health(struct conf_build *build, const struct conf_health *from,
+                       struct image_health *health)
+{
+    bool on = from->type != HEALTH_OFF;
+    *health = (struct image_health){
+        .type = from->type,
+        .interval_ms = from->interval_ms,
+        .fast_interval_ms =
+            from->fast_interval_ms < from->interval_ms ? from->fast_interval_ms : from->interval_ms,
+        .timeout_ms = from->timeout_ms,
+        .rise = from->rise,
+        .fall = from->fall,
+        .method = conf_build_text(build, on ? from->method : ""),
+        .path = conf_build_text(build, on ? from->path : ""),
+        .host = conf_build_text(build, from->host ? from->host : ""),
+    };
+    if (on)
+        (void)!conf_health_status(from->status, health); /* it was checked when it was read */
+}
+
 static int fill_servers(struct conf_build *build, const struct conf_upstream *from,
                         struct image_upstream *upstream)
 {
@@ -197,6 +223,7 @@ static int fill_upstream(struct conf_build *build, uint32_t number)
     for (uint32_t i = 0; i < from->source_count; i++)
         *CONF_BUILD_ENTRY(build, sources, addr, build->sources++) = from->sources[i].address;
     add_sticky(build, &from->sticky, upstream);
+    add_health(build, &from->health, &upstream->health);
     int rc = fill_servers(build, from, upstream);
     if (rc == 0)
         conf_image_tls_upstream(build, number);
@@ -458,11 +485,23 @@ static int publish_rings(struct conf_build *build)
     return 0;
 }
 
-/* One that is no longer down, or draining, has come back. */
-static void show_server(const struct conf_build *build, const struct image_server *server)
+/*
+ * One that is no longer down, or draining, has come back. `told`: events about others so far. Returns
+ * true if it is new, or has changed.
+ */
+static bool show_server(const struct conf_build *build, const struct image_server *server,
+                        uint32_t told)
 {
     struct board_backend *backend = board_backend(build->board, server->backend);
     const uint32_t away = BACKEND_DOWN | BACKEND_DRAIN;
+    bool same = backend->weight == server->weight && backend->flags == server->flags;
+    if (!same && build->generation > 1 && told < NEWS_MAX)
+        board_event(build->board, EVENT_WRITER,
+                    "backend_%s backend=%s/%s weight=%u%s%s%s reason=reload",
+                    backend->weight == 0 ? "added" : "set", backend->upstream, backend->server,
+                    server->weight, server->flags & BACKEND_DOWN ? " down" : "",
+                    server->flags & BACKEND_DRAIN ? " drain" : "",
+                    server->flags & BACKEND_BACKUP ? " backup" : "");
     if (backend->flags & away && !(server->flags & away))
         STORE_RELAXED(&backend->recovered_ms, clock_mono_ms());
     STORE_RELAXED(&backend->weight, server->weight);
@@ -471,11 +510,42 @@ static void show_server(const struct conf_build *build, const struct image_serve
     STORE_RELAXED(&backend->max_fails, server->max_fails);
     STORE_RELAXED(&backend->fail_timeout_ms, server->fail_timeout_ms);
     STORE_RELAXED(&backend->slow_start_ms, server->slow_start_ms);
+    return !same;
+}
+
+/* A draining server's time begins with the reload that says so first. */
+static void show_drain(const struct conf_build *build, uint32_t index, uint32_t timeout_ms)
+{
+    struct board_backend *backend = board_backend(build->board, index);
+    bool drains = timeout_ms != 0 && backend->flags & BACKEND_DRAIN;
+    STORE_RELAXED(&backend->drain_timeout_ms, timeout_ms);
+    if (!drains)
+        STORE_RELAXED(&backend->drain_until_ms, 0);
+    else if (backend->drain_until_ms == 0)
+        STORE_RELAXED(&backend->drain_until_ms, clock_mono_ms() + timeout_ms);
+}
+
+/* Servers that the generation before named last: their tunnels live on, for drain_timeout if there is one. */
+static void show_removed(const struct conf_build *build, uint32_t told)
+{
+    for (uint32_t i = 0; i < BOARD_BACKENDS_MAX; i++) {
+        struct board_backend *backend = board_backend(build->board, i);
+        if (backend->upstream[0] == '\0')
+            return;
+        if (backend->used == 0 || backend->used + 1 != build->generation)
+            continue;
+        if (backend->drain_timeout_ms != 0 && backend->drain_until_ms == 0)
+            STORE_RELAXED(&backend->drain_until_ms, clock_mono_ms() + backend->drain_timeout_ms);
+        if (told++ < NEWS_MAX)
+            board_event(build->board, EVENT_WRITER, "backend_removed backend=%s/%s reason=reload",
+                        backend->upstream, backend->server);
+    }
 }
 
 /* What observers see beside the names. Cannot fail, so it comes last. */
 static void show(const struct conf_build *build)
 {
+    uint32_t told = 0;
     for (uint32_t i = 0; i < build->conf->upstream_count; i++) {
         const struct conf_upstream *from = &build->conf->upstreams[i];
         const struct image_upstream *upstream =
@@ -490,8 +560,11 @@ static void show(const struct conf_build *build)
         STORE_RELAXED(&shown->max_load, from->max_load);
         STORE_RELAXED(&shown->max_ejected, from->max_ejected);
         for (uint32_t j = 0; j < from->server_count; j++)
-            show_server(build, &servers[j]);
+            told += show_server(build, &servers[j], told);
+        for (uint32_t j = 0; j < from->server_count; j++)
+            show_drain(build, servers[j].backend, from->drain_timeout_ms);
     }
+    show_removed(build, told);
 }
 
 int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,

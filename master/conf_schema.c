@@ -37,6 +37,9 @@ static const struct conf_level_info LEVELS[CONF_LEVEL_COUNT] = {
     [CONF_STICKY] = {"upstreams.sticky", sizeof(struct conf_sticky), 0, false,
                      "A cookie that brings a client back to the server it had, also while that "
                      "drains. `sticky = \"off\"` turns it off."},
+    [CONF_HEALTH] = {"upstreams.health", sizeof(struct conf_health), 0, false,
+                     "Checks of the servers, by a process of their own. A server that fails them "
+                     "gets no new work. `health = \"off\"` turns them off."},
     [CONF_SERVER] = {"upstreams.servers", sizeof(struct conf_server), 0, false,
                      "The servers of an upstream: a list."},
     [CONF_SITE] = {"sites", sizeof(struct conf_site), offsetof(struct conf_site, options), true,
@@ -204,6 +207,9 @@ static const struct conf_key KEYS[] = {
     {CONF_UPSTREAM, "sticky", CONF_GROUP, CONF_MAY_BE_OFF, AT(conf_upstream, sticky),
      .child = CONF_STICKY, .example = "{ cookie = \"route\"; }",
      .doc = "a cookie that brings a client back to its server"},
+    {CONF_UPSTREAM, "health", CONF_GROUP, CONF_MAY_BE_OFF, AT(conf_upstream, health),
+     .child = CONF_HEALTH, .example = "{ type = \"websocket\"; path = \"/\"; interval = \"2s\"; }",
+     .doc = "checks of its servers"},
     {CONF_UPSTREAM, "max_load", CONF_FACTOR, AT(conf_upstream, max_load), .min = 100, .max = 10000,
      .preset = "0", .example = "1.25",
      .doc = "with balance = \"hash\": no server has more than this many times its fair share of live "
@@ -222,6 +228,10 @@ static const struct conf_key KEYS[] = {
     {CONF_UPSTREAM, "retry_timeout", CONF_DURATION, AT(conf_upstream, retry_timeout_ms),
      .max = DURATION_MAX, .preset = "0s",
      .doc = "after so long a request gets no further server; 0s: no limit"},
+    {CONF_UPSTREAM, "drain_timeout", CONF_DURATION, AT(conf_upstream, drain_timeout_ms),
+     .max = DURATION_MAX, .preset = "0s",
+     .doc = "tunnels on a server that drains, or was removed, are closed after so long; 0s: they live "
+            "to their end"},
     {CONF_UPSTREAM, "tls", CONF_BOOL, AT(conf_upstream, tls.on), .preset = "false",
      .doc = "connections to its servers are TLS"},
     {CONF_UPSTREAM, "tls_verify", CONF_BOOL, AT(conf_upstream, tls.verify), .preset = "true",
@@ -267,6 +277,32 @@ static const struct conf_key KEYS[] = {
     {CONF_STICKY, "same_site", CONF_WORD, AT(conf_sticky, same_site), .preset = "lax",
      .words = {"unsaid", "lax", "strict", "none"}, .example = "\"lax\"",
      .doc = "attribute SameSite; unsaid: without it"},
+
+    {CONF_HEALTH, "type", CONF_WORD, CONF_REQUIRED, AT(conf_health, type),
+     .words = {[HEALTH_OFF] = "", [HEALTH_TCP] = "tcp", [HEALTH_HTTP] = "http",
+               [HEALTH_WEBSOCKET] = "websocket"}, .example = "\"websocket\"",
+     .doc = "\"tcp\": it accepts; \"http\": it answers with an expected status; \"websocket\": a "
+            "handshake with the right Accept, and a ping that is answered"},
+    {CONF_HEALTH, "interval", CONF_DURATION, AT(conf_health, interval_ms), .min = 100,
+     .max = DURATION_MAX, .preset = "5s", .doc = "between two checks; a tenth more or less, so "
+     "that checks never align"},
+    {CONF_HEALTH, "fast_interval", CONF_DURATION, AT(conf_health, fast_interval_ms), .min = 10,
+     .max = DURATION_MAX, .preset = "1s",
+     .doc = "the same while its state is about to change; never more than interval"},
+    {CONF_HEALTH, "timeout", CONF_DURATION, AT(conf_health, timeout_ms), .min = 10, .max = 600000,
+     .preset = "2s", .doc = "for a whole check"},
+    {CONF_HEALTH, "rise", CONF_INT, AT(conf_health, rise), .min = 1, .max = 1000, .preset = "2",
+     .doc = "good checks in a row that bring a failing server back"},
+    {CONF_HEALTH, "fall", CONF_INT, AT(conf_health, fall), .min = 1, .max = 1000, .preset = "3",
+     .doc = "bad checks in a row that make a server fail"},
+    {CONF_HEALTH, "method", CONF_TEXT, AT(conf_health, method), .preset = "GET",
+     .example = "\"HEAD\"", .doc = "\"http\" only: what is asked"},
+    {CONF_HEALTH, "path", CONF_TEXT, AT(conf_health, path), .preset = "/", .example = "\"/\"",
+     .doc = "path, and query, that is asked for"},
+    {CONF_HEALTH, "host", CONF_TEXT, AT(conf_health, host), .example = "\"www.example.com\"",
+     .doc = "Host that is sent; without it the server as written"},
+    {CONF_HEALTH, "status", CONF_TEXT, AT(conf_health, status), .preset = "200-399",
+     .example = "\"200-399\"", .doc = "\"http\" only: expected answers, such as \"200-299,401\""},
 
     {CONF_SERVER, "address", CONF_ADDRESS, CONF_REQUIRED, AT(conf_server, text),
      ALSO(conf_server, address),

@@ -18,6 +18,7 @@ enum conf_level {
     CONF_TLS,
     CONF_UPSTREAM,
     CONF_STICKY,
+    CONF_HEALTH,
     CONF_SERVER,
     CONF_SITE,
     CONF_ROUTE,

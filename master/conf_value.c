@@ -352,6 +352,8 @@ bool conf_value_is_set(enum conf_level level, const void *object, const struct c
     case CONF_TEMPLATE:
     case CONF_LISTEN:
     case CONF_ADDRESS: return *(char *const *)conf_schema_field(level, object, key) != NULL;
+    case CONF_WORD: /* 0 is a word, or, where that is empty, means that none was given */
+        return key->words[*(const uint32_t *)conf_schema_field(level, object, key)][0] != '\0';
     default: return true;
     }
 }

@@ -401,6 +401,10 @@ static void hold_back(struct keeper *keeper, uint32_t wait_ms)
 /* Workers of a new program that die at once: let the program before it try. */
 static void judge_trial(struct keeper *keeper, const struct obituary *death)
 {
+    /* Who is killed, by an administrator or for want of memory, says nothing of his program. */
+    if (death->status == OBITUARY_UNKNOWN ||
+        (WIFSIGNALED(death->status) && WTERMSIG(death->status) == SIGKILL))
+        return;
     if (clock_mono_ms() > keeper->trial_until_ms || ++keeper->trial_deaths < TRIAL_DEATHS_MAX)
         return;
     keeper->trial_until_ms = 0;

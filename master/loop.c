@@ -3,6 +3,8 @@
 
 #include "common/clock.h"
 #include "master/certificates.h"
+#include "master/checker.h"
+#include "master/handover.h"
 #include "master/listen.h"
 #include "master/reap.h"
 #include "master/reload.h"
@@ -46,9 +48,11 @@ static bool look_after_all(struct master *master)
     rotate_step(master, now_ms);
     certificates_step(master, now_ms);
     spawn_missing(master, now_ms);
+    checker_step(master, now_ms);
     bool leaving = slots_drain_due(master, now_ms);
     slots_tell(master, now_ms);
     bool renewing = upgrade_step(master, now_ms);
+    renewing |= handover_settle(master);
     bool closing = listen_close_unwanted(master, now_ms);
     start_step(master, now_ms);
     if (master->phase == MASTER_QUITTING)

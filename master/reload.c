@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "master/certificates.h"
+#include "master/checker.h"
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/notify.h"
@@ -144,6 +145,7 @@ static void commit(struct master *master, struct next *next)
     conf_tls_forget(master->conf);
     STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
     master->paused = false;
+    checker_tell(master);
     resize(master, next->workers);
 }
 

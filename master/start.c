@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/version.h"
 #include "master/certificates.h"
+#include "master/checker.h"
 #include "master/daemon.h"
 #include "master/listen.h"
 #include "master/logs.h"
@@ -45,6 +46,7 @@ void start_init(struct master *master, const char *conf_path, int ready_fd)
         .keys = -1,
         .tickets = {.fd = -1, .shared = -1},
         .signals = -1,
+        .checker = {.control = -1},
         .phase = MASTER_STARTING,
         .phase_ms = clock_mono_ms(),
     };
@@ -209,6 +211,7 @@ int start_master(struct master *master)
     for (uint32_t i = 0; i < master->workers; i++)
         master->slots[i].mode = SLOT_MODE_RUN;
     slim_share_relocations(); /* all libraries are loaded by now */
+    checker_tell(master);
     spawn_missing(master, clock_mono_ms());
     return 0;
 }

@@ -4,6 +4,7 @@
 #include "master/stop.h"
 
 #include "common/clock.h"
+#include "master/checker.h"
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/notify.h"
@@ -27,6 +28,7 @@ static void enter(struct master *master, enum master_phase phase)
     master->phase_ms = clock_mono_ms();
     master->reload_wanted = false;
     STORE_RELEASE(&master->board.header->state, BOARD_STOPPING);
+    checker_stop(master);
     notify_stopping();
 }
 

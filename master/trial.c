@@ -8,22 +8,22 @@
 #include "shm/image.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-enum { TRIAL_MS = 10000 };
-
-static NORETURN void run(const char *program, const char *conf_path)
+void trial_be_child(void)
 {
-    char layouts[48];
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     (void)setpgid(0, 0); /* it may be a script, and is killed with all that it has started */
+}
+
+static NORETURN void run(const char *program, const char *conf_path)
+{
+    char layouts[48];
+    trial_be_child();
     snprintf(layouts, sizeof layouts, "%d.%d.%d", BOARD_VERSION, ARENA_VERSION, IMAGE_VERSION);
     /* Nothing of ours may stay open in a program that is only being tried. */
     (void)close_range(STDERR_FILENO + 1, ~0u, 0);
@@ -32,32 +32,20 @@ static NORETURN void run(const char *program, const char *conf_path)
     _exit(127);
 }
 
-/* Its exit status, or -1 when it had to be killed. */
-static int await(pid_t pid)
-{
-    int status = -1;
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    struct pollfd end = {.fd = pidfd, .events = POLLIN};
-    int ready = pidfd < 0 ? 0 : poll(&end, 1, TRIAL_MS);
-    if (ready != 1) {
-        kill(-pid, SIGKILL);
-        kill(pid, SIGKILL);
-    }
-    if (pidfd >= 0)
-        close(pidfd);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return ready == 1 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-int trial_run(const char *program, const char *conf_path)
+int trial_begin(const char *program, const char *conf_path)
 {
     pid_t pid = fork();
     if (pid < 0)
         return -errno;
     if (pid == 0)
         run(program, conf_path);
-    return await(pid) == 0 ? 0 : -ENOEXEC;
+    return (int)pid;
+}
+
+void trial_kill(int pid)
+{
+    kill(-pid, SIGKILL);
+    kill(pid, SIGKILL); /* it may not lead its group yet */
 }
 
 int trial_fits(const char *layouts)

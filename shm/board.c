@@ -237,6 +237,12 @@ struct board_upstream *board_upstream(const struct board *board, uint32_t upstre
     return (struct board_upstream *)area(board, BOARD_UPSTREAMS_OFF) + upstream;
 }
 
+struct board_check *board_check(const struct board *board, uint32_t backend)
+{
+    ASSERT(backend < BOARD_BACKENDS_MAX);
+    return (struct board_check *)area(board, BOARD_CHECKS_OFF) + backend;
+}
+
 struct board_queue *board_queue(const struct board *board, uint32_t slot, uint32_t upstream)
 {
     ASSERT(slot < BOARD_SLOTS_MAX && upstream < BOARD_UPSTREAMS_MAX);

@@ -64,6 +64,7 @@ struct board_header {
     uint64_t backends_off;
     uint64_t cells_off; /* struct board_cell [slot][backend] */
     uint64_t upstreams_off;
+    uint64_t checks_off; /* struct board_check [backend] */
     uint64_t queues_off; /* struct board_queue [slot][upstream] */
     uint64_t sites_off;
     uint64_t certificates_off;
@@ -153,12 +154,29 @@ struct board_backend {
     uint32_t slow_start_ms;        /* M: 0: none */
     uint64_t passive;              /* W*: failures and when, shm/passive.h; 0: none */
     uint64_t passive_real_ms;      /* W*: when it was last ejected or taken back */
-    uint64_t recovered_ms;   /* M, C, W*: monotonic, when it last came back; the latest holds */
-    uint32_t passive_reason; /* W*: enum reason of the failure that last ejected it */
+    uint64_t recovered_ms;     /* M, C, W*: monotonic, when it last came back; the latest holds */
+    uint32_t passive_reason;   /* W*: enum reason of the failure that last ejected it */
+    uint32_t drain_timeout_ms; /* M: 0: none */
+    uint64_t
+        drain_until_ms; /* M: monotonic, when its tunnels are closed: it drains, or was removed; 0: never */
     uint32_t upstream_index; /* M: of its upstream; the same while it has tunnels */
+    uint32_t pad;
 } ALIGNED(CACHE_LINE);
 
 enum backend_health { BACKEND_UNCHECKED, BACKEND_UP, BACKEND_FAILING };
+
+/* What active checks have found out about a backend; same index. All C. */
+struct board_check {
+    uint64_t checked_real_ms; /* when the last one ended; 0: none has */
+    uint32_t latency_us;      /* of the last one */
+    uint32_t good;            /* 1: it was good */
+    uint32_t streak;          /* how many in a row ended like it */
+    uint32_t pad;
+    uint64_t checks;
+    uint64_t failed;
+    char reason[88]; /* of the last one, in words, NUL-terminated; may be read half written */
+};
+_Static_assert(sizeof(struct board_check) == 2 * CACHE_LINE, "layout");
 
 /* What one worker slot knows of one backend. All W. */
 struct board_cell {
@@ -312,6 +330,7 @@ int board_unlink(const char *name) MUST_CHECK;
 struct board_slot *board_slot(const struct board *board, uint32_t slot);
 struct board_backend *board_backend(const struct board *board, uint32_t backend);
 struct board_cell *board_cell(const struct board *board, uint32_t slot, uint32_t backend);
+struct board_check *board_check(const struct board *board, uint32_t backend);
 struct board_upstream *board_upstream(const struct board *board, uint32_t upstream);
 struct board_queue *board_queue(const struct board *board, uint32_t slot, uint32_t upstream);
 struct board_site *board_site(const struct board *board, uint32_t site);

@@ -27,6 +27,7 @@ int board_layout_fill(struct board_header *header, const struct board_shape *sha
     header->cells_off = BOARD_CELLS_OFF;
     header->upstreams_off = BOARD_UPSTREAMS_OFF;
     header->queues_off = BOARD_QUEUES_OFF;
+    header->checks_off = BOARD_CHECKS_OFF;
     header->sites_off = BOARD_SITES_OFF;
     header->certificates_off = BOARD_CERTIFICATES_OFF;
     header->rings_off = BOARD_RINGS_OFF;
@@ -41,10 +42,11 @@ static bool same_offsets(const struct board_header *a, const struct board_header
 {
     return a->slots_off == b->slots_off && a->backends_off == b->backends_off &&
            a->cells_off == b->cells_off && a->upstreams_off == b->upstreams_off &&
-           a->queues_off == b->queues_off && a->sites_off == b->sites_off &&
-           a->certificates_off == b->certificates_off && a->rings_off == b->rings_off &&
-           a->events_off == b->events_off && a->gauges_off == b->gauges_off &&
-           a->paces_off == b->paces_off && a->tunnels_off == b->tunnels_off;
+           a->queues_off == b->queues_off && a->checks_off == b->checks_off &&
+           a->sites_off == b->sites_off && a->certificates_off == b->certificates_off &&
+           a->rings_off == b->rings_off && a->events_off == b->events_off &&
+           a->gauges_off == b->gauges_off && a->paces_off == b->paces_off &&
+           a->tunnels_off == b->tunnels_off;
 }
 
 static bool same_counts(const struct board_header *a, const struct board_header *b)

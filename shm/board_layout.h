@@ -27,9 +27,11 @@ enum { BOARD_LAYOUT_TUNNELS_MAX = 1 << 22 };
                                          sizeof(struct board_cell)))
 #define BOARD_QUEUES_OFF                                                                           \
     (BOARD_UPSTREAMS_OFF + BOARD_LAYOUT_PAGE(BOARD_UPSTREAMS_MAX * sizeof(struct board_upstream)))
-#define BOARD_SITES_OFF                                                                            \
+#define BOARD_CHECKS_OFF                                                                           \
     (BOARD_QUEUES_OFF + BOARD_LAYOUT_PAGE((uint64_t)BOARD_SLOTS_MAX * BOARD_UPSTREAMS_MAX *        \
                                           sizeof(struct board_queue)))
+#define BOARD_SITES_OFF                                                                            \
+    (BOARD_CHECKS_OFF + BOARD_LAYOUT_PAGE(BOARD_BACKENDS_MAX * sizeof(struct board_check)))
 #define BOARD_CERTIFICATES_OFF                                                                     \
     (BOARD_SITES_OFF + BOARD_LAYOUT_PAGE(BOARD_SITES_MAX * sizeof(struct board_site)))
 #define BOARD_RINGS_OFF                                                                            \

@@ -143,6 +143,9 @@ static void backend_clear(const struct board *board, uint32_t index)
     backend->passive_real_ms = 0;
     backend->recovered_ms = 0;
     backend->passive_reason = 0;
+    backend->drain_timeout_ms = 0;
+    backend->drain_until_ms = 0;
+    memset(board_check(board, index), 0, sizeof(struct board_check));
     for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
         if (LOAD_RELAXED(&board_slot(board, slot)->starts) != 0)
             memset(board_cell(board, slot, index), 0, sizeof(struct board_cell));

@@ -215,16 +215,38 @@ struct image_server {
     uint32_t pad;
 };
 
+enum image_health_type { HEALTH_OFF, HEALTH_TCP, HEALTH_HTTP, HEALTH_WEBSOCKET };
+enum { HEALTH_STATUS_MAX = 8 };
+
+/* How the checker looks at the servers of an upstream. */
+struct image_health {
+    uint32_t type; /* enum image_health_type */
+    uint32_t interval_ms;
+    uint32_t fast_interval_ms;
+    uint32_t timeout_ms;
+    uint32_t rise;
+    uint32_t fall;
+    struct image_str method;
+    struct image_str path;
+    struct image_str host; /* empty: the server as written */
+    uint32_t status_count;
+    struct {
+        uint16_t from;
+        uint16_t to;
+    } status[HEALTH_STATUS_MAX]; /* that are good */
+};
+
 struct image_upstream {
     struct image_str name;
-    struct image_array servers;     /* struct image_server, in the order of the file */
-    struct image_array hash_key;    /* parts */
-    struct image_array sources;     /* struct addr to connect from; empty: the kernel's choice */
-    uint32_t policy;                /* enum balance_policy */
-    uint32_t board_upstream;        /* index on the board */
-    uint32_t keepalive;             /* idle connections kept by each worker */
-    uint32_t tries;                 /* servers tried for one request, at most; 0: all */
-    struct image_str sticky_cookie; /* name of the cookie; empty: none */
+    struct image_array servers;  /* struct image_server, in the order of the file */
+    struct image_array hash_key; /* parts */
+    struct image_array sources;  /* struct addr to connect from; empty: the kernel's choice */
+    uint32_t policy;             /* enum balance_policy */
+    uint32_t board_upstream;     /* index on the board */
+    uint32_t keepalive;          /* idle connections kept by each worker */
+    uint32_t tries;              /* servers tried for one request, at most; 0: all */
+    struct image_health health;
+    struct image_str sticky_cookie;     /* name of the cookie; empty: none */
     struct image_str sticky_attributes; /* what follows its value in Set-Cookie */
     uint32_t queue;                     /* requests of all workers that may wait; 0: none */
     uint32_t queue_timeout_ms;

@@ -24,24 +24,35 @@ static bool array_ok(const struct image_header *header, struct image_array array
 }
 
 /* A run of a shared array: begins at an entry and ends inside. */
-bool image_check_run(struct image_array whole, struct image_array run, size_t size)
+static bool run_ok(struct image_array whole, struct image_array run, size_t size)
 {
     return run.off >= whole.off && (run.off - whole.off) % size == 0 &&
            (run.off - whole.off) / size <= whole.count &&
            run.count <= whole.count - (run.off - whole.off) / size;
 }
 
-bool image_check_str(const struct image_header *header, struct image_str str)
+/* All zero is a text that a program with shorter rows does not have. */
+static bool str_ok(const struct image_header *header, struct image_str str)
 {
     uint32_t from = header->strings.off, count = header->strings.count;
-    if (str.len == 0)
-        return true; /* nothing is read of it; also what an image before did not have */
+    if (str.off == 0 && str.len == 0)
+        return true;
     return str.off >= from && str.off - from <= count && str.len <= count - (str.off - from);
 }
 
 static struct slice str_slice(const struct image_header *header, struct image_str str)
 {
     return (struct slice){(const char *)header + str.off, str.len};
+}
+
+bool image_check_run(struct image_array whole, struct image_array run, size_t size)
+{
+    return run_ok(whole, run, size);
+}
+
+bool image_check_str(const struct image_header *header, struct image_str str)
+{
+    return str_ok(header, str);
 }
 
 /* Whatever connect, bind and addr_print may be given. */
@@ -90,7 +101,7 @@ static bool listeners_ok(const struct image_header *header)
 {
     for (uint32_t i = 0; i < header->listeners.count; i++) {
         const struct image_listener *listener = AT(header, listeners, image_listener, i);
-        if (!addr_ok(&listener->address) || !image_check_str(header, listener->text))
+        if (!addr_ok(&listener->address) || !str_ok(header, listener->text))
             return false;
         if (listener->flags & LISTENER_TLS && header->certificates.count == 0)
             return false;
@@ -126,8 +137,7 @@ static bool hosts_ok(const struct image_header *header)
     const struct image_host *previous = NULL;
     for (uint32_t i = 0; i < header->hosts.count; i++) {
         const struct image_host *host = AT(header, hosts, image_host, i);
-        if (!image_check_str(header, host->name) || host->wildcard > 1 ||
-            host->site >= header->sites.count)
+        if (!str_ok(header, host->name) || host->wildcard > 1 || host->site >= header->sites.count)
             return false;
         if (previous && image_check_order(previous->wildcard, str_slice(header, previous->name),
                                           host->wildcard, str_slice(header, host->name)) >= 0)
@@ -141,8 +151,8 @@ static bool sites_ok(const struct image_header *header)
 {
     for (uint32_t i = 0; i < header->sites.count; i++) {
         const struct image_site *site = AT(header, sites, image_site, i);
-        if (!image_check_str(header, site->name) || site->board_site >= BOARD_SITES_MAX ||
-            !image_check_run(header->routes, site->routes, sizeof(struct image_route)))
+        if (!str_ok(header, site->name) || site->board_site >= BOARD_SITES_MAX ||
+            !run_ok(header->routes, site->routes, sizeof(struct image_route)))
             return false;
     }
     return header->default_site == UINT32_MAX || header->default_site < header->sites.count;
@@ -152,34 +162,40 @@ static bool routes_ok(const struct image_header *header)
 {
     for (uint32_t i = 0; i < header->routes.count; i++) {
         const struct image_route *route = AT(header, routes, image_route, i);
-        if (!image_check_str(header, route->path) ||
+        if (!str_ok(header, route->path) ||
             !slice_starts(str_slice(header, route->path), SLICE("/")) ||
             route->upstream >= header->upstreams.count ||
-            !image_check_run(header->parts, route->host_header, sizeof(struct image_part)) ||
+            !run_ok(header->parts, route->host_header, sizeof(struct image_part)) ||
             route->x_forwarded_for > FORWARD_REMOVE || route->x_forwarded_proto > FORWARD_REMOVE ||
             route->x_forwarded_host > FORWARD_REMOVE || route->x_real_ip > FORWARD_REMOVE ||
-            route->x_client_cert > FORWARD_REMOVE || !image_check_str(header, route->hsts))
+            route->x_client_cert > FORWARD_REMOVE || !str_ok(header, route->hsts))
             return false;
     }
     return true;
+}
+
+static bool health_ok(const struct image_header *header, const struct image_health *health)
+{
+    return health->type <= HEALTH_WEBSOCKET && health->status_count <= HEALTH_STATUS_MAX &&
+           str_ok(header, health->method) && str_ok(header, health->path) &&
+           str_ok(header, health->host) &&
+           (health->type == HEALTH_OFF || (health->interval_ms > 0 && health->timeout_ms > 0));
 }
 
 static bool upstreams_ok(const struct image_header *header)
 {
     for (uint32_t i = 0; i < header->upstreams.count; i++) {
         const struct image_upstream *upstream = AT(header, upstreams, image_upstream, i);
-        if (!image_check_str(header, upstream->name) ||
-            upstream->board_upstream >= BOARD_UPSTREAMS_MAX ||
+        if (!str_ok(header, upstream->name) || upstream->board_upstream >= BOARD_UPSTREAMS_MAX ||
             upstream->policy > BALANCE_RANDOM_TWO || upstream->servers.count == 0 ||
-            !image_check_str(header, upstream->sticky_cookie) ||
-            !image_check_str(header, upstream->sticky_attributes) || upstream->primaries == 0 ||
-            upstream->primaries > upstream->servers.count || upstream->max_ejected > 100 ||
-            (upstream->max_load != 0 && upstream->max_load < 100) ||
-            !image_check_run(header->servers, upstream->servers, sizeof(struct image_server)) ||
-            !image_check_run(header->parts, upstream->hash_key, sizeof(struct image_part)) ||
-            !image_check_run(header->sources, upstream->sources, sizeof(struct addr)) ||
-            !image_check_str(header, upstream->tls_chain) ||
-            !image_check_str(header, upstream->tls_ca))
+            !str_ok(header, upstream->sticky_cookie) ||
+            !str_ok(header, upstream->sticky_attributes) || !health_ok(header, &upstream->health) ||
+            upstream->primaries == 0 || upstream->primaries > upstream->servers.count ||
+            upstream->max_ejected > 100 || (upstream->max_load != 0 && upstream->max_load < 100) ||
+            !run_ok(header->servers, upstream->servers, sizeof(struct image_server)) ||
+            !run_ok(header->parts, upstream->hash_key, sizeof(struct image_part)) ||
+            !run_ok(header->sources, upstream->sources, sizeof(struct addr)) ||
+            !str_ok(header, upstream->tls_chain) || !str_ok(header, upstream->tls_ca))
             return false;
     }
     return true;
@@ -189,10 +205,9 @@ static bool servers_ok(const struct image_header *header)
 {
     for (uint32_t i = 0; i < header->servers.count; i++) {
         const struct image_server *server = AT(header, servers, image_server, i);
-        if (!addr_ok(&server->address) || !image_check_str(header, server->text) ||
-            !image_check_str(header, server->sticky) ||
-            !image_check_str(header, server->tls_name) || server->backend >= BOARD_BACKENDS_MAX ||
-            server->weight == 0)
+        if (!addr_ok(&server->address) || !str_ok(header, server->text) ||
+            !str_ok(header, server->sticky) || !str_ok(header, server->tls_name) ||
+            server->backend >= BOARD_BACKENDS_MAX || server->weight == 0)
             return false;
     }
     return true;
@@ -202,7 +217,7 @@ static bool parts_ok(const struct image_header *header)
 {
     for (uint32_t i = 0; i < header->parts.count; i++) {
         const struct image_part *part = AT(header, parts, image_part, i);
-        if (part->var > VAR_REMOTE_NET || !image_check_str(header, part->text))
+        if (part->var > VAR_REMOTE_NET || !str_ok(header, part->text))
             return false;
     }
     return true;
@@ -220,7 +235,7 @@ static bool sources_ok(const struct image_header *header)
 /* Somebody must be chosen as soon as there is somebody, and what is chosen must be there. */
 static bool choices_ok(const struct image_header *header, struct image_array choices)
 {
-    return image_check_run(header->choices, choices, sizeof(uint32_t)) &&
+    return run_ok(header->choices, choices, sizeof(uint32_t)) &&
            (choices.count > 0 || header->certificates.count == 0);
 }
 
@@ -233,9 +248,9 @@ static bool tls_ok(const struct image_header *header)
             return false;
     }
     return tls->client_certificate <= CLIENT_CERTIFICATE_REQUIRED &&
-           tls->https_port <= UINT16_MAX && image_check_str(header, tls->ciphers) &&
-           image_check_str(header, tls->suites) && image_check_str(header, tls->groups) &&
-           image_check_str(header, tls->client_ca) &&
+           tls->https_port <= UINT16_MAX && str_ok(header, tls->ciphers) &&
+           str_ok(header, tls->suites) && str_ok(header, tls->groups) &&
+           str_ok(header, tls->client_ca) &&
            (tls->client_certificate == CLIENT_CERTIFICATE_OFF || tls->client_ca.len > 0) &&
            choices_ok(header, tls->choices);
 }
@@ -245,14 +260,12 @@ static bool certificates_ok(const struct image_header *header)
     const struct image_cert_name *previous = NULL;
     for (uint32_t i = 0; i < header->certificates.count; i++) {
         const struct image_certificate *one = AT(header, certificates, image_certificate, i);
-        if (!image_check_str(header, one->chain) || one->chain.len == 0 ||
-            !image_check_str(header, one->staple))
+        if (!str_ok(header, one->chain) || one->chain.len == 0 || !str_ok(header, one->staple))
             return false;
     }
     for (uint32_t i = 0; i < header->cert_names.count; i++) {
         const struct image_cert_name *name = AT(header, cert_names, image_cert_name, i);
-        if (!image_check_str(header, name->name) || name->wildcard > 1 ||
-            !choices_ok(header, name->choices))
+        if (!str_ok(header, name->name) || name->wildcard > 1 || !choices_ok(header, name->choices))
             return false;
         if (previous && image_check_order(previous->wildcard, str_slice(header, previous->name),
                                           name->wildcard, str_slice(header, name->name)) >= 0)

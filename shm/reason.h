@@ -32,6 +32,7 @@
     X(REASON_NO_BACKEND, "no_backend", "no server of the upstream could be used")                  \
     X(REASON_BACKENDS_FULL, "backends_full", "all servers were full, and so was the queue")        \
     X(REASON_QUEUE_TIMEOUT, "queue_timeout", "all servers were full for queue_timeout")            \
+    X(REASON_DRAINED, "drained", "its server drains or was removed, and drain_timeout is over")    \
     X(REASON_UPGRADE_FORBIDDEN, "upgrade_forbidden", "the route does not allow upgrades")          \
     X(REASON_NO_PORTS, "no_ports", "no local port was left to connect to the backend")             \
     X(REASON_NO_DESCRIPTORS, "no_descriptors", "the worker had no descriptor left")                \

@@ -164,6 +164,12 @@ uint32_t stat_view_reasons(const struct stat_view *view)
     return counted < REASON_COUNT ? counted : REASON_COUNT;
 }
 
+void stat_view_check(const struct stat_view *view, uint32_t backend, struct board_check *out)
+{
+    copy(out, board_check(view->board, backend), sizeof *out);
+    out->reason[sizeof out->reason - 1] = '\0';
+}
+
 void stat_view_queue(const struct stat_view *view, uint32_t slot, uint32_t upstream,
                      struct board_queue *out)
 {

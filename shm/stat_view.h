@@ -53,6 +53,10 @@ bool stat_view_event(const struct stat_view *view, uint32_t writer, uint32_t ind
 /* Copy of a cell; both indices in range. */
 void stat_view_cell(const struct stat_view *view, uint32_t slot, uint32_t backend,
                     struct board_cell *out);
+/* Copy of what checks have found; the text ends. Index in range. */
+void stat_view_check(const struct stat_view *view, uint32_t backend, struct board_check *out);
+
+/* Copy of a queue; both indices in range. */
 void stat_view_queue(const struct stat_view *view, uint32_t slot, uint32_t upstream,
                      struct board_queue *out);
 

@@ -65,6 +65,12 @@ struct access_tunnel {
  */
 void access_log_configure(struct access_log *log, uint32_t format);
 
+/* Would a line be written? What it is made of need not be gathered otherwise. */
+static inline bool access_log_wanted(const struct access_log *log)
+{
+    return log->buffer != NULL;
+}
+
 void access_log_request(struct access_log *log, const struct access_request *request);
 void access_log_tunnel(struct access_log *log, const struct access_tunnel *tunnel);
 

@@ -6,6 +6,7 @@
 #include "worker/backend.h"
 #include "worker/balance.h"
 #include "worker/client.h"
+#include "worker/tls_context.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -27,18 +28,24 @@ static int place_fd(int fd, int number)
 static int use_image(struct worker *w)
 {
     struct image *image = NULL;
+    struct balancer *balancer = NULL;
+    struct tls_contexts *tls = NULL;
     int rc = image_open(&image, FD_IMAGE);
-    if (rc < 0)
-        return rc;
-    struct balancer *balancer = balance_new(image);
-    if (!balancer) {
+    if (rc == 0 && !(balancer = balance_new(image)))
+        rc = -ENOMEM;
+    if (rc == 0)
+        rc = tls_contexts_new(&tls, image, FD_KEYS, FD_TICKETS);
+    if (rc < 0) {
+        balance_release(&balancer);
         image_release(&image);
-        return -ENOMEM;
+        return rc;
     }
+    tls_contexts_release(&w->tls);
     balance_release(&w->balancer);
     image_release(&w->image);
     w->image = image;
     w->balancer = balancer;
+    w->tls = tls;
     uint32_t head = image->header->front.head.head_max + BUF_SLACK;
     buf_pool_resize(&w->pool, head > BUF_MIN ? head : BUF_MIN);
     return 0;

@@ -37,7 +37,10 @@ static int begin_tls(struct backend *backend)
     snprintf(name, sizeof name, "%.*s", (int)text.n, text.p);
     backend->conn.tls->contexts = tls_contexts_acquire(request->tls);
     backend->conn.tls->handshake = tls_handshake_connect(context, name, NULL);
-    return backend->conn.tls->handshake ? 1 : -ENOMEM;
+    if (!backend->conn.tls->handshake)
+        return -ENOMEM;
+    const char *why;
+    return tls_handshake_feed(backend->conn.tls->handshake, NULL, 0, &why) < 0 ? -EPROTO : 1;
 }
 
 static void connected(struct backend *backend)
@@ -176,16 +179,41 @@ int backend_connect(struct request *request, const struct image_upstream *upstre
 
 /* ---- kept connections ---- */
 
+static struct kept_list *list_of(struct worker *w, uint32_t upstream)
+{
+    ASSERT(upstream < BOARD_UPSTREAMS_MAX);
+    return &w->kept[upstream];
+}
+
 static void kept_unlink(struct backend *backend)
 {
     struct worker *w = backend->conn.w;
-    if (backend->kept_prev)
-        backend->kept_prev->kept_next = backend->kept_next;
+    struct kept_list *list = list_of(w, backend->upstream);
+    if (backend->kept_newer)
+        backend->kept_newer->kept_older = backend->kept_older;
     else
-        w->kept = backend->kept_next;
-    if (backend->kept_next)
-        backend->kept_next->kept_prev = backend->kept_prev;
+        list->newest = backend->kept_older;
+    if (backend->kept_older)
+        backend->kept_older->kept_newer = backend->kept_newer;
+    else
+        list->oldest = backend->kept_newer;
+    list->count--;
     STORE_RELAXED(&w->me->backend_idle, w->me->backend_idle - 1);
+}
+
+static void kept_link(struct backend *backend)
+{
+    struct worker *w = backend->conn.w;
+    struct kept_list *list = list_of(w, backend->upstream);
+    backend->kept_newer = NULL;
+    backend->kept_older = list->newest;
+    if (list->newest)
+        list->newest->kept_newer = backend;
+    else
+        list->oldest = backend;
+    list->newest = backend;
+    list->count++;
+    STORE_RELAXED(&w->me->backend_idle, w->me->backend_idle + 1);
 }
 
 static void bury(struct backend *backend)
@@ -212,7 +240,8 @@ void backend_became_tunnel(struct backend *backend)
 struct backend *backend_take_kept(struct request *request, const struct image_server *server)
 {
     struct worker *w = request->client->conn.w;
-    for (struct backend *b = w->kept; b; b = b->kept_next) {
+    struct kept_list *list = list_of(w, request->upstream->board_upstream);
+    for (struct backend *b = list->newest; b; b = b->kept_older) {
         if (b->index != server->backend)
             continue;
         kept_unlink(b);
@@ -230,37 +259,27 @@ struct backend *backend_take_kept(struct request *request, const struct image_se
 void backend_keep(struct backend *backend, uint32_t limit)
 {
     struct worker *w = backend->conn.w;
-    struct backend *oldest = NULL;
-    uint32_t count = 0;
-    for (struct backend *b = w->kept; b; b = b->kept_next) {
-        if (b->upstream == backend->upstream) {
-            oldest = b;
-            count++;
-        }
-    }
+    struct kept_list *list = list_of(w, backend->upstream);
     bool spoke = backend->conn.tls && (buf_len(&backend->conn.tls->wire_in) > 0 ||
                                        buf_len(&backend->conn.tls->plain) > 0);
     if (limit == 0 || !worker_keeps_clients(w) || spoke) {
         backend_close(backend, false);
         return;
     }
-    if (count >= limit)
-        backend_close(oldest, false);
+    if (list->count >= limit)
+        backend_close(list->oldest, false);
     backend->state = BACKEND_KEPT;
     backend->request = NULL;
-    backend->kept_prev = NULL;
-    backend->kept_next = w->kept;
-    if (w->kept)
-        w->kept->kept_prev = backend;
-    w->kept = backend;
-    STORE_RELAXED(&w->me->backend_idle, w->me->backend_idle + 1);
+    kept_link(backend);
     conn_timer_set(&backend->conn, KEPT_MS);
 }
 
 void backend_close_kept(struct worker *w)
 {
-    while (w->kept)
-        backend_close(w->kept, false);
+    for (uint32_t i = 0; i < BOARD_UPSTREAMS_MAX; i++) {
+        while (w->kept[i].newest)
+            backend_close(w->kept[i].newest, false);
+    }
 }
 
 /* ---- events ---- */

@@ -11,15 +11,15 @@ enum backend_state {
     BACKEND_CONNECTING, /* connect is under way; connect_timeout, the request's */
     BACKEND_SHAKING,    /* connected, TLS handshake; still the connect_timeout */
     BACKEND_BUSY,       /* carries a request, which has the timer */
-    BACKEND_KEPT,       /* idle, in the worker's list; closed by any event or after KEPT_MS */
+    BACKEND_KEPT,       /* idle, in its upstream's list; closed by any event or after KEPT_MS */
     BACKEND_CLOSED,     /* waits for the end of the loop turn */
 };
 
 struct backend {
-    struct conn conn;        /* first: events find it by that */
-    struct request *request; /* NULL while KEPT */
-    struct backend *kept_next;
-    struct backend *kept_prev;
+    struct conn conn;           /* first: events find it by that */
+    struct request *request;    /* NULL while KEPT */
+    struct backend *kept_newer; /* in the upstream's list while KEPT */
+    struct backend *kept_older;
     uint32_t index;     /* backend on the board */
     uint32_t upstream;  /* upstream on the board: its keepalive limits how many are kept */
     uint32_t tx_before; /* conn.tx when the current request began */

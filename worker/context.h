@@ -38,6 +38,13 @@ enum event_tag {
     EVENT_TUNNEL,
 };
 
+/* Idle connections to the backends of one upstream. */
+struct kept_list {
+    struct backend *newest;
+    struct backend *oldest;
+    uint32_t count;
+};
+
 struct worker {
     const struct worker_start *start;
     struct board *board;
@@ -53,7 +60,7 @@ struct worker {
 
     struct image *image;           /* for new requests; NULL before the first control message */
     struct balancer *balancer;     /* round-robin state for `image` */
-    struct tls_contexts *tls;      /* certificates of `image`; NULL: it has none */
+    struct tls_contexts *tls;      /* made of `image` */
     struct tls_engine *tls_engine; /* ciphers of all TLS connections; made when first needed */
     struct vault vault;
     uint32_t mode;                     /* enum slot_mode */
@@ -80,10 +87,10 @@ struct worker {
     struct conn *graveyard;   /* closed in this turn, freed after the batch */
     struct client *idle_head; /* clients between requests, oldest first */
     struct client *idle_tail;
-    struct backend *kept;         /* idle connections to backends, newest first */
-    struct request_queue *queues; /* by upstream on the board; NULL before the first one waits */
-    uint32_t queue_waiting;       /* requests in them */
-    uint32_t source_next;         /* round robin over source addresses */
+    struct kept_list kept[BOARD_UPSTREAMS_MAX]; /* by upstream on the board */
+    struct request_queue *queues;               /* likewise; NULL before the first one waits */
+    uint32_t queue_waiting;                     /* requests in them */
+    uint32_t source_next;                       /* round robin over source addresses */
 
     /* Handshakes with clients: so many are under way, the others wait their turn. */
     uint32_t shaking;

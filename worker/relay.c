@@ -44,11 +44,13 @@ void relay_note_blocked(struct worker *w, uint32_t tunnel, uint32_t d)
 
 /*
  * EOF was read and nothing is pending: pass the FIN on. Idempotent: a successor that finds EOF
- * without SHUT calls shutdown again.
+ * without SHUT calls shutdown again. The second FIN is left to the close that follows at once.
  */
 static enum relay_result half_close(struct worker *w, uint32_t tunnel, uint32_t d)
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (t->dir[!d].flags & DIR_SHUT)
+        return RELAY_CLOSED;
     if (!(t->dir[d].flags & DIR_SHUT)) {
         if (t->tls != 0 && !relay_tls_say_end(w, tunnel, d))
             return RELAY_WAIT; /* for room: flush comes back here */
@@ -56,7 +58,7 @@ static enum relay_result half_close(struct worker *w, uint32_t tunnel, uint32_t 
         CRASH_POINT(half_shut);
         t->dir[d].flags |= DIR_SHUT;
     }
-    return t->dir[!d].flags & DIR_SHUT ? RELAY_CLOSED : RELAY_WAIT;
+    return RELAY_WAIT;
 }
 
 /*

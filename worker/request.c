@@ -18,9 +18,11 @@ struct request *request_new(struct client *client)
 {
     struct worker *w = client->conn.w;
     const struct http_limits *limits = &w->image->header->front.head;
-    struct request *r = calloc(1, sizeof *r + 2ull * limits->fields_max * sizeof r->fields[0]);
+    /* The fields are many and few are used: the parser fills each before anybody reads it. */
+    struct request *r = malloc(sizeof *r + 2ull * limits->fields_max * sizeof r->fields[0]);
     if (!r)
         return NULL;
+    memset(r, 0, sizeof *r);
     r->client = client;
     r->remote = &client->address;
     r->image = image_acquire(w->image);
@@ -61,6 +63,8 @@ static struct slice field_or_empty(const struct request *r, enum http_field_id i
 void request_log(struct request *r)
 {
     struct worker *w = r->client->conn.w;
+    if (!access_log_wanted(&w->access_log))
+        return;
     bool parsed = r->head_buf.data != NULL;
     struct access_request line = {
         .client = r->remote,

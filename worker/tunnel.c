@@ -223,6 +223,8 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
 
 static void log_end(struct worker *w, uint32_t tunnel, enum reason reason)
 {
+    if (!access_log_wanted(&w->access_log) && !log_wanted(LOG_LEVEL_DEBUG))
+        return;
     const struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
     /* The public record is gossip by now: a predecessor may have died of a wild store. */
     struct board_backend *backend = board_backend(w->board, w->tunnels[tunnel].backend);

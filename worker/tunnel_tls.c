@@ -144,6 +144,9 @@ void tunnel_tls_drop(struct worker *w, uint32_t tunnel)
     if (t->tls == 0)
         return;
     uint32_t index = t->tls >> 2;
+    /* The journal may hold what was this tunnel's. No step is in flight but the close. */
+    for (uint32_t i = 0; i < 2; i++)
+        tls_session_wipe(&w->vault.header->op.before[i].session);
     for (uint32_t side = 0; side < 2; side++) {
         struct vault_side *entry = tunnel_tls_side(w, tunnel, side);
         if (!entry)

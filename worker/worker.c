@@ -10,6 +10,7 @@
 #include "worker/client.h"
 #include "worker/context.h"
 #include "worker/crash_point.h"
+#include "worker/drain.h"
 #include "worker/park.h"
 #include "worker/queue.h"
 #include "worker/tunnel.h"
@@ -27,7 +28,7 @@
 
 enum {
     BEAT_MS = 1000,
-    STORM_MIN = 64, /* clients accepted in a second */
+    STORM_MIN = 16, /* clients accepted in a second */
 };
 
 static void update_clock(struct worker *w)
@@ -132,6 +133,7 @@ static void give_back_memory(struct worker *w)
         w->storm = accepted;
     if (w->storm < STORM_MIN || accepted > w->storm / 8)
         return;
+    buf_pool_trim(&w->pool);
     (void)malloc_trim(0);
     w->storm = 0;
 }
@@ -140,7 +142,25 @@ static void each_second(struct worker *w)
 {
     give_back_memory(w);
     access_log_flush(&w->access_log);
+    drain_run(w);
     STORE_RELAXED(&w->me->counters[COUNTER_LOG_LOST], w->access_log.lost + log_lost());
+}
+
+/*
+ * Of thousands of tunnels hardly a record is in the cache: fetch that of an event to come while the
+ * kernel works for those before it.
+ */
+static void prefetch_tunnel(const struct worker *w, uint64_t data)
+{
+    uint32_t tunnel = (uint32_t)data >> 1;
+    if (data >> 56 != EVENT_TUNNEL || tunnel >= w->arena->header->tunnels_max)
+        return;
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    const struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
+    __builtin_prefetch(t, 1);
+    __builtin_prefetch(t->track, 1);
+    __builtin_prefetch(&pub->active_ms, 1);
+    __builtin_prefetch(&pub->frames[1], 1);
 }
 
 static void one_turn(struct worker *w)
@@ -154,6 +174,8 @@ static void one_turn(struct worker *w)
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < count; i++) {
             bool tunnel = events[i].data.u64 >> 56 == EVENT_TUNNEL;
+            if (pass == 0 && i + 1 < count)
+                prefetch_tunnel(w, events[i + 1].data.u64);
             if (tunnel != (pass == 0) || events[i].events == 0)
                 continue;
             handle(w, events[i].data.u64, events[i].events);

@@ -59,6 +59,39 @@ def without_keepalive_each_request_has_a_backend_connection(scene):
 
 
 @story
+def each_upstream_keeps_as_many_idle_connections_as_it_may(scene):
+    together = threading.Barrier(4)
+
+    def meeting(peer):
+        """The first request of each connection waits for those of three others."""
+        peer.read_head()
+        together.wait(hf.PATIENCE_S)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        reflect(peer)
+
+    few, more = scene.scripted(meeting), scene.scripted(meeting)
+    conf = configuration(scene, few, upstream={"keepalive": 2})
+    conf["upstreams"].append({"name": "more", "keepalive": 3, "servers": hf.servers(more)})
+    conf["sites"][0]["routes"].append({"path": "/more", "upstream": "more"})
+    proxy = scene.holdfast(conf)
+    kept = 0
+    for path, limit in (("/", 2), ("/more", 3)):
+        clients = [Client(proxy.address) for _ in range(4)]
+        for client in clients:
+            client.send(b"GET %s HTTP/1.1\r\nHost: test\r\n\r\n" % path.encode())
+        for client in clients:
+            equal(client.answer().status, 200, "status")
+            client.close()
+        kept += limit
+        proxy.wait_sum("backend_idle", kept)
+        with Client(proxy.address) as client:
+            equal(client.get(path).status, 200, "status on a kept connection")
+        proxy.wait_sum("backend_idle", kept)
+    equal((few.connections, more.connections), (4, 4), "connections")
+    equal(proxy.counter("backend_reused"), 2, "used again")
+
+
+@story
 def pipelined_requests_are_answered_in_order(scene):
     proxy = echoing(scene)
     with Client(proxy.address) as client:

@@ -88,6 +88,19 @@ def bounded_load_spreads_one_address_over_the_ring(scene):
     equal(sum(tunnels), 400, "tunnels on all servers")
     check(tunnels[0] <= 125, f"more than 1.25 x 100: {tunnels}")
     check(tunnels[2] >= 100, f"the overflow went elsewhere: {tunnels}")
+    # holdfast-stat says what the next one of this key comes to, and why.
+    page = proxy.stat("ring", scene.host)
+    full = [entry for entry in page["order"] if entry["conns"] >= entry["bound"]]
+    expected = next(entry["server"] for entry in page["order"] if entry not in full)
+    equal(page["ring"]["server"], expected, "where the next one goes")
+    equal(page["ring"]["tries"], page["order"].index(next(
+        entry for entry in page["order"] if entry not in full)), "servers passed over")
+    before = rows(proxy)[expected]["tunnels"]
+    storm.rush(1)
+    equal(rows(proxy)[expected]["tunnels"], before + 1, "tunnels there")
+    shares = proxy.stat("backends")["shares"]
+    equal(sum(entry["tunnels"] for entry in shares), 401, "tunnels by worker")
+    check(len({entry["worker"] for entry in shares}) >= 3, "workers with a share")
     # The ring's order from the key on is the order of how many they have.
     order = [entry["server"] for entry in proxy.stat("ring", scene.host)["order"]]
     by_load = sorted(rows(proxy).values(), key=lambda entry: -entry["tunnels"])
@@ -138,6 +151,8 @@ def drain_and_backup_at_a_reload(scene):
           {"one", "two"}, "servers")
     proxy.conf["upstreams"][0]["servers"][0]["drain"] = True
     proxy.reload()
+    check(any(event["text"].endswith("weight=1 drain reason=reload")
+              for event in proxy.stat("events", "--limit", "0")["events"]), "no event about drain")
     kept = row(proxy, one)["tunnels"]
     check(kept > 0, "nothing to keep")
     for _ in range(8):
@@ -148,6 +163,51 @@ def drain_and_backup_at_a_reload(scene):
     two.stop()
     for _ in range(4):
         equal(Socket(proxy.address, "/ws").served_by(), "spare", "backup")
+
+
+@story
+def a_reload_adds_removes_and_reweights_servers_and_keeps_counts(scene):
+    one, two, three = scene.backend("one"), scene.backend("two"), scene.backend("three")
+    proxy = scene.holdfast(configuration(scene, one, two, workers=2,
+                                         upstream={"drain_timeout": "1h"}))
+    tunnels = [Socket(proxy.address, "/ws") for _ in range(8)]
+    before = row(proxy, one)
+    check(before["tunnels"] > 0 and row(proxy, two)["tunnels"] > 0, "one has no tunnel")
+    kept = row(proxy, two)["tunnels"]
+    proxy.conf["upstreams"][0]["servers"] = hf.servers((one, {"weight": 2}), three)
+    proxy.reload()
+    equal((row(proxy, one)["tunnels_opened"], row(proxy, one)["weight"]),
+          (before["tunnels_opened"], 2), "count that was kept, new weight")
+    removed = row(proxy, two)
+    equal((removed["configured"], removed["tunnels"]), (False, kept), "tunnels of the removed one")
+    for tunnel in tunnels:
+        tunnel.served_by()
+        tunnel.echo(b"alive")
+    names = [Socket(proxy.address, "/ws").served_by() for _ in range(6)]
+    equal(sorted(set(names)), ["one", "three"], "servers of new tunnels")
+    told = [event["text"] for event in proxy.stat("events", "--limit", "0")["events"]]
+    for word in ("backend_removed", "backend_added", "backend_set"):
+        equal(sum(text.startswith(word) for text in told), 1, word)
+
+
+@story
+def drain_timeout_ends_the_tunnels_of_servers_that_drain_or_are_gone(scene):
+    one, two, three = scene.backend("one"), scene.backend("two"), scene.backend("three")
+    proxy = scene.holdfast(configuration(scene, one, two, three, workers=2,
+                                         upstream={"drain_timeout": "300ms"}))
+    tunnels = [Socket(proxy.address, "/ws") for _ in range(12)]
+    by_name = collections.defaultdict(list)
+    for tunnel in tunnels:
+        by_name[tunnel.served_by()].append(tunnel)
+    equal(len(by_name), 3, "servers")
+    proxy.conf["upstreams"][0]["servers"] = hf.servers((one, {"drain": True}), three)
+    proxy.reload()
+    for name in ("one", "two"):
+        for tunnel in by_name[name]:
+            tunnel.expect_end()
+    proxy.wait_reason("drained", len(by_name["one"]) + len(by_name["two"]))
+    for tunnel in by_name["three"]:
+        tunnel.echo(b"still there")
 
 
 if __name__ == "__main__":

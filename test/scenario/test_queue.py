@@ -9,7 +9,7 @@ import hf
 from hf import check, configuration, equal, story, wait_equal, wait_for
 from hf_http import Client
 from hf_storm import HANDSHAKE, Storm
-from hf_ws import Socket, switching
+from hf_ws import Socket
 
 
 def upstream(proxy):
@@ -128,7 +128,7 @@ def a_hung_worker_does_not_hold_up_those_behind_it(scene):
 
     def ask_until(is_home):
         """Clients wait until one does so in that worker; returns them, that one last."""
-        clients = []
+        clients, before = [], {}
         while not clients or is_home != any(slot["requests_open"] > before[slot["worker"]]
                                             for slot in proxy.slots() if slot["worker"] == home):
             before = {slot["worker"]: slot["requests_open"] for slot in proxy.slots()}

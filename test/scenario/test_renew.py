@@ -383,6 +383,111 @@ def when_the_second_slot_fails_the_first_goes_back(scene):
     equal(proxy.said("upgrade_failed kind=upgrade slot=1"), 1, "failures of the second slot")
 
 
+@story
+def a_program_that_fails_as_a_master_is_found_out_in_its_rehearsal(scene):
+    proxy = refused(scene, lambda proxy: proxy.install_script(
+        '[ "$1" = --master ] && exit 1\nexec "$real" "$@"'), "renewed kind=roll_back")
+    equal(proxy.said("upgrade_failed kind=upgrade"), 1, "failures")
+
+
+def catches(pid, number):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(re.search(r"SigCgt:\s+(\w+)", text)[1], 16) >> (number - 1) & 1
+
+
+def master_that_does_not_serve(proxy, mass):
+    """A new master, all keepers new, too, that waits in vain for a worker to follow."""
+    proxy.install_script('[ "$1" = --master ] && [ ! -e "$real.go" ] && {\n'
+                         'touch "$real.waits"; until [ -e "$real.go" ]; do sleep 0.01; done; }\n'
+                         'exec "$real" "$@"')
+    real = proxy.dir / f"real-{proxy.files}"
+    generation = proxy.generation()
+    proxy.send(signal.SIGUSR2)
+    mass.run(pathlib.Path(f"{real}.waits").exists, "the new program rehearses")
+    stopped = proxy.workers()[0]
+    os.kill(stopped, signal.SIGSTOP)
+    pathlib.Path(f"{real}.go").touch()
+    mass.run(lambda: proxy.generation() > generation, "the new master has published")
+    check(os.path.samefile(f"/proc/{proxy.pid}/exe", real), "the master is not the new program")
+    check(catches(proxy.pid, signal.SIGSEGV), "the new master has no way back")
+    return stopped
+
+
+def back_to_the_old_master(scene, strike):
+    proxy, mass = with_tunnels(scene)
+    exes = [os.stat(f"/proc/{pid}/exe").st_ino for pid in proxy.all_pids()]
+    proxy.crash_signals = True
+    stopped = master_that_does_not_serve(proxy, mass)
+    strike(proxy)
+    mass.run(lambda: os.stat(f"/proc/{proxy.pid}/exe").st_ino == exes[0], "the old master is back")
+    os.kill(stopped, signal.SIGCONT)
+    mass.run(lambda: proxy.said("renewed kind=roll_back"), "the slots are back")
+    mass.run(lambda: proxy.running(2), "both workers run")
+    equal([os.stat(f"/proc/{pid}/exe").st_ino for pid in proxy.all_pids()], exes,
+          "programs that run")
+    equal([catches(pid, signal.SIGSEGV) for pid in proxy.all_pids()], [0] * 5,
+          "who has a way back yet")
+    equal(proxy.stat()["overview"]["upgrades_failed"], 1, "failures counted")
+    check_all_right(proxy, mass)
+    generation = proxy.generation()
+    proxy.reload(wait=False)
+    mass.run(lambda: proxy.running(2, generation + 1), "a reload works")
+    proxy.install()
+    proxy.upgrade(mass)
+    check_all_right(proxy, mass)
+
+
+@story
+def a_new_master_that_crashes_before_it_serves_goes_back(scene):
+    back_to_the_old_master(scene, lambda proxy: os.kill(proxy.pid, signal.SIGSEGV))
+
+
+@story
+def a_new_master_that_hangs_before_it_serves_goes_back(scene):
+    back_to_the_old_master(scene, lambda proxy: os.kill(proxy.pid, signal.SIGALRM))
+
+
+@story
+def workers_that_are_killed_do_not_lead_back(scene):
+    proxy, mass = with_tunnels(scene, conf={"workers": 1})
+    proxy.install()
+    proxy.upgrade(mass)
+    for deaths in range(1, 6):
+        os.kill(proxy.workers()[0], signal.SIGKILL)
+        proxy.crashes_expected = deaths
+        mass.run(lambda deaths=deaths: proxy.sum("crashes") == deaths and proxy.running(1),
+                 "the worker runs again")
+    equal(proxy.said("program_rolled_back"), 0, "roll-backs")
+    check_all_right(proxy, mass)
+
+
+@story
+def a_recycle_to_a_bad_program_is_refused(scene):
+    proxy, mass = with_tunnels(scene)
+    workers = proxy.workers()
+    proxy.install("/bin/false")
+    proxy.recycle(mass, "upgrade_refused kind=recycle")
+    equal(proxy.workers(), workers, "workers")
+    check_all_right(proxy, mass)
+
+
+@story
+def a_trial_does_not_keep_the_master_from_its_work(scene):
+    proxy, mass = with_tunnels(scene)
+    proxy.install_script('[ "$1" = --fits ] && { touch "$real.tried"; sleep 1000; }\n'
+                         'exec "$real" "$@"')
+    proxy.send(signal.SIGUSR2)
+    tried = pathlib.Path(f"{proxy.dir}/real-{proxy.files}.tried")
+    mass.run(tried.exists, "the trial has begun")
+    generation = proxy.generation()
+    proxy.reload(wait=False)
+    mass.run(lambda: proxy.running(2, generation + 1), "a reload works meanwhile", timeout=5)
+    equal(proxy.said("upgrade_refused"), 0, "trials that have ended")
+    mass.run_echoes(2)
+    mass.close()
+    proxy.stop(signal.SIGQUIT)  # and what is on trial is not left behind
+
+
 def have_crashing():
     if CRASHING.exists():
         return True
@@ -394,9 +499,9 @@ def have_crashing():
 def a_program_whose_workers_crash_at_once_is_rolled_back(scene):
     if not have_crashing():
         return
-    proxy, mass = with_tunnels(scene)
+    proxy, mass = with_tunnels(scene, crash_signals=True)
     exes = [os.stat(f"/proc/{pid}/exe").st_ino for pid in proxy.all_pids()]
-    proxy.install_script('export HOLDFAST_CRASH_POINT=event_handled:1\nexec "$real" "$@"',
+    proxy.install_script('export HOLDFAST_CRASH_POINT=event_handled:1:segv\nexec "$real" "$@"',
                          CRASHING)
     proxy.upgrade(mass, "upgrade_failed")
     mass.run(lambda: proxy.running(2), "both workers run")

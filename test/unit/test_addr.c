@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/addr.h"
 
+#include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
@@ -47,6 +48,20 @@ START_TEST(addresses_are_parsed_and_printed_back)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct addr addr = good(rows[i][0], 0, false);
         prints(&addr, rows[i][1], rows[i][2]);
+    }
+}
+END_TEST
+
+START_TEST(every_octet_is_printed_as_the_library_prints_it)
+{
+    for (unsigned i = 0; i < 256; i++) {
+        uint8_t octets[4] = {(uint8_t)i, (uint8_t)(255 - i), (uint8_t)(i * 7), (uint8_t)(i / 10)};
+        struct addr addr = {.u.in = {.sin_family = AF_INET}, .len = sizeof(struct sockaddr_in)};
+        char wanted[INET_ADDRSTRLEN], out[ADDR_TEXT_MAX];
+        memcpy(&addr.u.in.sin_addr, octets, sizeof octets);
+        ck_assert_ptr_nonnull(inet_ntop(AF_INET, octets, wanted, sizeof wanted));
+        ck_assert_uint_eq(addr_print_host(&addr, out), strlen(wanted));
+        ck_assert_str_eq(out, wanted);
     }
 }
 END_TEST
@@ -223,6 +238,7 @@ int main(void)
 {
     TCase *all = tcase_create("addr");
     tcase_add_test(all, addresses_are_parsed_and_printed_back);
+    tcase_add_test(all, every_octet_is_printed_as_the_library_prints_it);
     tcase_add_test(all, a_default_port_stands_in_for_a_missing_one);
     tcase_add_test(all, wildcards_are_the_ipv6_wildcard_where_they_are_allowed);
     tcase_add_test(all, what_is_no_address_is_refused_with_a_reason);

@@ -284,8 +284,9 @@ START_TEST(an_unknown_key_is_refused_with_the_nearest_one_or_its_place)
          "quiche: unknown key, so it would do nothing; holdfast --keys lists all"},
         {"weight = 3;",
          "weight: not known here, so it would do nothing; it may stand in upstreams.servers"},
-        {"path = \"/\";", "path: not known here, so it would do nothing; it may stand in "
-                          "error_log, access_log, upstreams.sticky, sites.routes"},
+        {"path = \"/\";",
+         "path: not known here, so it would do nothing; it may stand in "
+         "error_log, access_log, upstreams.sticky, upstreams.health, sites.routes"},
         {"error_log = { idle_timeout = \"1s\"; };",
          "error_log.idle_timeout: not known here, so it would do nothing; it may stand in the top "
          "level, sites, sites.routes"},

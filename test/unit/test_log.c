@@ -95,6 +95,7 @@ START_TEST(what_is_below_the_level_is_not_written)
             struct log_limit limit = {0};
             log_write((enum log_level)line, "event", "n=%u", line);
             ck_assert_int_eq(written() != NULL, line <= level);
+            ck_assert_int_eq(log_wanted((enum log_level)line), line <= level);
             log_limited(&limit, (enum log_level)line, "event", "n=%u", line);
             ck_assert_int_eq(written() != NULL, line <= level);
         }

@@ -166,7 +166,8 @@ END_TEST
 START_TEST(the_ring_page_says_where_a_key_goes)
 {
     SHOW("ring", "192.0.2.1", "--json");
-    HAS("\"ring\":{\"upstream\":\"chat\",\"hash_key\":\"$remote_addr\",\"generation\":4,\"points\":"
+    HAS("\"ring\":{\"upstream\":\"chat\",\"hash_key\":\"$remote_addr\",\"max_load\":0,"
+        "\"generation\":4,\"points\":"
         "640,"
         "\"key\":\"192.0.2.1\",\"crc\":\"db610037\",\"point\":543,");
     HAS("\"owner\":\"10.0.0.2:8080\",\"tries\":0,\"server\":\"10.0.0.2:8080\"}");

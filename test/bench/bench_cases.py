@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured, and what is to be reached. A case gives, for one proxy and one round, a dictionary
+of figures; the table takes medians over the rounds, and of ratios the medians of each round's ratio."""
+import json
+import subprocess
+
+import hf
+from bench_measure import Held, Trial
+
+MANY = 8000
+BOTH = ("nginx", "haproxy")
+WARMING = 50  # tunnels that are opened before memory is read first
+
+
+class Target:
+    """`figure` of Holdfast over that of one or the best of several others, at most (or, for rates, at
+    least) `limit`; or, without others, the figure itself."""
+
+    def __init__(self, figure, others, limit, at_least=False):
+        self.figure, self.others, self.limit, self.at_least = figure, others, limit, at_least
+
+
+NO_WORSE_TAIL = [Target("p99_us", (peer,), 1.0) for peer in BOTH]
+
+
+class Case:
+    """Of tunnels or requests under load."""
+    proxies = ("bare", "holdfast", "nginx", "haproxy", "other")
+    columns = ("cpu_us", "per_s", "p50_us", "p99_us", "p999_us", "load_busy",
+               "disturbed")
+
+    def __init__(self, name, title, mode, conns, options=(), secure=False, targets=()):
+        self.name, self.title, self.mode, self.conns = name, title, mode, conns
+        self.options, self.secure = list(options), secure
+        self.targets = [*targets, *NO_WORSE_TAIL]
+
+    def measure(self, bench, kind):
+        options = list(self.options)
+        if "-k" in options:
+            at = options.index("-k") + 1
+            options[at] = str(bench.scaled(int(options[at])))
+        with Trial(bench, kind, self.secure) as trial:
+            return figures(trial.load(self.mode, bench.scaled(self.conns), options),
+                           "-R" in options)
+
+
+def figures(got, resumed=False):
+    if resumed:
+        hf.check(got["resumed"] >= got["done"], f"{got['resumed']} of {got['done']} were resumed")
+    return {"cpu_us": got["proxy_cpu_s"] / got["done"] * 1e6,
+            "per_s": got["done"] / got["seconds"],
+            "p50_us": got["p50_us"], "p99_us": got["p99_us"], "p999_us": got["p999_us"],
+            "load_busy": got["own_cpu_s"] / got["seconds"], "disturbed": got["disturbed"]}
+
+
+class Memory:
+    """Bytes of each of many idle tunnels: before any message, and after one of 16 KiB each way."""
+    proxies = ("holdfast", "nginx", "haproxy", "other")
+    columns = ("idle_bytes", "after_bytes")
+
+    def __init__(self, name, title, secure, limit):
+        self.name, self.title, self.secure = name, title, secure
+        self.targets = [Target("idle_bytes", (), limit), Target("after_bytes", (), limit)]
+
+    def measure(self, bench, kind):
+        conns = bench.scaled(MANY)
+        with Trial(bench, kind, self.secure) as trial:
+            with Held(trial, min(WARMING, conns), 16384) as warming:
+                warming.talk()
+            before = trial.settled_pss()
+            with Held(trial, conns, 16384) as held:
+                idle = trial.settled_pss()
+                held.talk()
+                after = trial.settled_pss()
+        return {"idle_bytes": (idle - before) / conns, "after_bytes": (after - before) / conns}
+
+
+class Workers:
+    """Messages in as many tunnels as a process of ours can hold, while another one holds as many: more
+    than one worker's descriptors allow."""
+    proxies = ("holdfast", "nginx")  # HAProxy is one process, and out of descriptors
+    columns = Case.columns
+    secure = False
+
+    def __init__(self, name, title, each):
+        self.name, self.title, self.each = name, title, each
+        self.targets = []
+
+    def measure(self, bench, kind):
+        each = bench.scaled(self.each)
+        with Trial(bench, kind, workers=2) as trial:
+            backends = trial.stage.backends
+            with Held(trial, each, 64, backends[:2]):
+                return figures(trial.load("echo", each, ["-s", "64"], backends[2:]))
+
+
+class Reload:
+    """A reload while many tunnels are open: until new clients are served by the new configuration, and
+    what it adds to memory. All tunnels must still work."""
+    proxies = ("holdfast", "nginx", "haproxy", "other")
+    columns = ("reload_ms", "added_kb", "processes")
+    secure = False
+
+    def __init__(self, name, title):
+        self.name, self.title = name, title
+        self.targets = [Target("reload_ms", (), 100), Target("reload_ms", BOTH, 1.0),
+                        Target("added_kb", BOTH, 1.0)]
+
+    def measure(self, bench, kind):
+        with Trial(bench, kind) as trial, Held(trial, bench.scaled(MANY), 64) as held:
+            before, processes = trial.settled_pss(), len(trial.proxy.pids())
+            trial.proxy.reload()
+            seconds = trial.seconds_until("/gen-2")
+            added = trial.settled_pss() - before
+            held.talk()
+            return {"reload_ms": seconds * 1e3, "added_kb": max(added, 0) / 1024,
+                    "processes": len(trial.proxy.pids()) - processes}
+
+
+class Ring:
+    """Finding a key's server on a ring of so many; no proxy runs."""
+    proxies = ("holdfast",)
+    columns = ("ns", "points")
+    secure = False
+    targets = ()
+
+    def __init__(self, servers):
+        self.servers = servers
+        self.name, self.title = f"ring-{servers}", f"ring look-up, {servers:,} servers"
+
+    def measure(self, _bench, _kind):
+        done = subprocess.run([str(hf.BUILD / "bench-ring"), str(self.servers)], check=True,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        got = json.loads(done.stdout)
+        return {"ns": got["ns"], "points": got["points"]}
+
+
+def message_cases(secure):
+    prefix, kind = ("wss-", "wss ") if secure else ("", "")
+    cheap = [Target("cpu_us", ("nginx",), 0.7)] if secure else [
+        Target("cpu_us", ("bare",), 1.03), *(Target("cpu_us", (peer,), 1.0) for peer in BOTH)]
+    fast = [Target("per_s", BOTH, 1.0, at_least=True)]
+
+    def case(name, title, mode, conns, options, targets):
+        return Case(prefix + name, kind + title, mode, conns, options, secure, targets)
+
+    return [
+        case("echo-64", "echo 64 B, 200 tunnels", "echo", 200, ["-s", "64"], cheap),
+        case("echo-1k", "echo 1 KiB, 200 tunnels", "echo", 200, ["-s", "1024"], cheap),
+        case("echo-16k", "echo 16 KiB, 200 tunnels", "echo", 200, ["-s", "16384"], cheap),
+        case("echo-8000", "echo 64 B, 200 of 8,000 tunnels", "echo", MANY,
+             ["-s", "64", "-k", "200"], cheap),
+        case("bulk-256k", "echo 256 KiB, 16 tunnels", "echo", 16, ["-s", "262144"],
+             [*cheap, *fast]),
+        case("push-64", "push 64 B to 1,000 tunnels", "push", 1000, ["-s", "64"], cheap),
+    ]
+
+
+def all_cases():
+    setup = [Target("cpu_us", BOTH, 0.9)]
+    request = [Target("cpu_us", BOTH, 1.0)]
+    return [
+        *message_cases(False),
+        *message_cases(True),
+        Case("setup", "tunnel set-up", "setup", 64, targets=setup),
+        Case("wss-setup", "tunnel set-up, full TLS handshake", "setup", 64, secure=True,
+             targets=setup),
+        Case("wss-setup-resumed", "tunnel set-up, TLS resumed", "setup", 64, ["-R"], True, setup),
+        Case("http-1k", "HTTP request, 1 KiB answer, kept", "http", 100, ["-s", "1024"],
+             targets=request),
+        Memory("memory", "memory of an idle tunnel, of 8,000", False, 256),
+        Memory("wss-memory", "wss memory of an idle tunnel, of 8,000", True, 512),
+        *(Case(f"grow-{count}", f"echo 64 B, {count:,} tunnels, all talk", "echo", count,
+               ["-s", "64"]) for count in (100, 1000, 8000)),
+        Workers("grow-workers", "echo 64 B, 9,000 of 18,000 tunnels talk, 2 workers", 9000),
+        Reload("reload", "reload, 8,000 tunnels open"),
+        *(Ring(servers) for servers in (10, 1000, 10000)),
+    ]
