@@ -144,6 +144,8 @@ void conf_image_front_fill(struct conf_build *build)
         struct image_upstream *upstream = CONF_BUILD_ENTRY(build, upstreams, image_upstream, i);
         upstream->max_tunnels = from->max_tunnels;
         upstream->proxy_protocol = from->proxy_protocol;
+        if (from->proxy_protocol != PROXY_PROTOCOL_OFF)
+            upstream->keepalive = 0; /* a connection is one client's */
         upstream->pace =
             pace_of(from->handshake_rate, from->handshake_burst, from->handshake_queue_ms);
     }

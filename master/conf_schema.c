@@ -130,6 +130,10 @@ static const struct conf_key KEYS[] = {
             "every IPv6 address"},
     {CONF_LISTENER, "backlog", CONF_INT, AT(conf_listener, backlog), .min = 1, .max = 65535,
      .preset = "4096", .doc = "connections that may wait for each worker to accept them"},
+    {CONF_LISTENER, "proxy_protocol", CONF_BOOL, AT(conf_listener, proxy_protocol),
+     .preset = "false",
+     .doc = "connections begin with a PROXY protocol header, version 1 or 2, that names the client; "
+            "others than the top level's trusted_proxies are closed"},
     {CONF_LISTENER, "tls", CONF_BOOL, AT(conf_listener, tls), .preset = "false",
      .doc = "clients speak TLS here (https, wss); whatever the port"},
 
@@ -247,6 +251,10 @@ static const struct conf_key KEYS[] = {
      .example = "\"proxy.pem\"", .doc = "PEM file: our own certificate, for servers that ask"},
     {CONF_UPSTREAM, "tls_key", CONF_TEXT, AT(conf_upstream, tls.key), .example = "\"proxy.key\"",
      .doc = "PEM file with its private key"},
+    {CONF_UPSTREAM, "proxy_protocol", CONF_WORD, AT(conf_upstream, proxy_protocol),
+     .preset = "off", .words = {"off", "v1", "v2"}, .example = "\"v2\"",
+     .doc = "connections to its servers begin with a PROXY protocol header that names the client; "
+            "then each is for one client, and none is kept"},
     {CONF_UPSTREAM, "max_tunnels", CONF_INT, AT(conf_upstream, max_tunnels), .max = INT32_MAX,
      .preset = "0", .doc = "tunnels to all its servers together; more are answered 503; 0: no limit"},
     {CONF_UPSTREAM, "handshake_rate", CONF_RATE, AT(conf_upstream, handshake_rate), .preset = "",

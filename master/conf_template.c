@@ -29,8 +29,8 @@ static const struct variable VARIABLES[] = {
     {"$arg_NAME", VAR_ARG, "argument NAME of the query"},
     {"$http_NAME", VAR_HTTP, "header field NAME, with _ for -"},
     {"$cookie_NAME", VAR_COOKIE, "cookie NAME"},
-    {"$remote_net_V4_V6", VAR_REMOTE_NET,
-     "client address cut to V4 bits of IPv4 or V6 of IPv6, such as $remote_net_24_64"},
+    {"$remote_net_24_64", VAR_REMOTE_NET,
+     "client address cut to 24 bits of IPv4 or 64 of IPv6; any numbers may stand there"},
 };
 
 const char *conf_template_variable(uint32_t i, const char **doc)
@@ -54,7 +54,7 @@ static struct slice family_prefix(const struct variable *variable)
     case VAR_ARG:
     case VAR_HTTP:
     case VAR_COOKIE: name.n -= strlen("NAME"); break;
-    case VAR_REMOTE_NET: name.n -= strlen("V4_V6"); break;
+    case VAR_REMOTE_NET: name.n -= strlen("24_64"); break;
     default: name.n = 0; break;
     }
     return name;

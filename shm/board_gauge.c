@@ -219,8 +219,9 @@ void board_gauge_restore(const struct board *board, uint32_t slot, const uint32_
     /* Reading what nobody has written would only make the kernel give memory to it. */
     uint32_t end = LOAD_RELAXED(&gauges->clients_seen) ? GAUGE_COUNT : GAUGE_CLIENTS;
     for (uint32_t i = 0; i < end; i++) {
-        if (gauges->counts[slot][i] != counts[i])
-            STORE_RELAXED(&gauges->counts[slot][i], counts[i]);
+        uint32_t count = counts ? counts[i] : 0;
+        if (gauges->counts[slot][i] != count)
+            STORE_RELAXED(&gauges->counts[slot][i], count);
     }
     release_lock(board, slot);
 }

@@ -91,7 +91,8 @@ int board_gauge_enter_client(const struct board *board, uint32_t slot, uint64_t 
                              uint32_t limit, uint32_t *gauge) MUST_CHECK;
 
 /*
- * Worker `slot` on adoption: its counts are these (GAUGE_COUNT of them), and no lock is its own.
+ * Worker `slot` on adoption, or the master for one that has none any more: its counts are these
+ * (GAUGE_COUNT of them; NULL: nothing), and no lock is its own.
  */
 void board_gauge_restore(const struct board *board, uint32_t slot, const uint32_t *counts);
 

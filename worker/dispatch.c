@@ -166,7 +166,7 @@ static int try_server(struct request *r, bool kept)
     r->head_built = false;
     r->answer.fields = NULL; /* an answer that another server began is forgotten */
     /* An upgrade gets a connection of its own: nothing that went before can confuse it. */
-    if (kept && !r->upgrade)
+    if (kept && !r->upgrade && r->upstream->proxy_protocol == PROXY_PROTOCOL_OFF)
         r->backend = backend_take_kept(r, r->server);
     int rc = 0;
     if (!r->backend)

@@ -44,7 +44,7 @@ static struct slice remote_net(const struct addr *client, struct slice bits,
     uint32_t keep = n == 4 ? v4 : v6;
     addr_unmap(&net);
     for (uint32_t i = keep; i < n * 8; i++)
-        raw[i / 8] &= (uint8_t)~(0x80 >> i % 8);
+        raw[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
     if (n == 4)
         memcpy(&net.u.in.sin_addr, raw, n);
     else if (n == 16)
