@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make                 build/holdfast, build/holdfast-stat and build/echo-backend
-#   make run             install what is missing, build, start the demo on port 8080
+#   make run             install what is missing, build, start the demo on ports 8080 and 8443 (TLS)
 #   make test            install what is missing, build, run all tests
 #   make bench           beside nginx, HAProxy and a bare relay: ROUNDS=5 SECONDS=2 ONLY=word CASES=a,b
 #   make chaos           kill workers under checked traffic: SECONDS=60 TUNNELS=2000 SEED=1

@@ -319,12 +319,6 @@ void cert_fini(struct cert *cert)
     *cert = (struct cert){.count = 0};
 }
 
-const char *cert_type_word(uint32_t type)
-{
-    static const char *const words[CERT_TYPE_COUNT] = {"RSA", "ECDSA", "EdDSA"};
-    return type < CERT_TYPE_COUNT ? words[type] : "?";
-}
-
 /* ---- keys ---- */
 
 static bool is_key(const char *kind)

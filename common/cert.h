@@ -7,6 +7,7 @@
 #ifndef COMMON_CERT_H
 #define COMMON_CERT_H
 
+#include "common/cert_type.h"
 #include "common/compiler.h"
 #include "common/slice.h"
 
@@ -14,9 +15,6 @@
 #include <stdint.h>
 
 enum { CERT_WHY_MAX = 256 };
-
-/* The kind of key: a client that cannot use one may be able to use another. */
-enum cert_type { CERT_RSA, CERT_ECDSA, CERT_EDDSA, CERT_TYPE_COUNT };
 
 /* Bytes on the heap. */
 struct cert_bytes {
@@ -66,8 +64,5 @@ int cert_check_staple(const struct cert *cert, struct slice der, int64_t *until,
 
 /* Overwrite and free; a zeroed one is fine. */
 void cert_bytes_wipe(struct cert_bytes *bytes);
-
-/* "RSA", "ECDSA", "EdDSA"; "?" for other numbers. */
-const char *cert_type_word(uint32_t type);
 
 #endif

@@ -453,7 +453,9 @@ static int make_vault(const struct keeper *keeper)
 {
     int vault;
     int error = vault_create(keeper->slot, keeper->arena.header->tunnels_max, &vault);
-    return error ? error : descriptors_place(vault, FD_VAULT);
+    if (error || vault == FD_VAULT)
+        return error < 0 || fcntl(FD_VAULT, F_SETFD, 0) == 0 ? error : -errno;
+    return descriptors_place(vault, FD_VAULT);
 }
 
 static int set_up(struct keeper *keeper, const struct keeper_start *start)
@@ -597,12 +599,17 @@ static int inherit_arena(struct keeper *keeper)
     return descriptors_place(arena, FD_ARENA);
 }
 
-/* The slot's vault; made anew if the program before had none: then there are no keys to lose. */
+/*
+ * The slot's vault; made anew if the program before had none: then there are no keys to lose. Its place
+ * is given up first: the table may be full.
+ */
 static int inherit_vault(const struct keeper *keeper)
 {
     int error = vault_look(FD_VAULT);
-    if (error == -EPROTO && keeper->old.base)
+    if (error == -EPROTO && keeper->old.base) {
+        close(FD_VAULT);
         return make_vault(keeper);
+    }
     if (error)
         log_write(LOG_LEVEL_ERROR, "vault_unreadable", "slot=%u error=\"%s\"", keeper->slot,
                   strerror(-error));

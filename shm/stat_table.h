@@ -72,7 +72,7 @@ struct stat_table {
     uint32_t text_count, text_room;
 };
 
-enum { STAT_TABLES_MAX = 5, STAT_NOTES_MAX = 16, STAT_NOTE_SIZE = 512 };
+enum { STAT_TABLES_MAX = 16, STAT_NOTES_MAX = 16, STAT_NOTE_SIZE = 512 };
 
 struct stat_report {
     struct stat_table tables[STAT_TABLES_MAX];

@@ -72,6 +72,7 @@ bool stat_view_slot(const struct stat_view *view, uint32_t slot, struct board_sl
 _Static_assert(offsetof(struct board_backend, used) == 0, "copy_entry looks there");
 _Static_assert(offsetof(struct board_upstream, used) == 0, "copy_entry looks there");
 _Static_assert(offsetof(struct board_site, used) == 0, "copy_entry looks there");
+_Static_assert(offsetof(struct board_certificate, used) == 0, "copy_entry looks there");
 _Static_assert(offsetof(struct board_tunnel, id) == 0, "copy_entry looks there");
 _Static_assert(offsetof(struct board_event, seq) == 0, "copy_entry looks there");
 
@@ -127,6 +128,17 @@ bool stat_view_site(const struct stat_view *view, uint32_t index, struct board_s
         !copy_entry(out, board_site(view->board, index), sizeof *out, ID_32))
         return false;
     end_string(out->name, sizeof out->name);
+    return true;
+}
+
+bool stat_view_certificate(const struct stat_view *view, uint32_t index,
+                           struct board_certificate *out)
+{
+    if (index >= BOARD_CERTIFICATES_MAX ||
+        !copy_entry(out, board_certificate(view->board, index), sizeof *out, ID_32))
+        return false;
+    end_string(out->path, sizeof out->path);
+    end_string(out->names, sizeof out->names);
     return true;
 }
 

@@ -45,6 +45,8 @@ bool stat_view_slot(const struct stat_view *view, uint32_t slot, struct board_sl
 bool stat_view_backend(const struct stat_view *view, uint32_t index, struct board_backend *out);
 bool stat_view_upstream(const struct stat_view *view, uint32_t index, struct board_upstream *out);
 bool stat_view_site(const struct stat_view *view, uint32_t index, struct board_site *out);
+bool stat_view_certificate(const struct stat_view *view, uint32_t index,
+                           struct board_certificate *out);
 bool stat_view_tunnel(const struct stat_view *view, uint32_t slot, uint32_t index,
                       struct board_tunnel *out);
 bool stat_view_event(const struct stat_view *view, uint32_t writer, uint32_t index,

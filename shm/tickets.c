@@ -18,7 +18,10 @@ static int map(struct tickets *tickets, int fd, int protection)
     void *at = mmap(NULL, sizeof(struct tickets_header), protection, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED)
         return -errno;
-    if (madvise(at, sizeof(struct tickets_header), MADV_DONTDUMP) < 0) {
+    /* A mapping that can write is the master's alone: no keeper and so no worker inherits it. */
+    if (madvise(at, sizeof(struct tickets_header), MADV_DONTDUMP) < 0 ||
+        (protection & PROT_WRITE &&
+         madvise(at, sizeof(struct tickets_header), MADV_DONTFORK) < 0)) {
         int rc = -errno;
         munmap(at, sizeof(struct tickets_header));
         return rc;

@@ -45,7 +45,10 @@ struct tickets {
     struct tickets_header *header; /* NULL: none */
 };
 
-/* Master: make them, without any key. On 0 the caller owns *fd and the mapping. Returns 0 or -errno. */
+/*
+ * Master: make them, without any key. On 0 the caller owns *fd and the mapping, which its children do not
+ * inherit. Returns 0 or -errno.
+ */
 int tickets_create(struct tickets *tickets, int *fd) MUST_CHECK;
 
 /* Master, a new program: map what the old one has made, writable. Returns as tickets_open. */

@@ -117,12 +117,12 @@ void request_abort(struct request *r, enum reason reason)
     client_close(client, true);
 }
 
-void request_refuse(struct request *r, uint16_t status, enum reason reason)
+/* An answer of our own, whatever it says. */
+static void answer(struct request *r, uint16_t status, enum reason reason)
 {
     struct conn *conn = &r->client->conn;
     ASSERT(!r->answer_begun);
     dispatch_release(r, false);
-    worker_count(conn->w, status < 500 ? COUNTER_REQUESTS_REFUSED : COUNTER_REQUESTS_FAILED);
     /* Bytes of a body that nobody reads would be taken for the next request. */
     r->keep_client = r->keep_client && r->up.done && reason != REASON_BAD_REQUEST;
     r->status = status;
@@ -134,6 +134,13 @@ void request_refuse(struct request *r, uint16_t status, enum reason reason)
     while (conn_flush(conn))
         ;
     request_finish(r, reason);
+}
+
+void request_refuse(struct request *r, uint16_t status, enum reason reason)
+{
+    worker_count(r->client->conn.w,
+                 status < 500 ? COUNTER_REQUESTS_REFUSED : COUNTER_REQUESTS_FAILED);
+    answer(r, status, reason);
 }
 
 /* ---- from the head to a server ---- */
@@ -263,6 +270,20 @@ static void refuse_head(struct request *r)
     request_refuse(r, r->status, r->status == 503 ? REASON_NO_MEMORY : REASON_BAD_REQUEST);
 }
 
+/*
+ * The same by TLS, please: to be asked with the same method (RFC 9110 15.4.9), if it is not one that
+ * every client keeps after a 301. A client of HTTP/1.0 that does not say which host it wants cannot be
+ * told where to go.
+ */
+static void redirect(struct request *r)
+{
+    bool harmless = r->head.method == HTTP_GET || r->head.method == HTTP_HEAD;
+    if (r->host.n == 0)
+        request_refuse(r, 400, REASON_BAD_REQUEST);
+    else
+        answer(r, harmless ? 301 : 308, REASON_DONE);
+}
+
 void request_start(struct request *r)
 {
     struct worker *w = r->client->conn.w;
@@ -288,6 +309,10 @@ void request_start(struct request *r)
     remote_find(r);
     if (!admit_request(r))
         return;
+    if (r->route->flags & ROUTE_REDIRECT_HTTPS && !r->client->tls) {
+        redirect(r);
+        return;
+    }
     r->upstream = image_upstream(r->image, r->route->upstream);
     r->up.max = r->route->max_body;
     if (r->up.max != 0 && r->head.body == HTTP_BODY_LENGTH && r->head.content_length > r->up.max) {

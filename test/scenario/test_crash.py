@@ -80,7 +80,7 @@ def big_messages_live_on_through_kill_9(scene):
     check_all_right(proxy, mass)
     mass.rest()
     # Each worker holds two of its own.
-    hf.wait_equal(lambda: proxy.sum("chunks_used"), 4, "chunks in use when all is quiet")
+    hf.wait_equal(lambda: proxy.sum("chunks_used"), 6, "chunks in use when all is quiet")
 
 
 @story

@@ -72,6 +72,35 @@ START_TEST(the_overview_sums_all_workers)
 }
 END_TEST
 
+START_TEST(a_certificate_is_shown_with_what_is_left_of_it)
+{
+    SHOW("certificates", "--json");
+    HAS("\"certificates\":[{\"names\":\"a.example *.b.example\",\"type\":\"ECDSA\",\"bits\":256,"
+        "\"name_count\":2,");
+    HAS("\"days_left\":12,\"expired\":false,\"file\":\"c0.pem\"}");
+    HAS("\"type\":\"EdDSA\",");
+    HAS("\"days_left\":0,\"expired\":true,\"file\":\"c1.pem\"}]");
+    SHOW("certificates");
+    HAS("a.example *.b.example");
+    HAS("old.example \\x1b[2J");
+    SHOW("certificates", "--prometheus");
+    HAS("# TYPE holdfast_certificate_not_after_time_seconds gauge");
+    HAS("holdfast_certificate_days_left{names=\"a.example *.b.example\",type=\"ECDSA\","
+        "file=\"c0.pem\"} 12\n");
+    HAS("file=\"c1.pem\"} 1\n");
+    /* The whole brings them along. */
+    SHOW("--prometheus");
+    HAS("holdfast_certificate_expired{");
+    /* One that is just being written, or was taken out, is not shown. */
+    board_certificate(&board, 0)->used = 0;
+    SHOW("certificates", "--json");
+    HAS_NOT("a.example");
+    board.header->certificates = 0;
+    SHOW("certificates", "--json");
+    HAS("\"certificates\":[]");
+}
+END_TEST
+
 START_TEST(a_tunnel_is_shown_with_names_and_figures)
 {
     SHOW("tunnels", "--json");
@@ -79,7 +108,8 @@ START_TEST(a_tunnel_is_shown_with_names_and_figures)
         "7\","
         "\"client_port\":5000,\"site\":\"one.example\",\"upstream\":\"chat\","
         "\"backend\":\"10.0.0.1:8080\",");
-    HAS("\"rx_bytes\":100,\"tx_bytes\":1000,\"rx_frames\":10,\"tx_frames\":20,\"rtt_us\":null}");
+    HAS("\"rx_bytes\":100,\"tx_bytes\":1000,\"rx_frames\":10,\"tx_frames\":20,\"rtt_us\":null,"
+        "\"tls\":null}");
     HAS("\"client\":\"[2001:db8::9]:5001\",\"client_ip\":\"2001:db8::9\"");
     HAS("\"client\":\"unix:\",\"client_ip\":null,\"client_port\":null");
     HAS("{\"id\":\"100000100000002\",\"worker\":1,");
@@ -492,6 +522,7 @@ int main(void)
     tcase_add_test(tcase, a_backend_sums_its_cells_and_its_live_tunnels);
     tcase_add_test(tcase, what_the_boards_programs_do_not_count_is_unknown);
     tcase_add_test(tcase, the_overview_sums_all_workers);
+    tcase_add_test(tcase, a_certificate_is_shown_with_what_is_left_of_it);
     tcase_add_test(tcase, a_tunnel_is_shown_with_names_and_figures);
     tcase_add_loop_test(tcase, tunnels_are_filtered, 0, (int)ARRAY_LEN(filters));
     tcase_add_test(tcase, tunnels_are_sorted_the_greatest_first);
