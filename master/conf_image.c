@@ -67,7 +67,7 @@ struct image_array conf_build_run(struct image_array array, uint32_t used, uint3
     return (struct image_array){.off = array.off + (uint32_t)(used * size), .count = count};
 }
 
-static uint32_t count_parts(const char *text)
+uint32_t conf_build_count_parts(const char *text)
 {
     struct conf_template template;
     /* It was parsed when it was read. */
@@ -75,7 +75,7 @@ static uint32_t count_parts(const char *text)
     return rc == 0 ? template.count : 0;
 }
 
-static struct image_array add_template(struct conf_build *build, const char *text)
+struct image_array conf_build_template(struct conf_build *build, const char *text)
 {
     struct conf_template template;
     int rc = text ? conf_template_parse(&template, slice_of(text)) : -EINVAL;
@@ -177,6 +177,8 @@ static int fill_server(struct conf_build *build, const struct conf_upstream *fro
                                          slice_of(expanded->text));
     if (backend < 0)
         return no_place(build, "server", expanded->text, backend);
+    STORE_RELAXED(&board_backend(build->board, (uint32_t)backend)->upstream_index,
+                  upstream->board_upstream);
     *CONF_BUILD_ENTRY(build, servers, image_server, build->servers++) = (struct image_server){
         .address = expanded->address,
         .text = conf_build_text(build, expanded->text),
@@ -238,7 +240,7 @@ static int fill_upstream(struct conf_build *build, uint32_t number)
         .name = conf_build_text(build, from->name),
         .servers = conf_build_run(build->header->servers, build->servers, server_count,
                                   sizeof(struct image_server)),
-        .hash_key = add_template(build, from->hash_key),
+        .hash_key = conf_build_template(build, from->hash_key),
         .sources = conf_build_run(build->header->sources, build->sources, from->source_count,
                                   sizeof(struct addr)),
         .policy = from->balance,
@@ -272,10 +274,12 @@ static uint32_t find_upstream(const struct conf *conf, const char *name)
     return i;
 }
 
-static void fill_route(struct conf_build *build, const struct conf_route *from)
+static void fill_route(struct conf_build *build, const struct conf_site *site,
+                       const struct conf_route *from)
 {
     const struct conf_options *options = &from->options;
-    *CONF_BUILD_ENTRY(build, routes, image_route, build->routes++) = (struct image_route){
+    struct image_route *route = CONF_BUILD_ENTRY(build, routes, image_route, build->routes++);
+    *route = (struct image_route){
         .path = conf_build_text(build, from->path),
         .upstream = find_upstream(build->conf, from->upstream),
         .flags = (options->upgrade ? ROUTE_UPGRADE : 0u) |
@@ -286,7 +290,7 @@ static void fill_route(struct conf_build *build, const struct conf_route *from)
         .body_timeout_ms = options->body_timeout_ms,
         .idle_timeout_ms = options->idle_timeout_ms,
         .max_body = options->max_body,
-        .host_header = add_template(build, options->host_header),
+        .host_header = conf_build_template(build, options->host_header),
         .x_forwarded_for = (uint8_t)options->x_forwarded_for,
         .x_forwarded_proto = (uint8_t)options->x_forwarded_proto,
         .x_forwarded_host = (uint8_t)options->x_forwarded_host,
@@ -294,6 +298,7 @@ static void fill_route(struct conf_build *build, const struct conf_route *from)
         .x_client_cert = (uint8_t)options->x_client_cert,
         .hsts = conf_build_text(build, options->hsts),
     };
+    conf_image_front_route(build, site, from, route);
 }
 
 /* Longest path first; of the same length by bytes, so that the image does not depend on qsort. */
@@ -314,7 +319,7 @@ static int fill_routes(struct conf_build *build, const struct conf_site *from)
         order[i] = &from->routes[i];
     qsort(order, from->route_count, sizeof(struct conf_route *), compare_routes);
     for (uint32_t i = 0; i < from->route_count; i++)
-        fill_route(build, order[i]);
+        fill_route(build, from, order[i]);
     free(order);
     return 0;
 }
@@ -373,6 +378,7 @@ static int fill(struct conf_build *build)
         fill_upstream(build, i);
     for (uint32_t i = 0; i < build->conf->site_count && !build->error; i++)
         fill_site(build, i);
+    conf_image_front_fill(build);
     if (build->error)
         return build->error;
     qsort_r(build->bytes + build->header->hosts.off, build->hosts, sizeof(struct image_host),
@@ -408,14 +414,15 @@ static int lay_out(struct conf_build *build)
     for (uint32_t i = 0; i < conf->upstream_count; i++) {
         names += count_names(&conf->upstreams[i]);
         sources += conf->upstreams[i].source_count;
-        parts += count_parts(conf->upstreams[i].hash_key);
+        parts += conf_build_count_parts(conf->upstreams[i].hash_key);
     }
     for (uint32_t i = 0; i < conf->site_count; i++) {
         const struct conf_site *site = &conf->sites[i];
         for (uint32_t j = 0; j < site->host_count; j++)
             hosts += strcmp(site->hosts[j], "*") != 0;
         for (uint32_t j = 0; j < site->route_count; j++)
-            parts += count_parts(site->routes[j].options.host_header);
+            parts += conf_build_count_parts(site->routes[j].options.host_header) +
+                     conf_image_front_parts(&site->routes[j]);
         routes += site->route_count;
     }
     struct image_header header = {
@@ -435,6 +442,7 @@ static int lay_out(struct conf_build *build)
     header.sources = conf_build_reserve(&size, sources, sizeof(struct addr));
     header.names = conf_build_reserve(&size, names, sizeof(struct image_name));
     conf_image_tls_reserve(conf, &header, &size);
+    conf_image_front_reserve(conf, &header, &size);
     for (uint32_t kind = 0; kind < IMAGE_KINDS; kind++)
         header.row_size[kind] = image_fit_row_size(kind);
     if (size > UINT32_MAX)

@@ -141,6 +141,20 @@ uint32_t image_choice(const struct image *image, struct image_array choices, uin
     return *(const uint32_t *)entry(image, choices, i, sizeof(uint32_t));
 }
 
+struct slice image_text(const struct image *image, struct image_array texts, uint32_t i)
+{
+    const struct image_text *text = entry(image, texts, i, sizeof(struct image_text));
+    return image_slice(image, text->text);
+}
+
+uint8_t image_verdict(const struct image *image, struct image_array tree,
+                      const struct addr *address)
+{
+    const char *base = (const char *)image->header;
+    return prefix_tree_find((const struct prefix_node *)(const void *)(base + tree.off), tree.count,
+                            address);
+}
+
 struct slice image_slice(const struct image *image, struct image_str str)
 {
     return (struct slice){(const char *)image->header + str.off, str.len};

@@ -45,6 +45,16 @@ static struct slice str_slice(const struct image_header *header, struct image_st
     return (struct slice){(const char *)header + str.off, str.len};
 }
 
+bool image_check_run(struct image_array whole, struct image_array run, size_t size)
+{
+    return run_ok(whole, run, size);
+}
+
+bool image_check_str(const struct image_header *header, struct image_str str)
+{
+    return str_ok(header, str);
+}
+
 /* Whatever connect, bind and addr_print may be given. */
 static bool addr_ok(const struct addr *addr)
 {
@@ -81,6 +91,8 @@ static bool arrays_ok(const struct image_header *header)
            array_ok(header, header->certificates, sizeof(struct image_certificate)) &&
            array_ok(header, header->cert_names, sizeof(struct image_cert_name)) &&
            array_ok(header, header->names, sizeof(struct image_name)) &&
+           array_ok(header, header->prefixes, sizeof(struct prefix_node)) &&
+           array_ok(header, header->texts, sizeof(struct image_text)) &&
            array_ok(header, header->choices, sizeof(uint32_t)) &&
            strings->off >= IMAGE_HEADER_SIZE && strings->off <= header->size &&
            strings->count <= header->size - strings->off;
@@ -205,7 +217,7 @@ static bool parts_ok(const struct image_header *header)
 {
     for (uint32_t i = 0; i < header->parts.count; i++) {
         const struct image_part *part = AT(header, parts, image_part, i);
-        if (part->var > VAR_BACKEND || !str_ok(header, part->text))
+        if (part->var > VAR_REMOTE_NET || !str_ok(header, part->text))
             return false;
     }
     return true;
@@ -285,7 +297,7 @@ int image_check(const struct image_header *header, uint64_t size)
     if (!front_ok(&header->front) || !listeners_ok(header) || !sites_ok(header) ||
         !hosts_ok(header) || !routes_ok(header) || !upstreams_ok(header) || !servers_ok(header) ||
         !parts_ok(header) || !sources_ok(header) || !names_ok(header) || !tls_ok(header) ||
-        !certificates_ok(header))
+        !certificates_ok(header) || !image_check_front(header))
         return -EBADMSG;
     return 0;
 }
