@@ -44,12 +44,8 @@ uint64_t balance_slots(struct balance_round *round);
 
 const struct image_server *balance_server(const struct balance_round *round, uint32_t i);
 
-/*
- * May server `i` be chosen now? Notes in the round what holds back one that otherwise could.
- * balance_in_force: likewise, but for limits and slow start: it counts for the fair share.
- */
+/* May server `i` be chosen now? Notes in the round what holds back one that otherwise could. */
 bool balance_usable(struct balance_round *round, uint32_t i);
-bool balance_in_force(struct balance_round *round, uint32_t i);
 
 /*
  * Are more servers ejected than max_ejected allows? Then the fault is hardly theirs, and what is left of

@@ -45,7 +45,8 @@ bool balance_panic(struct balance_round *round)
     return round->panic;
 }
 
-bool balance_in_force(struct balance_round *round, uint32_t i)
+/* Meant to serve, and well, limits left out. */
+static bool in_force(struct balance_round *round, uint32_t i)
 {
     const struct image_server *server = balance_server(round, i);
     bool backup = server->flags & BACKEND_BACKUP;
@@ -61,7 +62,7 @@ bool balance_in_force(struct balance_round *round, uint32_t i)
 bool balance_usable(struct balance_round *round, uint32_t i)
 {
     const struct image_server *server = balance_server(round, i);
-    if (!balance_in_force(round, i))
+    if (!in_force(round, i))
         return false;
     if (server->slow_start_ms != 0 && !round->ignore_slow && balance_slow_holds(round, i)) {
         round->slowed = true;
