@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make                 build/holdfast, build/holdfast-stat and build/echo-backend
-#   make run             install what is missing, build, start the demo on port 8080
+#   make run             install what is missing, build, start the demo on ports 8080 and 8443 (TLS)
 #   make test            install what is missing, build, run all tests
 #   make bench           beside nginx, HAProxy and a bare relay: ROUNDS=5 SECONDS=2 ONLY=word CASES=a,b
 #   make chaos           kill workers under checked traffic: SECONDS=60 TUNNELS=2000 SEED=1
@@ -27,14 +27,13 @@ BUILD := build$(if $(variant),/$(variant))
 
 warnings := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wconversion -Werror
 hardening := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
-# _FORTIFY_SOURCE hides overflows from the sanitizer, and jemalloc would take its allocator away.
+# _FORTIFY_SOURCE hides overflows from the sanitizer.
 sanitizing := -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=$(SAN)
 # As a library gcc's UBSan loses log_path beside ASan, and with it what a replaced worker said.
 static_ubsan := $(if $(findstring clang,$(CC)),,-static-libubsan)
 all_cflags := -std=gnu11 $(CFLAGS) $(warnings) -I. -D_GNU_SOURCE $(if $(SAN),$(sanitizing),$(hardening))
 all_ldflags := $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN) $(static_ubsan))
-libs := -lconfig -lcrypto -lz
-allocator := $(if $(SAN),,-ljemalloc)
+libs := -lconfig -lssl -lcrypto -lcares -lpcre2-8 -lz
 check_libs := -lcheck -lsubunit -lm -lrt -lpthread
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -50,20 +49,24 @@ bench_tools := $(addprefix $(BUILD)/,bench-load bench-relay bench-ring)
 libcommon := $(BUILD)/libcommon.a
 libshm := $(BUILD)/libshm.a
 # What a unit test may draw from; its own main() wins over the programs'.
-test_libs := $(BUILD)/libmaster.a $(BUILD)/libworker.a $(BUILD)/libstat.a $(libshm) $(libcommon)
+test_libs := $(BUILD)/libtest.a $(BUILD)/libmaster.a $(BUILD)/libworker.a $(BUILD)/libstat.a $(libshm) $(libcommon)
 unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/unit/test_*.c))
 fuzz_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard test/fuzz/fuzz_*.c))
 version := $(or $(if $(wildcard .git),$(shell git describe --always --dirty 2>/dev/null)),0.1.0)
 
-.PHONY: all tests crash-build run test bench chaos install uninstall format clean
+.PHONY: all tests crash-build next-build run test bench chaos install uninstall format clean
 all: $(BUILD)/holdfast $(BUILD)/holdfast-stat $(BUILD)/echo-backend
-tests: all $(BUILD)/ws-load $(BUILD)/ring-pick $(bench_tools) $(unit_tests) $(fuzz_tests) crash-build
+tests: all $(BUILD)/ws-load $(BUILD)/ring-pick $(bench_tools) $(unit_tests) $(fuzz_tests) crash-build next-build
 # Workers that kill themselves at the place that is named to them: worker/crash_point.h.
 crash-build:
 	$(MAKE) BUILD=$(BUILD)/crash CFLAGS='$(CFLAGS) -DHOLDFAST_CRASH_POINTS' $(BUILD)/crash/holdfast
+# A program that comes after this one, to upgrade to and to come back from.
+next-build:
+	test/tools/make-next $(BUILD)/next-src
+	$(MAKE) -C $(BUILD)/next-src BUILD=$(abspath $(BUILD))/next $(addprefix $(abspath $(BUILD))/next/,holdfast holdfast-stat)
 
 $(BUILD)/holdfast: $(master_obj) $(worker_obj) $(libshm) $(libcommon)
-	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs) $(allocator)
+	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
 $(BUILD)/holdfast-stat: $(stat_obj) $(libshm) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
 $(BUILD)/echo-backend: $(echo_obj) $(libcommon)
@@ -84,6 +87,8 @@ $(libshm): $(call obj,$(filter-out $(stat_src),$(wildcard shm/*.c)))
 $(BUILD)/libstat.a: $(stat_obj)
 $(BUILD)/libmaster.a: $(master_obj)
 $(BUILD)/libworker.a: $(worker_obj)
+# What several tests share.
+$(BUILD)/libtest.a: $(call obj,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 # From scratch: a member whose source is gone must go, too.
 $(BUILD)/%.a:
 	@rm -f $@

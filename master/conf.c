@@ -42,22 +42,28 @@ static void settle(struct conf *conf)
         conf->listeners[i].line = conf_error_line(conf, &conf->listeners[i].text);
 }
 
-static int load(struct conf *conf, struct conf_errors *errors)
+static int load(struct conf *conf, struct conf_errors *errors, bool files)
 {
     int rc = conf_file_read(conf, errors);
     if (rc < 0)
         return rc;
     rc = inherit(conf);
+    settle(conf);
+    if (rc == 0 && files)
+        rc = conf_tls_read(conf, errors);
+    if (rc == 0)
+        rc = conf_front_read(conf, errors, files);
     if (rc < 0) {
         fprintf(errors->out, "%s: %s\n", conf->path, strerror(-rc));
         return rc;
     }
-    settle(conf);
     conf_check_all(conf, errors);
+    conf_tls_check(conf, errors);
+    conf_front_check(conf, errors);
     return errors->count > 0 ? -EINVAL : 0;
 }
 
-int conf_load(struct conf **out, const char *path, FILE *errors)
+static int load_new(struct conf **out, const char *path, FILE *errors, bool files)
 {
     struct conf_errors count = {.out = errors, .path = path};
     struct conf *conf = calloc(1, sizeof(*conf));
@@ -67,17 +73,29 @@ int conf_load(struct conf **out, const char *path, FILE *errors)
         conf_free(&conf);
         return -ENOMEM;
     }
-    int rc = load(conf, &count);
+    int rc = load(conf, &count, files);
     if (rc < 0)
         conf_free(&conf);
     *out = conf;
     return rc;
 }
 
+int conf_load(struct conf **out, const char *path, FILE *errors)
+{
+    return load_new(out, path, errors, true);
+}
+
+int conf_load_alone(struct conf **out, const char *path, FILE *errors)
+{
+    return load_new(out, path, errors, false);
+}
+
 void conf_free(struct conf **conf)
 {
     if (!*conf)
         return;
+    conf_tls_fini(*conf);
+    conf_front_fini(*conf);
     conf_value_free_all(CONF_TOP, *conf);
     conf_error_fini(*conf);
     free((*conf)->path);

@@ -10,6 +10,8 @@
 #include "common/addr.h"
 #include "common/compiler.h"
 #include "common/log.h"
+#include "master/conf_front.h"
+#include "master/conf_tls.h"
 #include "shm/board.h"
 #include "shm/image.h"
 
@@ -18,6 +20,7 @@
 #include <stdio.h>
 
 struct conf_place;
+struct names;
 
 /* What may stand at the top level, in a site and in a route, and is inherited downwards. */
 struct conf_options {
@@ -34,6 +37,23 @@ struct conf_options {
     enum image_forward x_forwarded_proto;
     enum image_forward x_forwarded_host;
     enum image_forward x_real_ip;
+    enum image_forward x_client_cert;
+    char *hsts; /* "": none */
+    bool redirect_https;
+    enum image_forward forwarded;
+    char **trusted_proxies; /* prefixes, as are the next two */
+    uint32_t trusted_proxy_count;
+    char **allow;
+    uint32_t allow_count;
+    char **deny;
+    uint32_t deny_count;
+    char **origins;
+    uint32_t origin_count;
+    bool origin_required;
+    char *client_key;            /* template */
+    uint32_t client_max_tunnels; /* 0: no limit */
+    char *client_rate;           /* "": no limit */
+    uint32_t client_burst;
 };
 
 struct conf_error_log {
@@ -50,14 +70,55 @@ struct conf_listener {
     struct addr address;
     char *text; /* the address as written */
     uint32_t backlog;
+    bool tls;
+    bool proxy_protocol;
     int line; /* where it stands, for messages about bind */
 };
 
+enum { CONF_WEIGHT_MAX = 1000 };
+
 struct conf_server {
-    struct addr address;
-    char *text; /* as written: what the ring hashes */
+    struct addr address; /* len 0: `text` is a name, to be resolved */
+    char *text;          /* as written: what the ring hashes */
     uint32_t weight;
+    uint32_t max_conns; /* 0: no limit */
+    uint32_t max_fails; /* 0: never ejected */
+    uint32_t fail_timeout_ms;
+    uint32_t slow_start_ms; /* 0: none */
     bool down;
+    bool backup;
+    bool drain;
+};
+
+enum conf_same_site {
+    CONF_SAME_SITE_UNSAID,
+    CONF_SAME_SITE_LAX,
+    CONF_SAME_SITE_STRICT,
+    CONF_SAME_SITE_NONE
+};
+
+struct conf_sticky {
+    char *cookie; /* its name; NULL: no sticky sessions */
+    char *secret; /* NULL: values can be made by whoever knows a server's address */
+    char *path;
+    char *domain;        /* NULL: the host alone */
+    uint32_t max_age_ms; /* 0: to the end of the client's session */
+    enum conf_same_site same_site;
+    bool secure;
+    bool http_only;
+};
+
+struct conf_health {
+    enum image_health_type type; /* HEALTH_OFF: none */
+    uint32_t interval_ms;
+    uint32_t fast_interval_ms;
+    uint32_t timeout_ms;
+    uint32_t rise;
+    uint32_t fall;
+    char *method;
+    char *path;
+    char *host;   /* NULL: the server as written */
+    char *status; /* "200-399" or a list of such */
 };
 
 struct conf_source {
@@ -74,7 +135,21 @@ struct conf_upstream {
     struct conf_source *sources;
     uint32_t source_count;
     uint32_t keepalive;
-    uint32_t tries; /* 0: all servers */
+    struct conf_backend_tls tls;
+    struct conf_sticky sticky;
+    struct conf_health health;
+    uint32_t max_load;    /* hundredths; 0: no bound */
+    uint32_t max_ejected; /* percent */
+    uint32_t queue;       /* 0: nobody waits */
+    uint32_t queue_timeout_ms;
+    uint32_t tries;            /* 0: all servers */
+    uint32_t retry_timeout_ms; /* 0: no limit */
+    uint32_t drain_timeout_ms; /* 0: none */
+    uint32_t max_tunnels;      /* 0: no limit */
+    char *handshake_rate;      /* "": no limit */
+    uint32_t handshake_burst;
+    uint32_t handshake_queue_ms;
+    enum image_proxy_protocol proxy_protocol;
 };
 
 struct conf_route {
@@ -88,6 +163,7 @@ struct conf_site {
     uint32_t host_count;
     struct conf_route *routes; /* in the order of the file */
     uint32_t route_count;
+    uint32_t max_tunnels; /* 0: no limit */
     struct conf_options options;
 };
 
@@ -101,6 +177,9 @@ struct conf {
     struct conf_access_log access_log;
     struct conf_listener *listeners; /* at least one */
     uint32_t listener_count;
+    struct conf_certificate *certificates;
+    uint32_t certificate_count;
+    struct conf_tls tls;
     struct conf_upstream *upstreams;
     uint32_t upstream_count;
     struct conf_site *sites;
@@ -112,8 +191,17 @@ struct conf {
     uint64_t max_line;        /* bytes */
     uint64_t max_head;        /* bytes */
     uint32_t max_headers;
+    char *resolver; /* NULL: the system's */
+    const struct names
+        *names;           /* borrowed: what names of servers stand for; NULL: nothing is known */
+    bool by_names;        /* they are why an image is built anew */
+    uint32_t max_tunnels; /* 0: no limit */
+    char *handshake_rate; /* "": no limit */
+    uint32_t handshake_burst;
+    uint32_t handshake_queue_ms;
     struct conf_options options;
-    struct conf_place *places; /* where each value was written, see conf_error.h */
+    struct conf_prefixes *prefixes; /* what the lists of prefixes came to */
+    struct conf_place *places;      /* where each value was written, see conf_error.h */
     struct conf_place *last_place;
 };
 
@@ -126,6 +214,12 @@ struct conf {
  * changes for the time of the call.
  */
 int conf_load(struct conf **out, const char *path, FILE *errors) MUST_CHECK;
+
+/*
+ * The same but for the files that the configuration names (certificates, keys): they are neither read
+ * nor judged. For who may not read them, or only wants to know where the master is.
+ */
+int conf_load_alone(struct conf **out, const char *path, FILE *errors) MUST_CHECK;
 
 /* Free and null; accepts NULL. */
 void conf_free(struct conf **conf);
@@ -147,5 +241,11 @@ void conf_print_keys(FILE *out);
  */
 int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,
                      int *fd, FILE *errors) MUST_CHECK;
+
+/*
+ * Put the private keys into a sealed memfd (shm/keys.h) of this generation; -1 if there are none. On 0
+ * the caller owns *fd. On -errno, printed to `errors`, *fd is -1. conf_tls_forget may follow.
+ */
+int conf_keys_build(const struct conf *conf, uint32_t generation, int *fd, FILE *errors) MUST_CHECK;
 
 #endif

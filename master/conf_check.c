@@ -2,7 +2,9 @@
 #include "master/conf_check.h"
 
 #include "common/uri.h"
+#include "master/conf_health.h"
 #include "master/conf_schema.h"
+#include "master/conf_sticky.h"
 #include "shm/arena.h"
 
 #include <stdlib.h>
@@ -64,8 +66,30 @@ static void check_limit(const struct check *check, const void *field, uint64_t v
                          (unsigned long long)value, what, (unsigned long long)max);
 }
 
+/* Addresses with commas, and perhaps spaces, between. */
+static void check_resolver(const struct check *check)
+{
+    const char *at = check->conf->resolver;
+    while (at) {
+        struct addr addr;
+        const char *why;
+        const char *comma = strchr(at, ',');
+        size_t n = comma ? (size_t)(comma - at) : strlen(at);
+        size_t spaces = strspn(at, " ");
+        spaces = spaces < n ? spaces : n;
+        if (addr_parse(&addr, (struct slice){at + spaces, n - spaces}, 53, false, &why) < 0 ||
+            addr.u.sa.sa_family == AF_UNIX)
+            conf_error_field(check->errors, check->conf, &check->conf->resolver,
+                             "\"%.*s\" is not the address of a DNS server, such as 10.0.0.2 or "
+                             "[2001:db8::2]:53",
+                             (int)n, at);
+        at = comma ? comma + 1 : NULL;
+    }
+}
+
 static void check_top(const struct check *check)
 {
+    check_resolver(check);
     const struct conf *conf = check->conf;
     if (conf->board && (conf->board[0] != '/' || strchr(conf->board + 1, '/') ||
                         strlen(conf->board) < 2 || strlen(conf->board) > 200))
@@ -146,6 +170,34 @@ static void check_servers(const struct check *check, const struct conf_upstream 
                        "one server has one set of counters; give it a weight instead");
 }
 
+/* Somebody must have the work for which backups stand by. */
+static void check_backups(const struct check *check, const struct conf_upstream *upstream)
+{
+    for (uint32_t i = 0; i < upstream->server_count; i++) {
+        if (!upstream->servers[i].backup)
+            return;
+    }
+    if (upstream->server_count > 0)
+        conf_error_field(check->errors, check->conf, &upstream->servers[0].backup,
+                         "all servers are backups: there is none whose place they could take");
+}
+
+static void check_sticky(const struct check *check, const struct conf_upstream *upstream)
+{
+    const void *field;
+    const char *why = conf_sticky_error(&upstream->sticky, &field);
+    if (why)
+        conf_error_field(check->errors, check->conf, field, "%s", why);
+}
+
+static void check_health(const struct check *check, const struct conf_upstream *upstream)
+{
+    const void *field;
+    const char *why = conf_health_error(&upstream->health, &field);
+    if (why)
+        conf_error_field(check->errors, check->conf, field, "%s", why);
+}
+
 static void check_balance(const struct check *check, const struct conf_upstream *upstream)
 {
     bool hash = upstream->balance == BALANCE_HASH;
@@ -156,6 +208,9 @@ static void check_balance(const struct check *check, const struct conf_upstream 
                          "hash_key = \"$remote_addr\"");
     if (!hash && upstream->hash_key)
         conf_error_field(check->errors, check->conf, &upstream->hash_key,
+                         "is used with balance = \"hash\" only, and would do nothing here");
+    if (!hash && upstream->max_load != 0)
+        conf_error_field(check->errors, check->conf, &upstream->max_load,
                          "is used with balance = \"hash\" only, and would do nothing here");
 }
 
@@ -169,6 +224,9 @@ static void check_upstreams(const struct check *check)
         const struct conf_upstream *upstream = &conf->upstreams[i];
         check_name(check, &upstream->name);
         check_balance(check, upstream);
+        check_backups(check, upstream);
+        check_sticky(check, upstream);
+        check_health(check, upstream);
         check_servers(check, upstream);
         servers += upstream->server_count;
         for (uint32_t j = 0; upstream->balance == BALANCE_HASH && j < upstream->server_count; j++)

@@ -50,8 +50,8 @@ static void print_key(FILE *out, const struct conf_place *place)
         fprintf(out, "[%d]", place->index);
 }
 
-static void report(struct conf_errors *errors, const struct conf_place *place, const char *fmt,
-                   va_list args)
+static void print(struct conf_errors *errors, const struct conf_place *place, const char *kind,
+                  const char *fmt, va_list args)
 {
     if (place) {
         fprintf(errors->out, "%s:%d: ", place->file, place->line);
@@ -60,8 +60,15 @@ static void report(struct conf_errors *errors, const struct conf_place *place, c
     } else {
         fprintf(errors->out, "%s:1: ", errors->path);
     }
+    fputs(kind, errors->out);
     vfprintf(errors->out, fmt, args);
     fputc('\n', errors->out);
+}
+
+static void report(struct conf_errors *errors, const struct conf_place *place, const char *fmt,
+                   va_list args)
+{
+    print(errors, place, "", fmt, args);
     errors->count++;
 }
 
@@ -93,6 +100,15 @@ void conf_error_field(struct conf_errors *errors, const struct conf *conf, const
     va_list args;
     va_start(args, fmt);
     report(errors, find(conf, field), fmt, args);
+    va_end(args);
+}
+
+void conf_error_warn(struct conf_errors *errors, const struct conf *conf, const void *field,
+                     const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    print(errors, find(conf, field), "warning: ", fmt, args);
     va_end(args);
 }
 

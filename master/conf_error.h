@@ -49,6 +49,10 @@ void conf_error_at(struct conf_errors *errors, const struct conf_place *place, c
 void conf_error_field(struct conf_errors *errors, const struct conf *conf, const void *field,
                       const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+/* The same for what works, but perhaps not as meant: "warning: " stands in front, nothing is counted. */
+void conf_error_warn(struct conf_errors *errors, const struct conf *conf, const void *field,
+                     const char *fmt, ...) PRINTF_LIKE(4, 5);
+
 /* Whether a field was written, rightly or wrongly. */
 bool conf_error_written(const struct conf *conf, const void *field);
 

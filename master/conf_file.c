@@ -72,16 +72,21 @@ static const char *scalar_text(const config_setting_t *setting, enum conf_type t
     switch (config_setting_type(setting)) {
     case CONFIG_TYPE_INT:
         snprintf(number, 32, "%d", config_setting_get_int(setting));
-        return type == CONF_INT ? number : NULL;
+        return type == CONF_INT || type == CONF_FACTOR ? number : NULL;
     case CONFIG_TYPE_INT64:
         snprintf(number, 32, "%lld", config_setting_get_int64(setting));
         return type == CONF_INT ? number : NULL;
+    case CONFIG_TYPE_FLOAT:
+        snprintf(number, 32, "%.10g", config_setting_get_float(setting));
+        return type == CONF_FACTOR ? number : NULL;
     case CONFIG_TYPE_BOOL:
         if (type != CONF_BOOL)
             return NULL;
         return config_setting_get_bool(setting) ? "true" : "false";
     case CONFIG_TYPE_STRING:
-        return type == CONF_INT || type == CONF_BOOL ? NULL : config_setting_get_string(setting);
+        return type == CONF_INT || type == CONF_FACTOR || type == CONF_BOOL
+                   ? NULL
+                   : config_setting_get_string(setting);
     default: return NULL;
     }
 }
@@ -177,7 +182,8 @@ static int read_value(struct reader *reader, const config_setting_t *setting,
     }
     case CONF_LIST:
     case CONF_HOSTS:
-    case CONF_SOURCES: return read_array(reader, setting, group, key, place);
+    case CONF_SOURCES:
+    case CONF_TEXTS: return read_array(reader, setting, group, key, place);
     default: return read_scalar(reader, setting, group, key, place);
     }
 }
@@ -245,6 +251,8 @@ static int set_missing(struct reader *reader, const struct group *group, const s
     }
     if (!key->preset)
         return 0;
+    if (key->type == CONF_TEXTS)
+        return conf_value_set_texts(group->level, object, key);
     int rc = conf_value_set(group->level, object, key, key->preset, why);
     ASSERT(rc != -EINVAL);
     return rc;

@@ -4,9 +4,17 @@
  * the rings of a generation that nobody uses yet. Then what the running generation shows, too.
  */
 #define _GNU_SOURCE 1
-#include "master/conf.h"
+#include "master/conf_build.h"
 
+#include "common/clock.h"
+#include "master/conf_expand.h"
+#include "master/conf_health.h"
+#include "master/conf_sticky.h"
 #include "master/conf_template.h"
+#include "master/reload.h"
+#include "shm/board_reserve.h"
+#include "shm/image_check.h"
+#include "shm/image_fit.h"
 #include "shm/ring.h"
 
 #include <errno.h>
@@ -15,24 +23,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* The image in the making: arrays of known size in `bytes`, strings behind them in `strings`. */
-struct build {
-    const struct conf *conf;
-    const struct board *board;
-    FILE *errors;
-    uint32_t generation;
-    uint8_t *bytes;
-    size_t size; /* of bytes: header and arrays */
-    char *strings;
-    size_t strings_used, strings_room;
-    struct image_header *header;
-    /* Entries used so far of the arrays that are shared by sites or upstreams. */
-    uint32_t hosts, routes, servers, parts, sources;
-    int error; /* first that happened while filling; 0: none */
-    bool told; /* and whether it was printed */
+enum {
+    EVENT_WRITER = 0, /* board.h: the master */
+    NEWS_MAX = 64,    /* events of one reload about servers: more would drive out all others */
 };
 
-static struct image_str add_string(struct build *build, const char *p, size_t n)
+struct image_str conf_build_string(struct conf_build *build, const void *p, size_t n)
 {
     struct image_str str = {.off = (uint32_t)(build->size + build->strings_used),
                             .len = (uint32_t)n};
@@ -52,28 +48,26 @@ static struct image_str add_string(struct build *build, const char *p, size_t n)
     return str;
 }
 
-static struct image_str add_text(struct build *build, const char *text)
+struct image_str conf_build_text(struct conf_build *build, const char *text)
 {
-    return add_string(build, text, strlen(text));
+    return conf_build_string(build, text, strlen(text));
 }
 
-static void *entry(const struct build *build, struct image_array array, uint32_t i, size_t size)
+void *conf_build_entry(const struct conf_build *build, struct image_array array, uint32_t i,
+                       size_t size)
 {
     ASSERT(i < array.count);
     return build->bytes + array.off + (size_t)i * size;
 }
 
-#define ENTRY(build, array, type, i)                                                               \
-    ((struct type *)entry((build), (build)->header->array, (i), sizeof(struct type)))
-
-/* The rest of a shared array, of which the caller will use `count`. */
-static struct image_array run(struct image_array array, uint32_t used, uint32_t count, size_t size)
+struct image_array conf_build_run(struct image_array array, uint32_t used, uint32_t count,
+                                  size_t size)
 {
     ASSERT(count <= array.count - used);
     return (struct image_array){.off = array.off + (uint32_t)(used * size), .count = count};
 }
 
-static uint32_t count_parts(const char *text)
+uint32_t conf_build_count_parts(const char *text)
 {
     struct conf_template template;
     /* It was parsed when it was read. */
@@ -81,24 +75,24 @@ static uint32_t count_parts(const char *text)
     return rc == 0 ? template.count : 0;
 }
 
-static struct image_array add_template(struct build *build, const char *text)
+struct image_array conf_build_template(struct conf_build *build, const char *text)
 {
     struct conf_template template;
     int rc = text ? conf_template_parse(&template, slice_of(text)) : -EINVAL;
     uint32_t count = rc == 0 ? template.count : 0;
     struct image_array parts =
-        run(build->header->parts, build->parts, count, sizeof(struct image_part));
+        conf_build_run(build->header->parts, build->parts, count, sizeof(struct image_part));
     for (uint32_t i = 0; i < count; i++) {
-        *ENTRY(build, parts, image_part, build->parts++) = (struct image_part){
+        *CONF_BUILD_ENTRY(build, parts, image_part, build->parts++) = (struct image_part){
             .var = template.parts[i].var,
-            .text = add_string(build, template.parts[i].text.p, template.parts[i].text.n),
+            .text = conf_build_string(build, template.parts[i].text.p, template.parts[i].text.n),
         };
     }
     return parts;
 }
 
 /* Print why there is no place for a name, and pass the error on. */
-static int no_place(struct build *build, const char *kind, const char *name, int error)
+static int no_place(struct conf_build *build, const char *kind, const char *name, int error)
 {
     fprintf(build->errors,
             "%s: %s \"%s\": the board has no place left (%s); names that were configured before "
@@ -108,7 +102,7 @@ static int no_place(struct build *build, const char *kind, const char *name, int
     return build->error = error;
 }
 
-static void fill_front(struct build *build)
+static void fill_front(struct conf_build *build)
 {
     const struct conf *conf = build->conf;
     build->header->front = (struct image_front){
@@ -119,62 +113,155 @@ static void fill_front(struct build *build)
         .keepalive_timeout_ms = conf->keepalive_timeout_ms,
         .access_log_format = conf->access_log.format,
         .log_level = conf->error_log.level,
+        .resolver = conf_build_text(build, conf->resolver ? conf->resolver : ""),
     };
 }
 
-static void fill_listeners(struct build *build)
+static void fill_listeners(struct conf_build *build)
 {
     for (uint32_t i = 0; i < build->conf->listener_count; i++) {
         const struct conf_listener *from = &build->conf->listeners[i];
-        *ENTRY(build, listeners, image_listener, i) = (struct image_listener){
+        *CONF_BUILD_ENTRY(build, listeners, image_listener, i) = (struct image_listener){
             .address = from->address,
-            .text = add_text(build, from->text),
+            .text = conf_build_text(build, from->text),
             .backlog = from->backlog,
+            .flags = from->tls ? LISTENER_TLS : 0,
         };
     }
 }
 
-static int fill_servers(struct build *build, const struct conf_upstream *from)
+static struct image_str add_sticky_value(struct conf_build *build,
+                                         const struct conf_upstream *upstream, const char *server)
 {
-    for (uint32_t i = 0; i < from->server_count; i++) {
-        const struct conf_server *server = &from->servers[i];
-        int backend = board_backend_register(build->board, build->generation, slice_of(from->name),
-                                             slice_of(server->text));
-        if (backend < 0)
-            return no_place(build, "server", server->text, backend);
-        *ENTRY(build, servers, image_server, build->servers++) = (struct image_server){
-            .address = server->address,
-            .text = add_text(build, server->text),
-            .backend = (uint32_t)backend,
-            .weight = server->weight,
-            .flags = server->down ? BACKEND_DOWN : 0,
-        };
-    }
+    char value[CONF_STICKY_VALUE_MAX] = "";
+    if (conf_sticky_is_on(&upstream->sticky))
+        conf_sticky_value(&upstream->sticky, upstream->name, server, value);
+    return conf_build_text(build, value);
+}
+
+static void add_sticky(struct conf_build *build, const struct conf_sticky *sticky,
+                       struct image_upstream *upstream)
+{
+    char attributes[CONF_STICKY_ATTRIBUTES_MAX] = "";
+    if (conf_sticky_is_on(sticky))
+        conf_sticky_attributes(sticky, attributes);
+    upstream->sticky_cookie = conf_build_text(build, sticky->cookie ? sticky->cookie : "");
+    upstream->sticky_attributes = conf_build_text(build, attributes);
+}
+
+static void add_health(struct conf_build *build, const struct conf_health *from,
+                       struct image_health *health)
+{
+    bool on = from->type != HEALTH_OFF;
+    *health = (struct image_health){
+        .type = from->type,
+        .interval_ms = from->interval_ms,
+        .fast_interval_ms =
+            from->fast_interval_ms < from->interval_ms ? from->fast_interval_ms : from->interval_ms,
+        .timeout_ms = from->timeout_ms,
+        .rise = from->rise,
+        .fall = from->fall,
+        .method = conf_build_text(build, on ? from->method : ""),
+        .path = conf_build_text(build, on ? from->path : ""),
+        .host = conf_build_text(build, from->host ? from->host : ""),
+    };
+    if (on)
+        (void)!conf_health_status(from->status, health); /* it was checked when it was read */
+}
+
+static int fill_server(struct conf_build *build, const struct conf_upstream *from,
+                       const struct conf_expanded *expanded, struct image_upstream *upstream)
+{
+    const struct conf_server *server = expanded->from;
+    int backend = board_backend_register(build->board, build->generation, slice_of(from->name),
+                                         slice_of(expanded->text));
+    if (backend < 0)
+        return no_place(build, "server", expanded->text, backend);
+    STORE_RELAXED(&board_backend(build->board, (uint32_t)backend)->upstream_index,
+                  upstream->board_upstream);
+    *CONF_BUILD_ENTRY(build, servers, image_server, build->servers++) = (struct image_server){
+        .address = expanded->address,
+        .text = conf_build_text(build, expanded->text),
+        .backend = (uint32_t)backend,
+        .weight = expanded->weight,
+        .flags = (server->down ? BACKEND_DOWN : 0u) | (expanded->backup ? BACKEND_BACKUP : 0u) |
+                 (server->drain ? BACKEND_DRAIN : 0u),
+        .max_conns = server->max_conns,
+        .max_fails = server->max_fails,
+        .fail_timeout_ms = server->fail_timeout_ms,
+        .slow_start_ms = server->slow_start_ms,
+        .sticky = add_sticky_value(build, from, expanded->text),
+        .tls_name = conf_image_tls_name(build, from, server),
+    };
+    upstream->slow_start |= server->slow_start_ms != 0;
+    upstream->primaries += !expanded->backup;
     return 0;
 }
 
-static int fill_upstream(struct build *build, uint32_t number)
+/* The upstream's run of the expansion. */
+static const struct conf_expanded *expanded_of(const struct conf_build *build, uint32_t number,
+                                               uint32_t *count)
+{
+    const struct conf_expansion *all = &build->expansion;
+    *count = all->first[number + 1] - all->first[number];
+    return &all->servers[all->first[number]];
+}
+
+/* What the checker has to resolve. */
+static void fill_names(struct conf_build *build, const struct conf_upstream *from)
+{
+    for (uint32_t i = 0; i < from->server_count; i++) {
+        if (from->servers[i].address.len == 0)
+            *CONF_BUILD_ENTRY(build, names, image_name, build->names++) =
+                (struct image_name){.text = conf_build_text(build, from->servers[i].text)};
+    }
+}
+
+static int fill_servers(struct conf_build *build, uint32_t number, struct image_upstream *upstream)
+{
+    uint32_t count;
+    const struct conf_expanded *expanded = expanded_of(build, number, &count);
+    int rc = 0;
+    for (uint32_t i = 0; i < count && rc == 0; i++)
+        rc = fill_server(build, &build->conf->upstreams[number], &expanded[i], upstream);
+    return rc;
+}
+
+static int fill_upstream(struct conf_build *build, uint32_t number)
 {
     const struct conf_upstream *from = &build->conf->upstreams[number];
-    struct image_upstream *upstream = ENTRY(build, upstreams, image_upstream, number);
+    struct image_upstream *upstream = CONF_BUILD_ENTRY(build, upstreams, image_upstream, number);
+    uint32_t server_count;
+    (void)expanded_of(build, number, &server_count);
     int index = board_upstream_register(build->board, build->generation, slice_of(from->name));
     if (index < 0)
         return no_place(build, "upstream", from->name, index);
     *upstream = (struct image_upstream){
-        .name = add_text(build, from->name),
-        .servers = run(build->header->servers, build->servers, from->server_count,
-                       sizeof(struct image_server)),
-        .hash_key = add_template(build, from->hash_key),
-        .sources =
-            run(build->header->sources, build->sources, from->source_count, sizeof(struct addr)),
+        .name = conf_build_text(build, from->name),
+        .servers = conf_build_run(build->header->servers, build->servers, server_count,
+                                  sizeof(struct image_server)),
+        .hash_key = conf_build_template(build, from->hash_key),
+        .sources = conf_build_run(build->header->sources, build->sources, from->source_count,
+                                  sizeof(struct addr)),
         .policy = from->balance,
         .board_upstream = (uint32_t)index,
         .keepalive = from->keepalive,
         .tries = from->tries,
+        .queue = from->queue,
+        .queue_timeout_ms = from->queue_timeout_ms,
+        .retry_timeout_ms = from->retry_timeout_ms,
+        .max_ejected = from->max_ejected,
+        .max_load = from->max_load,
     };
     for (uint32_t i = 0; i < from->source_count; i++)
-        *ENTRY(build, sources, addr, build->sources++) = from->sources[i].address;
-    return fill_servers(build, from);
+        *CONF_BUILD_ENTRY(build, sources, addr, build->sources++) = from->sources[i].address;
+    add_sticky(build, &from->sticky, upstream);
+    add_health(build, &from->health, &upstream->health);
+    fill_names(build, from);
+    int rc = fill_servers(build, number, upstream);
+    if (rc == 0)
+        conf_image_tls_upstream(build, number);
+    return rc;
 }
 
 /* The number of the upstream that a route names: conf_check has seen that there is one. */
@@ -187,25 +274,31 @@ static uint32_t find_upstream(const struct conf *conf, const char *name)
     return i;
 }
 
-static void fill_route(struct build *build, const struct conf_route *from)
+static void fill_route(struct conf_build *build, const struct conf_site *site,
+                       const struct conf_route *from)
 {
     const struct conf_options *options = &from->options;
-    *ENTRY(build, routes, image_route, build->routes++) = (struct image_route){
-        .path = add_text(build, from->path),
+    struct image_route *route = CONF_BUILD_ENTRY(build, routes, image_route, build->routes++);
+    *route = (struct image_route){
+        .path = conf_build_text(build, from->path),
         .upstream = find_upstream(build->conf, from->upstream),
-        .flags = options->upgrade ? ROUTE_UPGRADE : 0,
+        .flags = (options->upgrade ? ROUTE_UPGRADE : 0u) |
+                 (options->redirect_https ? ROUTE_REDIRECT_HTTPS : 0u),
         .connect_timeout_ms = options->connect_timeout_ms,
         .send_timeout_ms = options->send_timeout_ms,
         .response_timeout_ms = options->response_timeout_ms,
         .body_timeout_ms = options->body_timeout_ms,
         .idle_timeout_ms = options->idle_timeout_ms,
         .max_body = options->max_body,
-        .host_header = add_template(build, options->host_header),
+        .host_header = conf_build_template(build, options->host_header),
         .x_forwarded_for = (uint8_t)options->x_forwarded_for,
         .x_forwarded_proto = (uint8_t)options->x_forwarded_proto,
         .x_forwarded_host = (uint8_t)options->x_forwarded_host,
         .x_real_ip = (uint8_t)options->x_real_ip,
+        .x_client_cert = (uint8_t)options->x_client_cert,
+        .hsts = conf_build_text(build, options->hsts),
     };
+    conf_image_front_route(build, site, from, route);
 }
 
 /* Longest path first; of the same length by bytes, so that the image does not depend on qsort. */
@@ -217,7 +310,7 @@ static int compare_routes(const void *a, const void *b)
     return x_len != y_len ? (x_len < y_len) - (x_len > y_len) : strcmp(x->path, y->path);
 }
 
-static int fill_routes(struct build *build, const struct conf_site *from)
+static int fill_routes(struct conf_build *build, const struct conf_site *from)
 {
     const struct conf_route **order = calloc(from->route_count + 1, sizeof(struct conf_route *));
     if (!order)
@@ -226,12 +319,12 @@ static int fill_routes(struct build *build, const struct conf_site *from)
         order[i] = &from->routes[i];
     qsort(order, from->route_count, sizeof(struct conf_route *), compare_routes);
     for (uint32_t i = 0; i < from->route_count; i++)
-        fill_route(build, order[i]);
+        fill_route(build, from, order[i]);
     free(order);
     return 0;
 }
 
-static void fill_hosts(struct build *build, const struct conf_site *from, uint32_t number)
+static void fill_hosts(struct conf_build *build, const struct conf_site *from, uint32_t number)
 {
     for (uint32_t i = 0; i < from->host_count; i++) {
         const char *name = from->hosts[i];
@@ -240,8 +333,8 @@ static void fill_hosts(struct build *build, const struct conf_site *from, uint32
             build->header->default_site = number;
             continue;
         }
-        *ENTRY(build, hosts, image_host, build->hosts++) = (struct image_host){
-            .name = add_text(build, name + wildcard),
+        *CONF_BUILD_ENTRY(build, hosts, image_host, build->hosts++) = (struct image_host){
+            .name = conf_build_text(build, name + wildcard),
             .wildcard = wildcard,
             .site = number,
         };
@@ -250,54 +343,53 @@ static void fill_hosts(struct build *build, const struct conf_site *from, uint32
         build->header->default_site = number;
 }
 
-static int fill_site(struct build *build, uint32_t number)
+static int fill_site(struct conf_build *build, uint32_t number)
 {
     const struct conf_site *from = &build->conf->sites[number];
     const char *name = from->host_count > 0 ? from->hosts[0] : "*";
     int index = board_site_register(build->board, build->generation, slice_of(name));
     if (index < 0)
         return no_place(build, "site", name, index);
-    *ENTRY(build, sites, image_site, number) = (struct image_site){
-        .name = add_text(build, name),
+    *CONF_BUILD_ENTRY(build, sites, image_site, number) = (struct image_site){
+        .name = conf_build_text(build, name),
         .board_site = (uint32_t)index,
-        .routes = run(build->header->routes, build->routes, from->route_count,
-                      sizeof(struct image_route)),
+        .routes = conf_build_run(build->header->routes, build->routes, from->route_count,
+                                 sizeof(struct image_route)),
     };
     fill_hosts(build, from, number);
     return fill_routes(build, from);
 }
 
-static int compare_hosts(const void *a, const void *b, void *context)
+int conf_build_compare(const void *a, const void *b, void *context)
 {
-    const struct image_host *x = a, *y = b;
-    const struct build *build = context;
-    uint32_t n = x->name.len < y->name.len ? x->name.len : y->name.len;
-    if (x->wildcard != y->wildcard)
-        return x->wildcard < y->wildcard ? -1 : 1;
-    int order = memcmp(build->strings + (x->name.off - build->size),
-                       build->strings + (y->name.off - build->size), n);
-    return order != 0 ? order : (x->name.len > y->name.len) - (x->name.len < y->name.len);
+    const struct conf_build *build = context;
+    const struct image_named x = image_check_named(a), y = image_check_named(b);
+    struct slice x_name = {build->strings + (x.name.off - build->size), x.name.len};
+    struct slice y_name = {build->strings + (y.name.off - build->size), y.name.len};
+    return image_check_order(x.wildcard, x_name, y.wildcard, y_name);
 }
 
-static int fill(struct build *build)
+static int fill(struct conf_build *build)
 {
     fill_front(build);
     fill_listeners(build);
+    conf_image_tls_fill(build);
     for (uint32_t i = 0; i < build->conf->upstream_count && !build->error; i++)
         fill_upstream(build, i);
     for (uint32_t i = 0; i < build->conf->site_count && !build->error; i++)
         fill_site(build, i);
+    conf_image_front_fill(build);
     if (build->error)
         return build->error;
     qsort_r(build->bytes + build->header->hosts.off, build->hosts, sizeof(struct image_host),
-            compare_hosts, build);
+            conf_build_compare, build);
     build->header->strings =
         (struct image_array){(uint32_t)build->size, (uint32_t)build->strings_used};
     build->header->size = build->size + build->strings_used;
     return build->header->size > UINT32_MAX ? -EFBIG : 0;
 }
 
-static struct image_array reserve(uint64_t *size, uint64_t count, size_t entry_size)
+struct image_array conf_build_reserve(uint64_t *size, uint64_t count, size_t entry_size)
 {
     struct image_array array = {.off = (uint32_t)*size, .count = (uint32_t)count};
     /* Every entry may hold 64-bit numbers. */
@@ -305,39 +397,54 @@ static struct image_array reserve(uint64_t *size, uint64_t count, size_t entry_s
     return array;
 }
 
+static uint32_t count_names(const struct conf_upstream *upstream)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < upstream->server_count; i++)
+        count += upstream->servers[i].address.len == 0;
+    return count;
+}
+
 /* Decide where the arrays stand, and allocate them. */
-static int lay_out(struct build *build)
+static int lay_out(struct conf_build *build)
 {
     const struct conf *conf = build->conf;
-    uint64_t size = sizeof(struct image_header);
-    uint64_t hosts = 0, routes = 0, servers = 0, sources = 0, parts = 0;
+    uint64_t size = IMAGE_HEADER_SIZE;
+    uint64_t hosts = 0, routes = 0, sources = 0, parts = 0, names = 0;
     for (uint32_t i = 0; i < conf->upstream_count; i++) {
-        servers += conf->upstreams[i].server_count;
+        names += count_names(&conf->upstreams[i]);
         sources += conf->upstreams[i].source_count;
-        parts += count_parts(conf->upstreams[i].hash_key);
+        parts += conf_build_count_parts(conf->upstreams[i].hash_key);
     }
     for (uint32_t i = 0; i < conf->site_count; i++) {
         const struct conf_site *site = &conf->sites[i];
         for (uint32_t j = 0; j < site->host_count; j++)
             hosts += strcmp(site->hosts[j], "*") != 0;
         for (uint32_t j = 0; j < site->route_count; j++)
-            parts += count_parts(site->routes[j].options.host_header);
+            parts += conf_build_count_parts(site->routes[j].options.host_header) +
+                     conf_image_front_parts(&site->routes[j]);
         routes += site->route_count;
     }
     struct image_header header = {
         .magic = IMAGE_MAGIC,
         .version = IMAGE_VERSION,
         .generation = build->generation,
-        .listeners = reserve(&size, conf->listener_count, sizeof(struct image_listener)),
+        .listeners = conf_build_reserve(&size, conf->listener_count, sizeof(struct image_listener)),
         .default_site = UINT32_MAX,
     };
-    header.hosts = reserve(&size, hosts, sizeof(struct image_host));
-    header.sites = reserve(&size, conf->site_count, sizeof(struct image_site));
-    header.routes = reserve(&size, routes, sizeof(struct image_route));
-    header.upstreams = reserve(&size, conf->upstream_count, sizeof(struct image_upstream));
-    header.servers = reserve(&size, servers, sizeof(struct image_server));
-    header.parts = reserve(&size, parts, sizeof(struct image_part));
-    header.sources = reserve(&size, sources, sizeof(struct addr));
+    header.hosts = conf_build_reserve(&size, hosts, sizeof(struct image_host));
+    header.sites = conf_build_reserve(&size, conf->site_count, sizeof(struct image_site));
+    header.routes = conf_build_reserve(&size, routes, sizeof(struct image_route));
+    header.upstreams =
+        conf_build_reserve(&size, conf->upstream_count, sizeof(struct image_upstream));
+    header.servers = conf_build_reserve(&size, build->expansion.count, sizeof(struct image_server));
+    header.parts = conf_build_reserve(&size, parts, sizeof(struct image_part));
+    header.sources = conf_build_reserve(&size, sources, sizeof(struct addr));
+    header.names = conf_build_reserve(&size, names, sizeof(struct image_name));
+    conf_image_tls_reserve(conf, &header, &size);
+    conf_image_front_reserve(conf, &header, &size);
+    for (uint32_t kind = 0; kind < IMAGE_KINDS; kind++)
+        header.row_size[kind] = image_fit_row_size(kind);
     if (size > UINT32_MAX)
         return -EFBIG;
     build->bytes = calloc(1, size);
@@ -361,7 +468,7 @@ static int write_all(int fd, const void *bytes, size_t size)
 }
 
 /* Written, not mapped: F_SEAL_WRITE is refused while a writable mapping exists. */
-static int to_memfd(const struct build *build, int *fd)
+static int to_memfd(const struct conf_build *build, int *fd)
 {
     int image = memfd_create("holdfast-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (image < 0)
@@ -379,72 +486,177 @@ static int to_memfd(const struct build *build, int *fd)
     return rc;
 }
 
-static int publish_ring(struct ring_writer *writer, const struct conf_upstream *from,
-                        const struct image_upstream *upstream, const struct image_server *servers)
+static int publish_ring(const struct conf_build *build, struct ring_writer *writer, uint32_t number,
+                        const struct image_server *servers)
 {
-    struct ring_server *ring = calloc(from->server_count, sizeof(*ring));
+    const struct image_upstream *upstream =
+        CONF_BUILD_ENTRY(build, upstreams, image_upstream, number);
+    uint32_t server_count, count = 0;
+    const struct conf_expanded *expanded = expanded_of(build, number, &server_count);
+    struct ring_server *ring = calloc(server_count + 1u, sizeof(*ring));
     if (!ring)
         return -ENOMEM;
-    for (uint32_t i = 0; i < from->server_count; i++) {
-        ring[i] = (struct ring_server){.text = slice_of(from->servers[i].text),
-                                       .weight = servers[i].weight,
-                                       .backend = servers[i].backend};
+    for (uint32_t i = 0; i < server_count; i++) {
+        if (servers[i].flags & BACKEND_BACKUP)
+            continue;
+        ring[count++] = (struct ring_server){.text = slice_of(expanded[i].ring),
+                                             .weight = servers[i].weight,
+                                             .backend = servers[i].backend};
     }
-    int rc = ring_publish(writer, upstream->board_upstream, ring, from->server_count);
+    int rc = count > 0 ? ring_publish(writer, upstream->board_upstream, ring, count) : 0;
     free(ring);
     return rc;
 }
 
-static const struct image_server *servers_of(const struct build *build,
+static const struct image_server *servers_of(const struct conf_build *build,
                                              const struct image_upstream *upstream)
 {
     return (const struct image_server *)(const void *)(build->bytes + upstream->servers.off);
 }
 
-static int publish_rings(struct build *build)
+static int publish_rings(struct conf_build *build)
 {
     struct ring_writer writer;
     ring_begin(&writer, build->board, build->generation);
     for (uint32_t i = 0; i < build->conf->upstream_count; i++) {
         const struct conf_upstream *from = &build->conf->upstreams[i];
-        const struct image_upstream *upstream = ENTRY(build, upstreams, image_upstream, i);
+        const struct image_upstream *upstream =
+            CONF_BUILD_ENTRY(build, upstreams, image_upstream, i);
         if (from->balance != BALANCE_HASH)
             continue;
-        int rc = publish_ring(&writer, from, upstream, servers_of(build, upstream));
+        int rc = publish_ring(build, &writer, i, servers_of(build, upstream));
         if (rc < 0)
             return rc;
     }
     return 0;
 }
 
-/* What observers see beside the names. Cannot fail, so it comes last. */
-static void show(const struct build *build)
+static const char *cause_of(const struct conf_build *build)
 {
+    return build->conf->by_names ? "resolved" : "reload";
+}
+
+/*
+ * One that is no longer down, or draining, has come back. `told`: events about others so far. Returns
+ * true if it is new, or has changed.
+ */
+static bool show_server(const struct conf_build *build, const struct image_server *server,
+                        uint32_t told)
+{
+    struct board_backend *backend = board_backend(build->board, server->backend);
+    const uint32_t away = BACKEND_DOWN | BACKEND_DRAIN;
+    bool same = backend->weight == server->weight && backend->flags == server->flags;
+    if (!same && build->generation > 1 && told < NEWS_MAX)
+        board_event(build->board, EVENT_WRITER,
+                    "backend_%s backend=%s/%s weight=%u%s%s%s reason=%s",
+                    backend->weight == 0 ? "added" : "set", backend->upstream, backend->server,
+                    server->weight, server->flags & BACKEND_DOWN ? " down" : "",
+                    server->flags & BACKEND_DRAIN ? " drain" : "",
+                    server->flags & BACKEND_BACKUP ? " backup" : "", cause_of(build));
+    if (backend->flags & away && !(server->flags & away))
+        STORE_RELAXED(&backend->recovered_ms, clock_mono_ms());
+    STORE_RELAXED(&backend->weight, server->weight);
+    STORE_RELAXED(&backend->flags, server->flags);
+    STORE_RELAXED(&backend->max_conns, server->max_conns);
+    STORE_RELAXED(&backend->max_fails, server->max_fails);
+    STORE_RELAXED(&backend->fail_timeout_ms, server->fail_timeout_ms);
+    STORE_RELAXED(&backend->slow_start_ms, server->slow_start_ms);
+    return !same;
+}
+
+/* A draining server's time begins with the reload that says so first. */
+static void show_drain(const struct conf_build *build, uint32_t index, uint32_t timeout_ms)
+{
+    struct board_backend *backend = board_backend(build->board, index);
+    bool drains = timeout_ms != 0 && backend->flags & BACKEND_DRAIN;
+    STORE_RELAXED(&backend->drain_timeout_ms, timeout_ms);
+    if (!drains)
+        STORE_RELAXED(&backend->drain_until_ms, 0);
+    else if (backend->drain_until_ms == 0)
+        STORE_RELAXED(&backend->drain_until_ms, clock_mono_ms() + timeout_ms);
+}
+
+/* Servers that the generation before named last: their tunnels live on, for drain_timeout if there is one. */
+static void show_removed(const struct conf_build *build, uint32_t told)
+{
+    for (uint32_t i = 0; i < BOARD_BACKENDS_MAX; i++) {
+        struct board_backend *backend = board_backend(build->board, i);
+        if (backend->upstream[0] == '\0')
+            return;
+        if (backend->used == 0 || backend->used + 1 != build->generation)
+            continue;
+        if (backend->drain_timeout_ms != 0 && backend->drain_until_ms == 0)
+            STORE_RELAXED(&backend->drain_until_ms, clock_mono_ms() + backend->drain_timeout_ms);
+        if (told++ < NEWS_MAX)
+            board_event(build->board, EVENT_WRITER, "backend_removed backend=%s/%s reason=%s",
+                        backend->upstream, backend->server, cause_of(build));
+    }
+}
+
+/* What observers see beside the names. Cannot fail, so it comes last. */
+static void show(const struct conf_build *build)
+{
+    uint32_t told = 0;
     for (uint32_t i = 0; i < build->conf->upstream_count; i++) {
         const struct conf_upstream *from = &build->conf->upstreams[i];
-        const struct image_upstream *upstream = ENTRY(build, upstreams, image_upstream, i);
+        const struct image_upstream *upstream =
+            CONF_BUILD_ENTRY(build, upstreams, image_upstream, i);
         const struct image_server *servers = servers_of(build, upstream);
         struct board_upstream *shown = board_upstream(build->board, upstream->board_upstream);
         STORE_RELAXED(&shown->policy, (uint32_t)from->balance);
-        STORE_RELAXED(&shown->servers, from->server_count);
+        STORE_RELAXED(&shown->servers, upstream->servers.count);
         memset(shown->hash_key, 0, sizeof(shown->hash_key));
         if (from->hash_key)
             memcpy(shown->hash_key, from->hash_key, strlen(from->hash_key));
-        for (uint32_t j = 0; j < from->server_count; j++) {
-            struct board_backend *backend = board_backend(build->board, servers[j].backend);
-            STORE_RELAXED(&backend->weight, servers[j].weight);
-            STORE_RELAXED(&backend->flags, servers[j].flags);
-        }
+        STORE_RELAXED(&shown->max_load, from->max_load);
+        STORE_RELAXED(&shown->max_ejected, from->max_ejected);
+        for (uint32_t j = 0; j < upstream->servers.count; j++)
+            told += show_server(build, &servers[j], told);
+        for (uint32_t j = 0; j < upstream->servers.count; j++)
+            show_drain(build, servers[j].backend, from->drain_timeout_ms);
     }
+    show_removed(build, told);
+}
+
+/* Nothing is written to the board that it might have no memory for. */
+static int reserve_board(struct conf_build *build)
+{
+    const struct conf *conf = build->conf;
+    struct board_demand demand = {
+        .generation = build->generation,
+        .workers = reload_workers(conf),
+        .backends = build->header->servers.count,
+        .upstreams = conf->upstream_count,
+        .sites = conf->site_count,
+    };
+    for (uint32_t i = 0; i < conf->upstream_count; i++) {
+        const struct conf_upstream *upstream = &conf->upstreams[i];
+        for (uint32_t j = 0; upstream->balance == BALANCE_HASH && j < upstream->server_count; j++)
+            demand.ring_points += (uint64_t)upstream->servers[j].weight * KETAMA_POINTS_PER_WEIGHT;
+    }
+    int rc = board_reserve_slots(build->board, demand.workers);
+    if (rc == 0)
+        rc = board_reserve_names(build->board, &demand);
+    if (rc < 0) {
+        fprintf(build->errors, "%s: no memory for the board: %s (is /dev/shm full?)\n", conf->path,
+                strerror(-rc));
+        build->told = true;
+    }
+    return rc;
 }
 
 int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,
                      int *fd, FILE *errors)
 {
-    struct build build = {.conf = conf, .board = board, .errors = errors, .generation = generation};
+    struct conf_build build = {
+        .conf = conf, .board = board, .errors = errors, .generation = generation};
     int image = -1;
     *fd = -1;
-    int rc = lay_out(&build);
+    int rc = conf_expand(conf, &build.expansion);
+    if (rc == 0)
+        rc = lay_out(&build);
+    if (rc == 0)
+        rc = reserve_board(&build);
     if (rc == 0)
         rc = fill(&build);
     if (rc == 0)
@@ -461,6 +673,7 @@ int conf_image_build(const struct conf *conf, const struct board *board, uint32_
             fprintf(errors, "%s: cannot compile the configuration: %s\n", conf->path,
                     strerror(-rc));
     }
+    conf_expand_fini(&build.expansion);
     free(build.bytes);
     free(build.strings);
     return rc;

@@ -21,12 +21,14 @@ static void print_list(const struct conf_key *key, const char *array, uint32_t c
     fputc(')', out);
 }
 
-/* A group that may be off is off without a path. */
+/* A group that may be off is off without what is required of it. */
 static bool is_off(const struct conf_key *key, const void *field)
 {
-    const struct conf_key *path = conf_schema_find(key->child, "path");
-    return (key->flags & CONF_MAY_BE_OFF) && path &&
-           !*(char *const *)conf_schema_field(key->child, field, path);
+    const struct conf_key *required = conf_schema_next(key->child, NULL);
+    while (required && !(required->flags & CONF_REQUIRED))
+        required = conf_schema_next(key->child, required);
+    return (key->flags & CONF_MAY_BE_OFF) && required &&
+           !conf_value_is_set(key->child, field, required);
 }
 
 static void print_key(enum conf_level level, const void *object, const struct conf_key *key,

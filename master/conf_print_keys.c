@@ -24,17 +24,24 @@ static void print_number(FILE *out, enum conf_type type, uint64_t value)
     fputs(text, out);
 }
 
-static void print_values(FILE *out, const struct conf_key *key)
+static void print_words(FILE *out, const struct conf_key *key)
 {
     const char *comma = "";
+    for (int i = 0; i < CONF_WORDS_MAX && key->words[i]; i++) {
+        if (!key->words[i][0])
+            continue;
+        fprintf(out, "%s`\"%s\"`", comma, key->words[i]);
+        comma = ", ";
+    }
+}
+
+static void print_values(FILE *out, const struct conf_key *key)
+{
     switch (key->type) {
-    case CONF_WORD:
-        for (int i = 0; i < CONF_WORDS_MAX && key->words[i]; i++) {
-            if (!key->words[i][0])
-                continue;
-            fprintf(out, "%s`\"%s\"`", comma, key->words[i]);
-            comma = ", ";
-        }
+    case CONF_WORD: print_words(out, key); break;
+    case CONF_TEXTS:
+        fputs(key->words[0] ? "an array of " : conf_schema_type_name(key->type), out);
+        print_words(out, key);
         break;
     case CONF_INT:
     case CONF_DURATION:
@@ -42,6 +49,10 @@ static void print_values(FILE *out, const struct conf_key *key)
         print_number(out, key->type, key->min);
         fputs(" to ", out);
         print_number(out, key->type, key->max);
+        break;
+    case CONF_FACTOR:
+        fprintf(out, "%s%g to %g", strcmp(key->preset, "0") == 0 ? "0, " : "",
+                (double)key->min / 100, (double)key->max / 100);
         break;
     default:
         fputs(conf_schema_type_name(key->type), out);
@@ -51,13 +62,39 @@ static void print_values(FILE *out, const struct conf_key *key)
     }
 }
 
+/* The default of an array: its words, or in short that it is all of them. */
+static void print_texts(FILE *out, const struct conf_key *key)
+{
+    const char *rest = key->preset;
+    int same = 0;
+    while (*rest && same < CONF_WORDS_MAX && key->words[same] &&
+           strncmp(rest, key->words[same], strcspn(rest, " ")) == 0) {
+        rest += strcspn(rest, " ");
+        rest += strspn(rest, " ");
+        same++;
+    }
+    if (same == CONF_WORDS_MAX || !key->words[same]) {
+        fputs("all, in this order", out);
+        return;
+    }
+    fputs("`[", out);
+    for (rest = key->preset; *rest; rest += strspn(rest, " ")) {
+        int n = (int)strcspn(rest, " ");
+        fprintf(out, "%s \"%.*s\"", rest > key->preset ? "," : "", n, rest);
+        rest += n;
+    }
+    fputs(" ]`", out);
+}
+
 static void print_default(FILE *out, const struct conf_key *key)
 {
-    bool quoted = key->type != CONF_INT && key->type != CONF_BOOL;
+    bool quoted = key->type != CONF_INT && key->type != CONF_BOOL && key->type != CONF_FACTOR;
     if (key->flags & CONF_REQUIRED)
         fputs("required", out);
     else if (key->flags & CONF_MAY_BE_OFF)
         fputs("`\"off\"`", out);
+    else if (key->preset && key->type == CONF_TEXTS)
+        print_texts(out, key);
     else if (key->preset)
         fprintf(out, quoted ? "`\"%s\"`" : "`%s`", key->preset);
     else

@@ -14,7 +14,11 @@ enum conf_level {
     CONF_ERROR_LOG,
     CONF_ACCESS_LOG,
     CONF_LISTENER,
+    CONF_CERTIFICATE,
+    CONF_TLS,
     CONF_UPSTREAM,
+    CONF_STICKY,
+    CONF_HEALTH,
     CONF_SERVER,
     CONF_SITE,
     CONF_ROUTE,
@@ -25,24 +29,30 @@ enum conf_level {
 enum conf_type {
     CONF_INT,         /* uint32_t */
     CONF_BOOL,        /* bool */
+    CONF_FACTOR,      /* uint32_t, hundredths; 0 stands beside the range */
     CONF_TEXT,        /* char * */
     CONF_WORD,        /* an enum: index into words */
     CONF_DURATION,    /* uint32_t, milliseconds */
     CONF_SIZE,        /* uint64_t, bytes */
     CONF_HASH_KEY,    /* char *, template */
     CONF_HOST_HEADER, /* char *, template of what may stand in a Host field */
+    CONF_TEMPLATE,    /* char *, any template */
+    CONF_RATE,        /* char *, such as "10/s"; "": none */
     CONF_LISTEN,      /* char *, and its struct addr at `extra` */
     CONF_ADDRESS,     /* the same, for a server */
     CONF_HOSTS,       /* char **, count at `extra` */
     CONF_SOURCES,     /* struct conf_source *, count at `extra` */
+    CONF_TEXTS,       /* char **, count at `extra`; of `words`, if there are any */
     CONF_GROUP,       /* the struct of level `child` */
     CONF_LIST,        /* pointer to structs of level `child`, count at `extra` */
 };
 
 enum {
-    CONF_REQUIRED = 1 << 0,   /* no default: must be written */
-    CONF_MAY_BE_OFF = 1 << 1, /* a group in whose place "off" may stand, and does by default */
-    CONF_WORDS_MAX = 5,
+    CONF_REQUIRED = 1 << 0,     /* no default: must be written */
+    CONF_MAY_BE_OFF = 1 << 1,   /* a group in whose place "off" may stand, and does by default: its
+                                 first required key is then not set */
+    CONF_MAY_BE_EMPTY = 1 << 2, /* CONF_TEXT: "" is a value */
+    CONF_WORDS_MAX = 6,
 };
 
 struct conf_key {
@@ -53,9 +63,10 @@ struct conf_key {
     size_t offset; /* of the value in the level's struct */
     size_t extra;  /* see enum conf_type */
     enum conf_level child;
-    uint64_t min, max;                 /* CONF_INT, CONF_DURATION (ms), CONF_SIZE (bytes) */
-    const char *preset;                /* default, as in the file without quotes; NULL: nothing */
-    const char *words[CONF_WORDS_MAX]; /* CONF_WORD; "" and NULL are no words */
+    uint64_t min, max;  /* CONF_INT, CONF_FACTOR, CONF_DURATION (ms), CONF_SIZE (bytes) */
+    const char *preset; /* default, as in the file without quotes; NULL: nothing;
+                                          of CONF_TEXTS with a space between two */
+    const char *words[CONF_WORDS_MAX]; /* CONF_WORD, CONF_TEXTS; "" and NULL are no words */
     const char *example;               /* NULL: the type's */
     const char *doc;                   /* one line for the reference */
 };

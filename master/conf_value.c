@@ -2,6 +2,7 @@
 #include "master/conf_value.h"
 
 #include "common/units.h"
+#include "master/conf_name.h"
 #include "master/conf_template.h"
 
 #include <errno.h>
@@ -9,7 +10,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-enum { SHOWN_MAX = 80 }; /* bytes of a wrong value that a message repeats */
+enum {
+    SHOWN_MAX = 80, /* bytes of a wrong value that a message repeats */
+    TEMPLATE_MAX = 1024,
+};
 
 static int bad(char why[CONF_VALUE_WHY_MAX], const char *fmt, ...) PRINTF_LIKE(2, 3);
 static int bad(char why[CONF_VALUE_WHY_MAX], const char *fmt, ...)
@@ -70,10 +74,25 @@ static int parse_number(const struct conf_key *key, const char *text, uint64_t *
     return 0;
 }
 
+/* "1.25" as 125: at most two decimals. */
+static int parse_factor(const struct conf_key *key, const char *text, uint32_t *hundredths,
+                        char why[CONF_VALUE_WHY_MAX])
+{
+    char *end;
+    double number = strtod(text, &end) * 100;
+    uint32_t value = number >= 0 && number <= (double)key->max ? (uint32_t)(number + 0.5) : 0;
+    double rest = number - value;
+    if (*end != '\0' || rest > 0.001 || rest < -0.001 || (value != 0 && value < key->min))
+        return bad(why, "%s is out of range: 0, or %g to %g with at most two decimals are possible",
+                   text, (double)key->min / 100, (double)key->max / 100);
+    *hundredths = value;
+    return 0;
+}
+
 static int set_word(uint32_t *field, const struct conf_key *key, const char *text,
                     char why[CONF_VALUE_WHY_MAX])
 {
-    char shown[SHOWN_MAX], list[128] = "";
+    char shown[SHOWN_MAX], list[256] = "";
     struct conf_nearest nearest = {.word = text};
     for (uint32_t i = 0; i < CONF_WORDS_MAX && key->words[i]; i++) {
         const char *word = key->words[i];
@@ -118,9 +137,10 @@ static int set_template(char **field, const struct conf_key *key, const char *te
     struct conf_template template;
     if (conf_template_parse(&template, slice_of(text)) < 0)
         return bad(why, "%s", template.why);
-    /* The board shows the key as written: one byte less than its place, for the NUL. */
-    if (strlen(text) >= BOARD_SERVER_MAX)
-        return bad(why, "the template is longer than %d bytes", BOARD_SERVER_MAX - 1);
+    /* The board shows a hash key as written: one byte less than its place, for the NUL. */
+    size_t max = key->type == CONF_TEMPLATE ? TEMPLATE_MAX : BOARD_SERVER_MAX;
+    if (strlen(text) >= max)
+        return bad(why, "the template is longer than %zu bytes", max - 1);
     for (uint32_t i = 0; i < template.count; i++) {
         const struct conf_template_part *part = &template.parts[i];
         if (key->type == CONF_HASH_KEY && part->var == VAR_BACKEND)
@@ -132,14 +152,30 @@ static int set_template(char **field, const struct conf_key *key, const char *te
     return set_text(field, text);
 }
 
+static int set_rate(char **field, const char *text, char why[CONF_VALUE_WHY_MAX])
+{
+    char shown[SHOWN_MAX];
+    uint64_t interval_us;
+    log_escape(slice_of(text), shown, sizeof(shown));
+    if (units_parse_rate(slice_of(text), &interval_us) < 0)
+        return bad(why,
+                   "\"%s\" is not a rate: write a number and one of /s, /m, /h, such as \"10/s\"; "
+                   "at most a million a second",
+                   shown);
+    return set_text(field, text);
+}
+
 static int set_address(char **field, struct addr *addr, const struct conf_key *key,
                        const char *text, char why[CONF_VALUE_WHY_MAX])
 {
     char shown[SHOWN_MAX];
     const char *reason;
     bool listen = key->type == CONF_LISTEN;
+    struct conf_name name;
     int rc = addr_parse(addr, slice_of(text), listen ? 0 : 80, listen, &reason);
     log_escape(slice_of(text), shown, sizeof(shown));
+    if (rc < 0 && !listen && conf_name_parse(&name, slice_of(text)) == 0)
+        rc = 0; /* the address stays empty: it will be resolved */
     if (rc < 0)
         return bad(why, "\"%s\": %s", shown, reason);
     if (listen && addr->u.sa.sa_family == AF_UNIX)
@@ -169,16 +205,39 @@ int conf_value_set(enum conf_level level, void *object, const struct conf_key *k
             *(uint64_t *)field = number;
         return rc;
     case CONF_BOOL: *(bool *)field = strcmp(text, "true") == 0; return 0;
-    case CONF_TEXT: return text[0] ? set_text(field, text) : bad(why, "the text is empty");
+    case CONF_FACTOR: return parse_factor(key, text, field, why);
+    case CONF_TEXT:
+        return text[0] || key->flags & CONF_MAY_BE_EMPTY ? set_text(field, text)
+                                                         : bad(why, "the text is empty");
     case CONF_WORD: return set_word(field, key, text, why);
     case CONF_HASH_KEY:
-    case CONF_HOST_HEADER: return set_template(field, key, text, why);
+    case CONF_HOST_HEADER:
+    case CONF_TEMPLATE: return set_template(field, key, text, why);
+    case CONF_RATE: return set_rate(field, text, why);
     case CONF_LISTEN:
     case CONF_ADDRESS:
         return set_address(field, conf_schema_extra(level, object, key), key, text, why);
     /* Arrays, groups and lists are the reader's. */
     default: ASSERT(key->type < CONF_HOSTS); return -EINVAL;
     }
+}
+
+int conf_value_set_texts(enum conf_level level, void *object, const struct conf_key *key)
+{
+    char **array = calloc(CONF_WORDS_MAX, sizeof(*array));
+    const char *rest = key->preset;
+    uint32_t count = 0;
+    *(void **)conf_schema_field(level, object, key) = array;
+    while (array && *rest && count < CONF_WORDS_MAX) {
+        size_t n = strcspn(rest, " ");
+        array[count] = strndup(rest, n);
+        if (!array[count])
+            break;
+        count++;
+        rest += n + strspn(rest + n, " ");
+    }
+    *(uint32_t *)conf_schema_extra(level, object, key) = count;
+    return array && *rest == '\0' ? 0 : -ENOMEM;
 }
 
 /* An address to connect from: no port, which the kernel chooses for each connection. */
@@ -207,6 +266,15 @@ static int set_source(struct conf_source *source, const char *text, char why[CON
     return set_text(&source->text, text);
 }
 
+/* An element of CONF_TEXTS: one of the words, where there are words. */
+static int set_one_text(char **field, const struct conf_key *key, const char *text,
+                        char why[CONF_VALUE_WHY_MAX])
+{
+    uint32_t number;
+    int rc = key->words[0] ? set_word(&number, key, text, why) : 0;
+    return rc < 0 ? rc : set_text(field, text);
+}
+
 int conf_value_set_element(void *array, uint32_t i, const struct conf_key *key, const char *text,
                            char why[CONF_VALUE_WHY_MAX])
 {
@@ -214,6 +282,8 @@ int conf_value_set_element(void *array, uint32_t i, const struct conf_key *key, 
         return bad(why, "the text is empty");
     if (key->type == CONF_SOURCES)
         return set_source((struct conf_source *)array + i, text, why);
+    if (key->type == CONF_TEXTS)
+        return set_one_text((char **)array + i, key, text, why);
     ASSERT(key->type == CONF_HOSTS);
     char **host = (char **)array + i;
     int rc = set_text(host, text);
@@ -238,7 +308,15 @@ int conf_value_copy(struct conf_options *to, const struct conf_options *from,
     case CONF_BOOL: memcpy(target, origin, sizeof(bool)); return 0;
     case CONF_TEXT:
     case CONF_HOST_HEADER:
-        return *(char *const *)origin ? set_text(target, *(char *const *)origin) : 0;
+    case CONF_TEMPLATE:
+    case CONF_RATE: return *(char *const *)origin ? set_text(target, *(char *const *)origin) : 0;
+    case CONF_TEXTS:
+    case CONF_LIST:
+        /* Borrowed: long lists stand once, and are known by their address (conf_value_free). */
+        *(void **)target = *(void *const *)origin;
+        *(uint32_t *)conf_schema_extra(CONF_OPTIONS, to, key) =
+            *(const uint32_t *)conf_schema_extra(CONF_OPTIONS, from, key);
+        return 0;
     default: ASSERT(key->level != CONF_OPTIONS); return -EINVAL;
     }
 }
@@ -263,8 +341,8 @@ static void print_array(const struct conf_key *key, const void *array, uint32_t 
     fputc('[', out);
     for (uint32_t i = 0; i < count; i++) {
         fputs(i > 0 ? ", " : " ", out);
-        print_text(out, key->type == CONF_HOSTS ? ((char *const *)array)[i]
-                                                : ((const struct conf_source *)array)[i].text);
+        print_text(out, key->type == CONF_SOURCES ? ((const struct conf_source *)array)[i].text
+                                                  : ((char *const *)array)[i]);
     }
     fputs(" ]", out);
 }
@@ -275,8 +353,11 @@ bool conf_value_is_set(enum conf_level level, const void *object, const struct c
     case CONF_TEXT:
     case CONF_HASH_KEY:
     case CONF_HOST_HEADER:
+    case CONF_TEMPLATE:
     case CONF_LISTEN:
     case CONF_ADDRESS: return *(char *const *)conf_schema_field(level, object, key) != NULL;
+    case CONF_WORD: /* 0 is a word, or, where that is empty, means that none was given */
+        return key->words[*(const uint32_t *)conf_schema_field(level, object, key)][0] != '\0';
     default: return true;
     }
 }
@@ -289,6 +370,9 @@ void conf_value_print(enum conf_level level, const void *object, const struct co
     switch (key->type) {
     case CONF_INT: fprintf(out, "%u", *(const uint32_t *)field); break;
     case CONF_BOOL: fputs(*(const bool *)field ? "true" : "false", out); break;
+    case CONF_FACTOR:
+        fprintf(out, "%u.%02u", *(const uint32_t *)field / 100, *(const uint32_t *)field % 100);
+        break;
     case CONF_WORD: fprintf(out, "\"%s\"", key->words[*(const uint32_t *)field]); break;
     case CONF_DURATION:
         print_number(key->type, *(const uint32_t *)field, number);
@@ -300,6 +384,7 @@ void conf_value_print(enum conf_level level, const void *object, const struct co
         break;
     case CONF_HOSTS:
     case CONF_SOURCES:
+    case CONF_TEXTS:
         print_array(key, *(void *const *)field,
                     *(const uint32_t *)conf_schema_extra(level, object, key), out);
         break;
@@ -310,7 +395,8 @@ void conf_value_print(enum conf_level level, const void *object, const struct co
 size_t conf_value_element_size(const struct conf_key *key)
 {
     switch (key->type) {
-    case CONF_HOSTS: return sizeof(char *);
+    case CONF_HOSTS:
+    case CONF_TEXTS: return sizeof(char *);
     case CONF_SOURCES: return sizeof(struct conf_source);
     default: ASSERT(key->type == CONF_LIST); return conf_schema_level(key->child)->size;
     }
@@ -320,7 +406,7 @@ static void free_elements(const struct conf_key *key, void *array, uint32_t coun
 {
     for (uint32_t i = 0; i < count && array; i++) {
         char *element = (char *)array + i * conf_value_element_size(key);
-        if (key->type == CONF_HOSTS)
+        if (key->type == CONF_HOSTS || key->type == CONF_TEXTS)
             free(*(char **)(void *)element);
         else if (key->type == CONF_SOURCES)
             free(((struct conf_source *)(void *)element)->text);
@@ -330,19 +416,32 @@ static void free_elements(const struct conf_key *key, void *array, uint32_t coun
     free(array);
 }
 
+/* A list that a site or a route has from above. */
+static bool is_borrowed(enum conf_level level, const void *object, const struct conf_key *key)
+{
+    if (key->level != CONF_OPTIONS || (level != CONF_SITE && level != CONF_ROUTE))
+        return false;
+    const char *options = (const char *)conf_schema_field(level, object, key) - key->offset;
+    return !(((const struct conf_options *)(const void *)options)->set & conf_schema_bit(key));
+}
+
 void conf_value_free(enum conf_level level, void *object, const struct conf_key *key)
 {
     void *field = conf_schema_field(level, object, key);
     switch (key->type) {
     case CONF_INT:
     case CONF_BOOL:
+    case CONF_FACTOR:
     case CONF_WORD:
     case CONF_DURATION:
     case CONF_SIZE: return;
     case CONF_GROUP: conf_value_free_all(key->child, field); return;
     case CONF_HOSTS:
     case CONF_SOURCES:
+    case CONF_TEXTS:
     case CONF_LIST:
+        if (is_borrowed(level, object, key))
+            break;
         free_elements(key, *(void **)field, *(uint32_t *)conf_schema_extra(level, object, key));
         break;
     default: free(*(char **)field); break;

@@ -19,6 +19,10 @@ int conf_value_set(enum conf_level level, void *object, const struct conf_key *k
 int conf_value_set_element(void *array, uint32_t i, const struct conf_key *key, const char *text,
                            char why[CONF_VALUE_WHY_MAX]) MUST_CHECK;
 
+/* Store the default of a CONF_TEXTS, which has one. Returns 0 or -ENOMEM. */
+int conf_value_set_texts(enum conf_level level, void *object,
+                         const struct conf_key *key) MUST_CHECK;
+
 /* Copy the value of an option from one struct conf_options to another. Returns 0 or -ENOMEM. */
 int conf_value_copy(struct conf_options *to, const struct conf_options *from,
                     const struct conf_key *key) MUST_CHECK;

@@ -5,11 +5,18 @@
 
 #include "common/clock.h"
 #include "common/version.h"
+#include "master/checker.h"
 #include "master/listen.h"
 #include "master/notify.h"
 #include "master/process.h"
 #include "master/reload.h"
+#include "master/rotate.h"
 #include "master/signals.h"
+#include "master/slim.h"
+#include "master/slots.h"
+#include "master/trial.h"
+#include "master/upgrade.h"
+#include "master/way_back.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,11 +25,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define HANDOVER_MAGIC 0x7265766f64464855ull
-enum { HANDOVER_VERSION = 1, TEXT_MAX = 4096 };
+enum { HANDOVER_VERSION = 2, TEXT_MAX = 4096 };
 
 /* One slot's part of struct master_slot, in widths that do not depend on the program. */
 struct handover_slot {
@@ -33,17 +41,25 @@ struct handover_slot {
     int32_t keeper;
 };
 
-/* What the new master cannot find out by itself. Followed by the listeners. */
+/*
+ * What the new master cannot find out by itself. Followed by the listeners, then by the names. It grows at its end, as
+ * those do: what a program before did not write is zero.
+ */
 struct handover {
     uint64_t magic;
     uint32_t version;
-    uint32_t size; /* of this struct: another program's may be longer */
+    uint32_t size;          /* of this struct */
+    uint32_t listener_size; /* of struct handover_listener */
+    uint32_t rehearsal;     /* 1: be the master up to where it would change anything, then exit */
+    uint32_t returned;      /* 1: a program that was handed this came back: see way_back.h */
+    int32_t former;         /* the program that writes this: the way back; -1: none */
     uint64_t seq;
     uint64_t descriptors;
     uint32_t generation;
     uint32_t workers;
     uint32_t listener_id;
     uint32_t listener_count;
+    uint32_t name_count;
     uint32_t paused;
     uint32_t daemon;
     uint32_t pid_written;
@@ -52,6 +68,8 @@ struct handover {
     int32_t image;
     int32_t error_log;
     int32_t access_log;
+    int32_t keys;
+    int32_t tickets;
     struct handover_slot slots[BOARD_SLOTS_MAX];
     char conf_path[TEXT_MAX];
     char board_name[TEXT_MAX];
@@ -76,12 +94,15 @@ static void fill(struct handover *h, const struct master *master)
         .magic = HANDOVER_MAGIC,
         .version = HANDOVER_VERSION,
         .size = sizeof *h,
+        .listener_size = sizeof(struct handover_listener),
+        .former = -1,
         .seq = master->seq,
         .descriptors = master->descriptors,
         .generation = master->generation,
         .workers = master->workers,
         .listener_id = master->listener_id,
         .listener_count = master->listeners.count,
+        .name_count = master->names.count,
         .paused = master->paused,
         .daemon = master->daemon,
         .pid_written = master->pid_written,
@@ -89,6 +110,8 @@ static void fill(struct handover *h, const struct master *master)
         .image = master->image,
         .error_log = master->logs.error,
         .access_log = master->logs.access,
+        .keys = master->keys,
+        .tickets = master->tickets.fd,
     };
     for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
         const struct master_slot *s = &master->slots[i];
@@ -125,17 +148,22 @@ static int write_listeners(int fd, const struct master *master)
     return 0;
 }
 
-static int write_down(const struct master *master)
+static int write_down(const struct master *master, bool rehearsal, int former)
 {
     struct handover *h = malloc(sizeof *h);
     int fd = memfd_create("holdfast-handover", 0);
     int error = !h || fd < 0 ? -ENOMEM : 0;
     if (!error) {
         fill(h, master);
+        h->rehearsal = rehearsal;
+        h->former = former;
         error = write_all(fd, h, sizeof *h);
     }
     if (!error)
         error = write_listeners(fd, master);
+    /* Or the first image of the new program would know no address of a named server. */
+    for (uint32_t i = 0; i < master->names.count && !error; i++)
+        error = write_all(fd, master->names.answers[i], sizeof(struct names_answer));
     free(h);
     if (error && fd >= 0)
         close(fd);
@@ -153,6 +181,8 @@ static void let_all_through(const struct master *master, bool through)
 {
     let_through(master->board.fd, through);
     let_through(master->image, through);
+    let_through(master->keys, through);
+    let_through(master->tickets.fd, through);
     let_through(master->logs.error, through);
     let_through(master->logs.access, through);
     for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++) {
@@ -162,18 +192,41 @@ static void let_all_through(const struct master *master, bool through)
     }
 }
 
-int handover_exec(struct master *master)
+static int exec_master(const struct master *master, int fd)
 {
-    int fd = write_down(master);
-    if (fd < 0)
-        return fd;
     char number[16];
     snprintf(number, sizeof number, "%d", fd);
     let_all_through(master, true);
     execl(master->program, "holdfast", "--master", number, (char *)NULL);
-    int error = -errno;
-    let_all_through(master, false);
+    return -errno;
+}
+
+int handover_rehearse(const struct master *master)
+{
+    int fd = write_down(master, true, -1);
+    if (fd < 0)
+        return fd;
+    pid_t pid = fork();
+    int error = pid < 0 ? -errno : 0;
+    if (pid == 0) {
+        trial_be_child();
+        (void)exec_master(master, fd);
+        _exit(EXIT_FAILURE);
+    }
     close(fd);
+    return error ? error : (int)pid;
+}
+
+int handover_exec(struct master *master)
+{
+    int former = open("/proc/self/exe", O_RDONLY);
+    int fd = write_down(master, false, former);
+    int error = fd < 0 ? fd : exec_master(master, fd);
+    let_all_through(master, false);
+    if (fd >= 0)
+        close(fd);
+    if (former >= 0)
+        close(former);
     return error;
 }
 
@@ -186,13 +239,26 @@ static bool ends_in_nul(const char text[TEXT_MAX])
 
 static int read_header(int fd, struct handover *h)
 {
-    if (pread(fd, h, sizeof *h, 0) != (ssize_t)sizeof *h || h->magic != HANDOVER_MAGIC)
+    const size_t head = offsetof(struct handover, rehearsal);
+    memset(h, 0, sizeof *h);
+    if (pread(fd, h, head, 0) != (ssize_t)head || h->magic != HANDOVER_MAGIC || h->size < head)
         return -EPROTO;
-    if (h->version != HANDOVER_VERSION || h->size != sizeof *h)
+    if (h->version != HANDOVER_VERSION)
         return -EPROTONOSUPPORT;
+    size_t known = h->size < sizeof *h ? h->size : sizeof *h;
+    if (pread(fd, h, known, 0) != (ssize_t)known)
+        return -EPROTO;
     bool texts = ends_in_nul(h->conf_path) && ends_in_nul(h->board_name) &&
                  ends_in_nul(h->pid_file) && ends_in_nul(h->user) && ends_in_nul(h->program);
     return texts && h->listener_count <= ARENA_LISTENERS_MAX ? 0 : -EPROTO;
+}
+
+/* A program that came back may have closed some. */
+static bool is_socket(int fd)
+{
+    int value = 0;
+    socklen_t len = sizeof value;
+    return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &value, &len) == 0;
 }
 
 static int take_listeners(struct master *master, const struct handover *h, int fd)
@@ -202,18 +268,32 @@ static int take_listeners(struct master *master, const struct handover *h, int f
         return -ENOMEM;
     master->listeners = (struct master_listeners){.items = items, .count = h->listener_count};
     for (uint32_t i = 0; i < h->listener_count; i++) {
-        struct handover_listener in;
-        off_t at = (off_t)(sizeof *h + i * sizeof in);
-        if (pread(fd, &in, sizeof in, at) != (ssize_t)sizeof in)
+        struct handover_listener in = {0};
+        size_t known = h->listener_size < sizeof in ? h->listener_size : sizeof in;
+        off_t at = (off_t)h->size + (off_t)i * h->listener_size;
+        if (pread(fd, &in, known, at) != (ssize_t)known)
             return -EPROTO;
         items[i].id = in.id;
         items[i].index = in.index;
         items[i].address = in.address;
         items[i].dual_stack = in.dual_stack != 0;
         for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++)
-            items[i].fds[s] = in.fds[s];
+            items[i].fds[s] = is_socket(in.fds[s]) ? in.fds[s] : -1;
     }
     return 0;
+}
+
+/* Those that do not hold are left out: the checker finds them anew. */
+static void take_names(struct master *master, const struct handover *h, int fd)
+{
+    off_t at = (off_t)h->size + (off_t)h->listener_count * h->listener_size;
+    struct names_answer answer;
+    for (uint32_t i = 0; i < h->name_count; i++, at += (off_t)sizeof answer) {
+        if (pread(fd, &answer, sizeof answer, at) != (ssize_t)sizeof answer)
+            return;
+        if (names_is_sound(&answer))
+            (void)!names_set(&master->names, &answer);
+    }
 }
 
 static void take_slots(struct master *master, const struct handover *h)
@@ -241,8 +321,11 @@ static int take(struct master *master, const struct handover *h, int fd)
     master->paused = h->paused != 0;
     master->daemon = h->daemon != 0;
     master->pid_written = h->pid_written != 0;
-    master->image = h->image;
-    master->logs = (struct master_logs){.error = h->error_log, .access = h->access_log};
+    master->image = way_back_keep(h->image);
+    master->keys = way_back_keep(h->keys);
+    master->tickets.fd = way_back_keep(h->tickets);
+    master->logs = (struct master_logs){.error = way_back_keep(h->error_log),
+                                        .access = way_back_keep(h->access_log)};
     master->board_name = strdup(h->board_name);
     master->pid_file = strdup(h->pid_file);
     master->user = h->user[0] != '\0' ? strdup(h->user) : NULL;
@@ -256,8 +339,21 @@ static int take(struct master *master, const struct handover *h, int fd)
         return error;
     master->board.fd = h->board;
     error = take_listeners(master, h, fd);
-    let_all_through(master, false);
-    return error;
+    take_names(master, h, fd);
+    return error ? error : rotate_begin(master);
+}
+
+/* A program that came back may have published and sent more than the handover says. */
+static void catch_up(struct master *master)
+{
+    uint32_t published = LOAD_ACQUIRE(&master->board.header->generation);
+    if (published > master->generation)
+        master->generation = published;
+    for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
+        uint64_t applied = LOAD_ACQUIRE(&board_slot(&master->board, i)->applied_seq);
+        if (master->slots[i].running && applied > master->seq)
+            master->seq = applied;
+    }
 }
 
 static int begin(struct master *master)
@@ -265,6 +361,7 @@ static int begin(struct master *master)
     int error = conf_load(&master->conf, master->conf_path, stderr);
     if (error)
         return error;
+    conf_tls_forget(master->conf); /* the reload that follows reads them again */
     error = privileges_resolve(&master->privileges, master->conf->user, stderr);
     if (error)
         return error;
@@ -277,29 +374,77 @@ static int begin(struct master *master)
     return master->signals < 0 ? master->signals : 0;
 }
 
+static void show_upgraded(struct master *master)
+{
+    struct board_header *header = master->board.header;
+    snprintf(header->software, sizeof header->software, "%s", version_string());
+    STORE_RELAXED(&header->upgrades, header->upgrades + 1);
+    board_show_counts(&master->board);
+    log_write(LOG_LEVEL_INFO, "upgraded", "version=%s workers=%u", version_string(),
+              master->workers);
+    board_event(&master->board, MASTER_EVENT_WRITER, "upgraded version=%s", version_string());
+}
+
+static void show_returned(struct master *master)
+{
+    struct board_header *header = master->board.header;
+    snprintf(header->software, sizeof header->software, "%s", version_string());
+    board_show_counts(&master->board);
+    catch_up(master);
+    upgrade_go_back(master);
+}
+
+static void go_on(struct master *master, const struct handover *h)
+{
+    slim_share_relocations();
+    master->phase = MASTER_RUNNING;
+    master->phase_ms = clock_mono_ms();
+    if (h->returned)
+        show_returned(master);
+    else
+        show_upgraded(master);
+    /* The checker of the program before has ended with its socket. */
+    master->checker.ever = true;
+    checker_tell(master);
+    if (!way_back_is_open())
+        let_all_through(master, false);
+    /* The image of this program's layout, for workers of this program. */
+    reload_ask(master);
+}
+
 int handover_resume(struct master *master, int fd)
 {
-    struct handover *h = malloc(sizeof *h);
+    struct handover *h = calloc(1, sizeof *h);
     int error = h ? read_header(fd, h) : -ENOMEM;
+    if (!error && !h->rehearsal && !h->returned && h->former >= 0)
+        way_back_open(h->former, fd, offsetof(struct handover, returned));
     if (!error)
         error = take(master, h, fd);
     if (!error)
         error = begin(master);
-    free(h);
-    close(fd);
-    if (error) {
+    if (error)
         fprintf(stderr, "holdfast: cannot take over: %s\n", strerror(-error));
-        return error;
-    }
-    master->phase = MASTER_RUNNING;
-    master->phase_ms = clock_mono_ms();
-    struct board_header *header = master->board.header;
-    snprintf(header->software, sizeof header->software, "%s", version_string());
-    STORE_RELAXED(&header->upgrades, header->upgrades + 1);
-    log_write(LOG_LEVEL_INFO, "upgraded", "version=%s workers=%u", version_string(),
-              master->workers);
-    board_event(&master->board, MASTER_EVENT_WRITER, "upgraded version=%s", version_string());
-    /* The image of this program's layout, for workers of this program. */
-    reload_ask(master);
-    return 0;
+    if (h && h->rehearsal)
+        _exit(error ? EXIT_FAILURE : EXIT_SUCCESS); /* the board and the sockets are another's */
+    if (error)
+        way_back_go();
+    else
+        go_on(master, h);
+    if (h && h->returned)
+        close(h->former);
+    if (!way_back_is_open())
+        close(fd);
+    free(h);
+    return error;
+}
+
+bool handover_settle(struct master *master)
+{
+    if (!way_back_is_open())
+        return false;
+    if (master->phase == MASTER_RUNNING && (master->reload_wanted || !slots_all_applied(master)))
+        return true;
+    way_back_close();
+    let_all_through(master, false);
+    return false;
 }

@@ -12,6 +12,7 @@
 #include "master/throttle.h"
 #include "shm/arena.h"
 #include "shm/arena_migrate.h"
+#include "shm/vault.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -400,6 +401,10 @@ static void hold_back(struct keeper *keeper, uint32_t wait_ms)
 /* Workers of a new program that die at once: let the program before it try. */
 static void judge_trial(struct keeper *keeper, const struct obituary *death)
 {
+    /* Who is killed, by an administrator or for want of memory, says nothing of his program. */
+    if (death->status == OBITUARY_UNKNOWN ||
+        (WIFSIGNALED(death->status) && WTERMSIG(death->status) == SIGKILL))
+        return;
     if (clock_mono_ms() > keeper->trial_until_ms || ++keeper->trial_deaths < TRIAL_DEATHS_MAX)
         return;
     keeper->trial_until_ms = 0;
@@ -418,6 +423,7 @@ static void judge_trial(struct keeper *keeper, const struct obituary *death)
 static void watch_once(struct keeper *keeper)
 {
     await_death(keeper);
+    STORE_RELAXED(&keeper->shown->state, SLOT_STARTING); /* nobody serves */
     struct obituary death = {
         .slot = keeper->slot,
         .pid = keeper->worker,
@@ -441,6 +447,16 @@ static void watch_once(struct keeper *keeper)
     obituary_log(&death, &keeper->limit);
     if (child)
         (void)waitpid(death.pid, NULL, 0);
+}
+
+/* The keeper itself never maps it: only the worker sees keys. */
+static int make_vault(const struct keeper *keeper)
+{
+    int vault;
+    int error = vault_create(keeper->slot, keeper->arena.header->tunnels_max, &vault);
+    if (error || vault == FD_VAULT)
+        return error < 0 || fcntl(FD_VAULT, F_SETFD, 0) == 0 ? error : -errno;
+    return descriptors_place(vault, FD_VAULT);
 }
 
 static int set_up(struct keeper *keeper, const struct keeper_start *start)
@@ -468,6 +484,8 @@ static int set_up(struct keeper *keeper, const struct keeper_start *start)
     if (epoll < 0)
         return -errno;
     error = descriptors_place(epoll, FD_EPOLL);
+    if (error || (error = make_vault(keeper)))
+        return error;
     int wake = error ? -1 : eventfd(0, EFD_NONBLOCK);
     if (!error)
         error = wake < 0 ? -errno : descriptors_place(wake, FD_WAKE);
@@ -499,6 +517,14 @@ static NORETURN void fail_to_resume(const struct keeper *keeper, int error)
     _exit(1);
 }
 
+/* It has left, as it was told to; or somebody killed it while it was parked: that counts as any death. */
+static void mourn_parked(const struct keeper *keeper, int32_t pid)
+{
+    struct obituary death = {.slot = keeper->slot, .pid = pid};
+    if (waitpid(pid, &death.status, WNOHANG) == pid && WIFSIGNALED(death.status))
+        obituary_show(&death, &keeper->board);
+}
+
 /*
  * The new program's first worker is there before the old one leaves: were we killed between, nobody
  * would hold the descriptors.
@@ -525,7 +551,7 @@ static void take_over(struct keeper *keeper)
     go_wake(keeper->arena.header);
     succession_end(succession);
     arena_migrate_close(&keeper->old); /* or it would keep its memory as long as we live */
-    (void)waitpid(succession->parked_pid, NULL, WNOHANG);
+    mourn_parked(keeper, succession->parked_pid);
 }
 
 /* A new keeper, cloned by a worker whose keeper died, begins at the jump, with its worker running. */
@@ -575,10 +601,28 @@ static int inherit_arena(struct keeper *keeper)
     if (error)
         return error;
     close(FD_ARENA);
-    error = arena_migrate(old->base, old->size, &keeper->arena, &arena);
+    error = arena_migrate(old->base, old->size, LOAD_RELAXED(&keeper->shown->tunnels_high),
+                          &keeper->arena, &arena);
     if (error || arena == FD_ARENA)
         return error < 0 || fcntl(FD_ARENA, F_SETFD, 0) == 0 ? error : -errno;
     return descriptors_place(arena, FD_ARENA);
+}
+
+/*
+ * The slot's vault; made anew if the program before had none: then there are no keys to lose. Its place
+ * is given up first: the table may be full.
+ */
+static int inherit_vault(const struct keeper *keeper)
+{
+    int error = vault_look(FD_VAULT);
+    if (error == -EPROTO && keeper->old.base) {
+        close(FD_VAULT);
+        return make_vault(keeper);
+    }
+    if (error)
+        log_write(LOG_LEVEL_ERROR, "vault_unreadable", "slot=%u error=\"%s\"", keeper->slot,
+                  strerror(-error));
+    return error;
 }
 
 /* The table that exec left us is as big as what it holds: grow it while nobody shares it. */
@@ -589,14 +633,23 @@ static int inherit(struct keeper *keeper, uint32_t slot)
     keeper->log_level = LOG_LEVEL_INFO;
     open_log(keeper);
     int error = board_attach_inherited(&keeper->board, FD_BOARD);
-    if (error || (error = inherit_arena(keeper)))
+    if (error)
         return error;
-    if (slot >= BOARD_SLOTS_MAX || keeper->arena.header->slot != slot)
+    if (slot >= BOARD_SLOTS_MAX)
         return -EINVAL;
     keeper->shown = board_slot(&keeper->board, slot);
+    error = inherit_arena(keeper);
+    if (error)
+        return error;
+    if (keeper->arena.header->slot != slot)
+        return -EINVAL;
+    error = inherit_vault(keeper);
+    if (error)
+        return error;
     keeper->worker = LOAD_ACQUIRE(&keeper->shown->worker_pid);
     keeper->oom_score = read_oom_score();
     become_keeper(keeper);
+    tzset();
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return -errno;
     return descriptors_grow(limit.rlim_cur);
@@ -635,6 +688,7 @@ void keeper_resume(uint32_t slot)
         rc = prepare_succession(&keeper, &succession);
     if (rc < 0)
         fail_to_resume(&keeper, rc);
+    slim_share_relocations();
     if (rc > 0) {
         keeper.succession = &succession;
     } else { /* the way back: the worker has crashed */

@@ -2,9 +2,13 @@
 #include "master/loop.h"
 
 #include "common/clock.h"
+#include "master/certificates.h"
+#include "master/checker.h"
+#include "master/handover.h"
 #include "master/listen.h"
 #include "master/reap.h"
 #include "master/reload.h"
+#include "master/rotate.h"
 #include "master/signals.h"
 #include "master/slots.h"
 #include "master/spawn.h"
@@ -41,16 +45,21 @@ static bool look_after_all(struct master *master)
     reap_children(master);
     bool undecided = reap_check_slots(master, now_ms);
     reload_step(master, now_ms);
+    rotate_step(master, now_ms);
+    certificates_step(master, now_ms);
     spawn_missing(master, now_ms);
+    checker_step(master, now_ms);
     bool leaving = slots_drain_due(master, now_ms);
     slots_tell(master, now_ms);
     bool renewing = upgrade_step(master, now_ms);
+    renewing |= handover_settle(master);
     bool closing = listen_close_unwanted(master, now_ms);
     start_step(master, now_ms);
     if (master->phase == MASTER_QUITTING)
         return undecided || closing || !slots_all_applied(master);
     return undecided || closing || leaving || renewing || master->phase != MASTER_RUNNING ||
-           master->reload_wanted || !slots_all_applied(master) || some_slot_is_due(master);
+           master->reload_wanted || master->names_changed || !slots_all_applied(master) ||
+           some_slot_is_due(master);
 }
 
 static int tick_ms(bool unsettled, uint64_t since_ms)
@@ -72,8 +81,9 @@ void loop_run(struct master *master)
         bool ending = master->phase == MASTER_QUITTING || master->phase == MASTER_STOPPING;
         if (ending && stop_step(master, clock_mono_ms()))
             return;
-        struct pollfd fd = {.fd = master->signals, .events = POLLIN};
-        if (poll(&fd, 1, tick_ms(unsettled, unsettled_ms)) > 0)
+        struct pollfd fds[] = {{.fd = master->signals, .events = POLLIN},
+                               {.fd = master->checker.control, .events = POLLIN}};
+        if (poll(fds, ARRAY_LEN(fds), tick_ms(unsettled, unsettled_ms)) > 0)
             signals_handle(master);
     }
 }

@@ -2,6 +2,7 @@
 /* holdfast, the master: what can be asked of it on the command line. */
 #define _GNU_SOURCE 1
 
+#include "common/crypto_memory.h"
 #include "common/log.h"
 #include "common/version.h"
 #include "master/conf.h"
@@ -102,6 +103,10 @@ int main(int argc, char **argv)
 {
     struct options options;
     open_standard_descriptors();
+    if (crypto_memory_init() < 0) {
+        fprintf(stderr, "holdfast: the library for TLS cannot be made ready\n");
+        return EXIT_FAILURE;
+    }
     if (options_parse(&options, argc, argv) < 0)
         return EXIT_FAILURE;
     switch (options.action) {

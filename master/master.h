@@ -8,10 +8,12 @@
 
 #include "common/addr.h"
 #include "master/conf.h"
+#include "master/names.h"
 #include "master/privileges.h"
 #include "master/throttle.h"
 #include "shm/arena.h"
 #include "shm/board.h"
+#include "shm/tickets.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -66,15 +68,40 @@ struct master_slot {
     struct throttle throttle;
 };
 
+/* The process that checks servers (checker.c). */
+struct master_checker {
+    bool wanted; /* there is something to check, or to take back */
+    bool ever;   /* one was started, by us or by the program before us */
+    bool unsent; /* the newest state has still to be sent */
+    int control; /* our end of its socket; -1 */
+    int32_t pid; /* 0: none runs */
+    uint64_t started_ms;
+    uint64_t start_at_ms;
+    struct throttle throttle;
+};
+
 struct master_logs {
     int error;
     int access; /* -1: off */
 };
 
+/* The keys of session tickets, for as long as the master lives (rotate.c). */
+struct master_tickets {
+    struct tickets map; /* writable */
+    int fd;             /* -1: not made yet */
+    int shared;         /* the same memory, for workers: cannot write */
+};
+
 /* An upgrade, a recycling or a way back that is under way (upgrade.c). */
 enum renew_kind { RENEW_NOTHING, RENEW_RECYCLE, RENEW_UPGRADE, RENEW_GO_BACK };
+/* Its stages: each but SLOTS is a program on trial, which is waited for. */
+enum renew_stage { RENEW_TRIAL, RENEW_SLOTS, RENEW_REHEARSAL };
 struct master_renewal {
     enum renew_kind kind;
+    enum renew_stage stage;
+    int trial;          /* PID of the program on trial; 0: none */
+    int trial_status;   /* its wait status once `trial` is reaped; see upgrade_note_exit */
+    uint32_t tries;     /* of the slot: somebody may die while it is renewed */
     uint32_t slot;      /* the one that is being renewed */
     uint32_t end;       /* GO_BACK: first slot that did not change */
     bool told;          /* its keeper was told */
@@ -105,11 +132,17 @@ struct master {
     uint64_t descriptors; /* RLIMIT_NOFILE as we got it */
     struct master_logs logs;
     int image; /* sealed memfd of the published generation */
+    int keys;  /* of its private keys; -1: it has none */
+    struct master_tickets tickets;
+    uint64_t certificates_due_ms; /* when to look at their dates again */
     uint32_t generation;
     uint64_t seq;     /* last control sequence number given */
     uint32_t workers; /* slots 0 .. workers - 1 shall run */
     bool paused;      /* WINCH */
     struct master_slot slots[BOARD_SLOTS_MAX];
+    struct master_checker checker;
+    struct names names; /* what the checker has resolved */
+    bool names_changed; /* since the last image */
     struct master_listeners listeners;
     uint32_t listener_id; /* last given */
 

@@ -117,6 +117,7 @@ void process_kill_all(void)
     /* Keepers before workers: a keeper would start another worker. */
     kill_all_named(PROCESS_KEEPER);
     kill_all_named(PROCESS_WORKER);
+    kill_all_named(PROCESS_CHECKER);
 }
 
 void process_set_name(const char *name)

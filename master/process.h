@@ -11,9 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PROCESS_MASTER "holdfast"
-#define PROCESS_KEEPER "hf-keeper"
-#define PROCESS_WORKER "hf-worker"
+#define PROCESS_MASTER  "holdfast"
+#define PROCESS_KEEPER  "hf-keeper"
+#define PROCESS_WORKER  "hf-worker"
+#define PROCESS_CHECKER "hf-checker"
 
 /* True if `pid` runs (no zombie) and is called `name`. Reads /proc. */
 bool process_is_named(int32_t pid, const char *name);
@@ -30,7 +31,7 @@ bool process_is_child(int32_t pid);
  */
 int process_signal(int32_t pid, const char *name, int signal);
 
-/* SIGKILL for every keeper and worker that descends from the calling process. Walks /proc. */
+/* SIGKILL for every keeper, worker and checker that descends from the calling process. Walks /proc. */
 void process_kill_all(void);
 
 /* The calling process's name in ps and /proc; 15 bytes at most. */

@@ -4,15 +4,20 @@
 #include "master/reap.h"
 
 #include "master/bury.h"
+#include "master/checker.h"
 #include "master/process.h"
+#include "master/upgrade.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A worker may have cloned a keeper and died before either stands on the board: look twice. */
-enum { GONE_FOR_SURE_MS = 30 };
+/*
+ * A worker may have cloned a keeper and died before either stands on the board, or be a new one that has
+ * not come to run yet on a busy machine: look twice.
+ */
+enum { GONE_FOR_SURE_MS = 100 };
 
 static void note_keeper(struct master *master, int32_t pid, int status)
 {
@@ -39,7 +44,9 @@ void reap_children(struct master *master)
         master->childless = pid < 0 && errno == ECHILD;
         if (pid <= 0)
             return;
-        note_keeper(master, (int32_t)pid, status);
+        if (!upgrade_note_exit(master, (int32_t)pid, status) &&
+            !checker_reaped(master, (int32_t)pid, status))
+            note_keeper(master, (int32_t)pid, status);
     }
 }
 

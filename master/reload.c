@@ -4,12 +4,16 @@
 #include "master/reload.h"
 
 #include "common/clock.h"
+#include "master/certificates.h"
+#include "master/checker.h"
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/notify.h"
 #include "master/report.h"
+#include "master/rotate.h"
 #include "master/slots.h"
 #include "master/spawn.h"
+#include "shm/keys.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -26,6 +30,7 @@ struct next {
     uint32_t generation;
     uint32_t workers;
     int image;
+    int keys;
 };
 
 uint32_t reload_workers(const struct conf *conf)
@@ -51,6 +56,8 @@ void reload_ask(struct master *master)
 
 static void give_up(struct next *next)
 {
+    if (next->image >= 0)
+        close(next->image);
     listen_give_up(&next->listeners);
     logs_close(&next->logs);
     conf_free(&next->conf);
@@ -70,7 +77,9 @@ static int prepare(struct master *master, struct next *next, FILE *errors)
     error = listen_prepare(master, &plan, &next->listeners);
     if (error)
         return error;
-    return conf_image_build(next->conf, &master->board, next->generation, &next->image, errors);
+    next->conf->names = &master->names;
+    error = conf_image_build(next->conf, &master->board, next->generation, &next->image, errors);
+    return error ? error : conf_keys_build(next->conf, next->generation, &next->keys, errors);
 }
 
 static bool differs(const char *a, const char *b)
@@ -116,6 +125,19 @@ void reload_show_limits(struct master *master)
     STORE_RELAXED(&header->hang_timeout_ms, master->conf->hang_timeout_ms);
 }
 
+static void publish(struct master *master, const struct next *next)
+{
+    close(master->image);
+    master->image = next->image;
+    if (master->keys >= 0)
+        close(master->keys);
+    master->keys = next->keys;
+    /* The image and the rings stand: from here on observers may look for this generation. */
+    master->generation = next->generation;
+    STORE_RELEASE(&master->board.header->generation, next->generation);
+    master->names_changed = false;
+}
+
 static void commit(struct master *master, struct next *next)
 {
     warn_of_restart(master, next->conf);
@@ -124,21 +146,23 @@ static void commit(struct master *master, struct next *next)
     next->conf = NULL;
     logs_use(master, &next->logs);
     listen_commit(master, &next->listeners);
-    close(master->image);
-    master->image = next->image;
-    /* The image and the rings stand: from here on observers may look for this generation. */
-    master->generation = next->generation;
-    STORE_RELEASE(&master->board.header->generation, next->generation);
+    publish(master, next);
     reload_show_limits(master);
+    rotate_use(master);
+    certificates_show(master);
+    conf_tls_forget(master->conf);
     STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
     master->paused = false;
+    checker_tell(master);
     resize(master, next->workers);
 }
 
 static void reload(struct master *master)
 {
-    struct next next = {
-        .logs = {.error = -1, .access = -1}, .image = -1, .generation = master->generation + 1};
+    struct next next = {.logs = {.error = -1, .access = -1},
+                        .image = -1,
+                        .keys = -1,
+                        .generation = master->generation + 1};
     struct report report;
     notify_reloading();
     int error = report_begin(&report);
@@ -163,13 +187,48 @@ static void reload(struct master *master)
     notify_ready(master->workers, master->generation);
 }
 
+/* The configuration stays, but names of servers in it stand for other addresses now. */
+static void follow_names(struct master *master)
+{
+    struct next next = {.image = -1, .keys = -1, .generation = master->generation + 1};
+    struct report report;
+    int error = report_begin(&report);
+    master->names_changed = false; /* also if it fails: the next answer tries again */
+    if (!error) {
+        master->conf->names = &master->names;
+        master->conf->by_names = true;
+        error = conf_image_build(master->conf, &master->board, next.generation, &next.image,
+                                 report.messages);
+        master->conf->by_names = false;
+        if (!error && master->keys >= 0)
+            error = keys_renew(master->keys, next.generation, &next.keys);
+        report_log(&report, LOG_LEVEL_ERROR, "configuration");
+    }
+    if (error) {
+        if (next.image >= 0)
+            close(next.image);
+        log_write(LOG_LEVEL_ERROR, "names_not_followed", "error=%d", -error);
+        return;
+    }
+    publish(master, &next);
+    checker_tell(master);
+    resize(master, master->workers);
+    log_write(LOG_LEVEL_INFO, "names_followed", "generation=%u", master->generation);
+    board_event(&master->board, MASTER_EVENT_WRITER, "names_followed generation=%u",
+                master->generation);
+}
+
 void reload_step(struct master *master, uint64_t now_ms)
 {
-    if (!master->reload_wanted || master->phase != MASTER_RUNNING)
+    if (!(master->reload_wanted || master->names_changed) || master->phase != MASTER_RUNNING)
         return;
     /* The next rings overwrite those of the generation before the running one: nobody may use them. */
     if (!slots_follow(master) && master_since(now_ms, master->reload_ms) < FOLLOW_PATIENCE_MS)
         return;
+    if (!master->reload_wanted) {
+        follow_names(master);
+        return;
+    }
     master->reload_wanted = false;
     reload(master);
 }

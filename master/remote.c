@@ -83,7 +83,7 @@ int remote_signal(const char *conf_path, const char *word)
         return -EINVAL;
     }
     struct conf *conf = NULL;
-    int error = conf_load(&conf, conf_path, stderr);
+    int error = conf_load_alone(&conf, conf_path, stderr);
     if (error)
         return error;
     int pidfd = find_master(conf->pid_file);

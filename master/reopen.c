@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "master/reopen.h"
 
+#include "master/checker.h"
 #include "master/logs.h"
 #include "master/report.h"
 #include "master/slots.h"
@@ -19,6 +20,7 @@ void reopen_logs(struct master *master)
     log_write(LOG_LEVEL_INFO, "reopened", "error_log=%s access_log=%s",
               master->conf->error_log.path,
               master->conf->access_log.path ? master->conf->access_log.path : "off");
+    checker_tell(master);
     for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
         if (master->slots[i].running)
             slots_want(master, i, (enum slot_mode)master->slots[i].mode);

@@ -78,9 +78,13 @@ static int send_state(const struct master *master, uint32_t slot)
     message.mode = s->mode;
     message.log_level = master->conf->error_log.level;
     message.has_access_log = master->logs.access >= 0;
+    message.has_keys = master->keys >= 0;
+    message.has_tickets = 1;
     fds.image = master->image;
     fds.error_log = master->logs.error;
+    fds.tickets = master->tickets.shared;
     fds.access_log = master->logs.access;
+    fds.keys = master->keys;
     for (uint32_t i = 0; i < master->listeners.count; i++) {
         const struct master_listener *l = &master->listeners.items[i];
         if (!listen_is_wanted(master, l, slot) || l->fds[slot] < 0)

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "master/keeper.h"
 #include "master/slots.h"
+#include "master/way_back.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 
 static NORETURN void run_keeper(struct master *master, uint32_t slot, int control)
 {
+    way_back_close();
     struct privileges privileges = master->privileges;
     char board_name[256];
     snprintf(board_name, sizeof board_name, "%s", master->board_name);

@@ -5,6 +5,8 @@
 
 #include "common/clock.h"
 #include "common/version.h"
+#include "master/certificates.h"
+#include "master/checker.h"
 #include "master/daemon.h"
 #include "master/listen.h"
 #include "master/logs.h"
@@ -12,10 +14,13 @@
 #include "master/pidfile.h"
 #include "master/process.h"
 #include "master/reload.h"
+#include "master/rotate.h"
 #include "master/signals.h"
+#include "master/slim.h"
 #include "master/slots.h"
 #include "master/spawn.h"
 #include "master/stop.h"
+#include "shm/board_reserve.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -39,7 +44,10 @@ void start_init(struct master *master, const char *conf_path, int ready_fd)
         .ready_fd = ready_fd,
         .logs = {.error = -1, .access = -1},
         .image = -1,
+        .keys = -1,
+        .tickets = {.fd = -1, .shared = -1},
         .signals = -1,
+        .checker = {.control = -1},
         .phase = MASTER_STARTING,
         .phase_ms = clock_mono_ms(),
     };
@@ -121,7 +129,13 @@ static int claim_board(struct master *master)
     else if (error)
         fprintf(stderr, "holdfast: cannot create the board %s: %s\n", master->board_name,
                 strerror(-error));
-    if (!error)
+    if (error)
+        return error;
+    error = board_reserve_slots(&master->board, master->workers);
+    if (error)
+        fprintf(stderr, "holdfast: no memory for the board %s: %s (is /dev/shm full?)\n",
+                master->board_name, strerror(-error));
+    else
         fill_header(master);
     return error;
 }
@@ -158,10 +172,20 @@ static int write_pid_file(struct master *master)
 static int publish_first(struct master *master)
 {
     int error = conf_image_build(master->conf, &master->board, 1, &master->image, stderr);
-    if (error)
+    if (error || (error = conf_keys_build(master->conf, 1, &master->keys, stderr)))
         return error;
+    error = rotate_begin(master);
+    if (error) {
+        fprintf(stderr, "holdfast: cannot make the keys of session tickets: %s\n",
+                strerror(-error));
+        return error;
+    }
     master->generation = 1;
     STORE_RELEASE(&master->board.header->generation, 1);
+    rotate_use(master);
+    certificates_show(master);
+    /* Keepers and workers get copies of this memory. */
+    conf_tls_forget(master->conf);
     return 0;
 }
 
@@ -193,6 +217,8 @@ int start_master(struct master *master)
               (unsigned long long)master->descriptors, master->board.tunnels_max);
     for (uint32_t i = 0; i < master->workers; i++)
         master->slots[i].mode = SLOT_MODE_RUN;
+    slim_share_relocations(); /* all libraries are loaded by now */
+    checker_tell(master);
     spawn_missing(master, clock_mono_ms());
     return 0;
 }

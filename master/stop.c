@@ -4,11 +4,13 @@
 #include "master/stop.h"
 
 #include "common/clock.h"
+#include "master/checker.h"
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/notify.h"
 #include "master/pidfile.h"
 #include "master/process.h"
+#include "master/rotate.h"
 #include "master/slots.h"
 
 #include <signal.h>
@@ -26,6 +28,7 @@ static void enter(struct master *master, enum master_phase phase)
     master->phase_ms = clock_mono_ms();
     master->reload_wanted = false;
     STORE_RELEASE(&master->board.header->state, BOARD_STOPPING);
+    checker_stop(master);
     notify_stopping();
 }
 
@@ -105,11 +108,15 @@ void stop_finish(struct master *master)
         pidfile_remove(master->pid_file);
     if (master->image >= 0)
         close(master->image);
+    if (master->keys >= 0)
+        close(master->keys);
+    rotate_end(master);
     if (master->generation > 0)
         log_write(LOG_LEVEL_INFO, "stopped", "status=%d", master->exit_status);
     log_set_fd(STDERR_FILENO);
     logs_close(&master->logs);
     conf_free(&master->conf);
+    names_fini(&master->names);
     free(master->board_name);
     free(master->pid_file);
     free(master->user);

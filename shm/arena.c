@@ -3,8 +3,9 @@
 
 #include "shm/arena.h"
 
+#include "shm/memfd.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -53,29 +54,6 @@ static void point_into(struct arena *arena, void *base)
     arena->chunks = (uint8_t *)base + arena->header->chunks_off;
 }
 
-/* A memfd of a fixed size: nobody can cut it under a reader, who would die of SIGBUS. */
-static int make_memfd(uint64_t size)
-{
-    int fd = memfd_create("holdfast-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return -errno;
-    if (ftruncate(fd, (off_t)size) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-        int error = -errno;
-        close(fd);
-        return error;
-    }
-    return fd;
-}
-
-static void *map_shared(int fd, uint64_t size)
-{
-    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (base != MAP_FAILED)
-        (void)madvise(base, size, MADV_DONTDUMP); /* payload of peers has no place in a core file */
-    return base;
-}
-
 int arena_create(struct arena *arena, uint32_t slot, uint32_t tunnels_max, int *fd)
 {
     *arena = (struct arena){0};
@@ -84,11 +62,11 @@ int arena_create(struct arena *arena, uint32_t slot, uint32_t tunnels_max, int *
         return -EINVAL;
     struct arena_header plan = {0};
     lay_out(&plan, tunnels_max);
-    int memfd = make_memfd(plan.size);
+    int memfd = memfd_make("holdfast-arena", plan.size);
     if (memfd < 0)
         return memfd;
-    struct arena_header *header = map_shared(memfd, plan.size);
-    if (header == MAP_FAILED) {
+    struct arena_header *header = memfd_map(memfd, plan.size);
+    if (!header) {
         int error = -errno;
         close(memfd);
         return error;
@@ -123,8 +101,8 @@ int arena_attach(struct arena *arena, int fd)
     if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct arena_header))
         return -EPROTO;
     uint64_t size = (uint64_t)st.st_size;
-    struct arena_header *header = map_shared(fd, size);
-    if (header == MAP_FAILED)
+    struct arena_header *header = memfd_map(fd, size);
+    if (!header)
         return -errno;
     int error = 0;
     if (LOAD_ACQUIRE(&header->magic) != ARENA_MAGIC)

@@ -13,12 +13,13 @@
 
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #define ARENA_MAGIC 0x616e6572416c4855ull
 enum {
-    /* magic and version stand first in every layout; the one before is in shm/arena_v1.h */
-    ARENA_VERSION = 2,
-    ARENA_VERSION_READ_MIN = 1, /* oldest layout that a successor can take over */
+    /* magic and version stand first in every layout; the one before is in shm/arena_v2.h */
+    ARENA_VERSION = 3,
+    ARENA_VERSION_READ_MIN = 2, /* oldest layout that a successor can take over */
     ARENA_EVENTS = 256,
     ARENA_CHUNK_SIZE = 32768, /* bounds one read; 16 KB costs 256 KiB messages 8 % more CPU */
     ARENA_LISTENERS_MAX = 64,
@@ -42,6 +43,8 @@ enum slot_fd {
     FD_RESERVE = 12,   /* /dev/null: fills places that are given up */
     FD_BOARD = 14,     /* the board, for a program that the keeper execs */
     FD_PROGRAM = 15,   /* the program that ran before the newest: the way back */
+    FD_KEYS = 16,      /* private keys of FD_IMAGE's certificates (shm/keys.h) */
+    FD_TICKETS = 17,   /* keys of session tickets (shm/tickets.h) */
     FD_WAKE = 13,      /* eventfd by which the keeper wakes its worker to look at `command` */
     FD_LISTENERS = 32, /* + index into arena_header.listeners */
     FD_DYNAMIC = 96,   /* = FD_LISTENERS + ARENA_LISTENERS_MAX: connections */
@@ -58,11 +61,15 @@ enum {
     DIR_BLOCKED = 1 << 4, /* the destination takes no more: pending bytes are in the chunk */
     DIR_RESUME = 1 << 5,  /* no longer blocked: the source's events passed meanwhile, so it is to be
                              read to the end of what it has, by a successor, too */
+    DIR_EXACT = 1 << 6,   /* of both directions: a side keeps no counts, see worker/exact.h */
+    DIR_STARVED = 1 << 7, /* TLS: waits for a free chunk; a successor runs it */
 };
 
 /*
  * One direction of a tunnel. Direction 0 reads the client and writes the backend, 1 the other way:
- * direction d reads fd[d] and writes fd[!d]. Positions count this tunnel's bytes mod 2^32.
+ * direction d reads fd[d] and writes fd[!d]. Positions count this tunnel's bytes mod 2^32. They begin
+ * at 0, those of direction 1 at minus the length of the 101's head: what is counted as the tunnel's
+ * is then rx itself.
  */
 struct arena_dir {
     uint32_t rx;    /* bytes taken from the source */
@@ -84,32 +91,37 @@ struct arena_tunnel {
     uint32_t blocked_ms[2]; /* per direction: when it became blocked or last moved since */
     uint32_t idle_ms;       /* idle_timeout, 0: none */
     uint16_t send_100ms;    /* send_timeout in tenths of a second, 0: none */
-    uint16_t head_len;      /* bytes of the 101 answer's head, the first of direction 1 */
+    uint16_t backend;       /* index on the board */
 
     struct ws_track track[2] ALIGNED(CACHE_LINE);
     uint32_t cookie[2];  /* low half of SO_COOKIE, for verification */
     uint32_t src_off[2]; /* consumed(fd[d]) = dir[d].rx + src_off[d], mod 2^32 */
     uint32_t dst_off[2]; /* written(fd[!d]) = dir[d].tx + dst_off[d], mod 2^32 */
-    uint32_t backend;    /* index on the board */
+    uint32_t tls;        /* index of its entries in the vault << 2 | 1 << side for each side that is
+                            TLS; 0: plain */
     uint16_t strike_s;   /* when the last strike was, mod 2^16 */
     uint8_t strikes;     /* workers that crashed while handling this tunnel */
     uint8_t abort;       /* close with RST, also by a successor */
 };
 _Static_assert(sizeof(struct arena_tunnel) == 128, "two cache lines");
 
-/* OP_FD: a descriptor is being made (accept, socket) and may not be in the bitmap yet. */
-enum op_kind { OP_NONE, OP_RELAY, OP_FLUSH, OP_PEEK, OP_OPEN, OP_CLOSE, OP_FD };
+/*
+ * OP_FD: a descriptor is being made (accept, socket) and may not be in the bitmap yet. OP_END: a
+ * close_notify is being sent.
+ */
+enum op_kind { OP_NONE, OP_RELAY, OP_FLUSH, OP_PEEK, OP_OPEN, OP_CLOSE, OP_FD, OP_END };
 
 /* What the worker is doing right now to one tunnel: one cache line, the journal. */
 struct arena_op {
-    uint32_t cur;     /* kind << 28 | tunnel << 1 | direction; 0: nothing in flight */
-    uint32_t base;    /* stream position of the scratch chunk's first byte */
-    uint32_t scratch; /* chunk that is read into */
-    uint32_t pad;
+    uint32_t cur;          /* kind << 28 | tunnel << 1 | direction; 0: nothing in flight */
+    uint32_t base;         /* stream position of the scratch chunk's first byte */
+    uint32_t scratch;      /* chunk that is read into */
+    uint32_t out;          /* a second chunk of its own: what TLS makes of the first */
     struct ws_track track; /* the direction's tracker before the bytes in flight */
     uint64_t saved;        /* OP_CLOSE: the counter of `step` before it is changed */
     uint32_t step;         /* OP_CLOSE: how far its sums have been moved to the counters */
-    uint8_t spare[20];
+    uint32_t src_off;      /* the direction's src_off before the bytes in flight */
+    uint8_t spare[16];
 };
 _Static_assert(sizeof(struct arena_op) == CACHE_LINE, "one cache line");
 
@@ -157,7 +169,11 @@ struct arena_header {
     struct arena_listener listeners[ARENA_LISTENERS_MAX];
     struct arena_op op ALIGNED(CACHE_LINE);
     struct epoll_event events[ARENA_EVENTS]; /* epoll_wait writes here; .events = 0 once handled */
+    /* Of DIR_EXACT: the kernel writes msg_len; all else in them is of no meaning to another process. */
+    struct mmsghdr received ALIGNED(CACHE_LINE);
+    struct mmsghdr sent;
 };
+_Static_assert(sizeof(struct arena_header) <= 4096, "the records begin at the next page");
 
 struct arena {
     struct arena_header *header;

@@ -3,7 +3,7 @@
 
 #include "shm/arena_migrate.h"
 
-#include "shm/arena_v1.h"
+#include "shm/arena_v2.h"
 #include "shm/board.h"
 #include "shm/reason.h"
 
@@ -15,63 +15,64 @@
 #include <unistd.h>
 
 enum {
-    SEND_100MS_A_S = 10,
     FRAME_HEADER_MAX = 14, /* RFC 6455 5.2: 2 bytes, 8 of length, 4 of masking key */
     TRACK_FLAGS = WS_IN_MESSAGE | WS_SAW_CLOSE | WS_BROKEN,
 };
 
-_Static_assert((int)ARENA_VERSION == (int)ARENA_V1_VERSION + 1,
+_Static_assert((int)ARENA_VERSION == (int)ARENA_V2_VERSION + 1,
                "the layout before ours is what we read");
-_Static_assert((int)ARENA_V1_CHUNK_SIZE <= (int)ARENA_CHUNK_SIZE,
+_Static_assert((int)ARENA_V2_CHUNK_SIZE <= (int)ARENA_CHUNK_SIZE,
                "pending bytes fit into one chunk");
-_Static_assert((int)ARENA_V1_LISTENERS_MAX <= (int)ARENA_LISTENERS_MAX,
+_Static_assert((int)ARENA_V2_LISTENERS_MAX <= (int)ARENA_LISTENERS_MAX,
                "listeners keep their places");
+_Static_assert((int)ARENA_V2_FDS_MAX <= (int)ARENA_FDS_MAX, "the bitmap has room");
 
 /* One migration. Scratch space is the new arena's own: a keeper has no memory to speak of. */
 struct move {
     const uint8_t *base;
-    struct arena_v1_header from; /* a copy: what was checked cannot change after */
+    struct arena_v2_header from; /* a copy: what was checked cannot change after */
+    uint32_t records;            /* those behind were never used, and are holes */
     struct arena *to;
     uint32_t chunks_used; /* in the new arena: chunk 0 is never used */
-    uint64_t claimed[ARENA_V1_CHUNKS_MAX / 64];
+    uint64_t claimed[ARENA_V2_CHUNKS_MAX / 64];
 };
 
 static uint64_t page_align(uint64_t bytes)
 {
-    return (bytes + ARENA_V1_ALIGN - 1) & ~(uint64_t)(ARENA_V1_ALIGN - 1);
+    return (bytes + ARENA_V2_ALIGN - 1) & ~(uint64_t)(ARENA_V2_ALIGN - 1);
 }
 
 /* ---- the old header ---- */
 
-static bool layout_holds(const struct arena_v1_header *h, uint64_t size)
+static bool layout_holds(const struct arena_v2_header *h, uint64_t size)
 {
-    if (h->tunnels_max == 0 || h->tunnels_max > ARENA_V1_TUNNELS_MAX ||
-        h->tunnels_high > h->tunnels_max)
+    if (h->tunnels_max == 0 || h->tunnels_max > ARENA_V2_TUNNELS_MAX)
         return false;
     uint32_t chunks = h->tunnels_max;
-    if (chunks < ARENA_V1_CHUNKS_MIN)
-        chunks = ARENA_V1_CHUNKS_MIN;
-    if (chunks > ARENA_V1_CHUNKS_MAX)
-        chunks = ARENA_V1_CHUNKS_MAX;
-    uint64_t chunks_off = page_align(sizeof *h);
-    uint64_t tunnels_off = chunks_off + (uint64_t)chunks * ARENA_V1_CHUNK_SIZE;
-    uint64_t end = page_align(tunnels_off + h->tunnels_max * sizeof(struct arena_v1_tunnel));
-    return h->chunks_max == chunks && h->chunks_off == chunks_off &&
-           h->tunnels_off == tunnels_off && h->size == end && size == end;
+    if (chunks < ARENA_V2_CHUNKS_MIN)
+        chunks = ARENA_V2_CHUNKS_MIN;
+    if (chunks > ARENA_V2_CHUNKS_MAX)
+        chunks = ARENA_V2_CHUNKS_MAX;
+    uint64_t tunnels_off = page_align(sizeof *h);
+    uint64_t fds_off = page_align(tunnels_off + h->tunnels_max * sizeof(struct arena_v2_tunnel));
+    uint64_t chunks_off = page_align(fds_off + ARENA_V2_FDS_MAX / 8);
+    uint64_t end = chunks_off + (uint64_t)chunks * ARENA_V2_CHUNK_SIZE;
+    return h->chunks_max == chunks && h->tunnels_off == tunnels_off && h->fds_off == fds_off &&
+           h->chunks_off == chunks_off && h->size == end && size == end;
 }
 
-static bool at_rest(const struct arena_v1_header *h)
+static bool at_rest(const struct arena_v2_header *h)
 {
-    for (uint32_t i = 0; i < ARENA_V1_EVENTS; i++) {
+    for (uint32_t i = 0; i < ARENA_V2_EVENTS; i++) {
         if (h->events[i].events != 0)
             return false;
     }
     return h->op.cur == 0;
 }
 
-static bool listeners_hold(const struct arena_v1_header *h)
+static bool listeners_hold(const struct arena_v2_header *h)
 {
-    for (uint32_t i = 0; i < ARENA_V1_LISTENERS_MAX; i++) {
+    for (uint32_t i = 0; i < ARENA_V2_LISTENERS_MAX; i++) {
         if (h->listeners[i].id == 0)
             continue;
         if (h->listeners[i].index >= ARENA_LISTENERS_MAX)
@@ -86,16 +87,16 @@ static bool listeners_hold(const struct arena_v1_header *h)
 
 static int read_header(struct move *move, size_t size)
 {
-    struct arena_v1_header *h = &move->from;
+    struct arena_v2_header *h = &move->from;
     uint64_t magic;
     uint32_t version;
     if (size < sizeof *h)
         return -EBADMSG;
     memcpy(&magic, move->base, sizeof magic);
-    memcpy(&version, move->base + offsetof(struct arena_v1_header, version), sizeof version);
+    memcpy(&version, move->base + offsetof(struct arena_v2_header, version), sizeof version);
     if (magic != ARENA_MAGIC)
         return -EBADMSG;
-    if (version != ARENA_V1_VERSION)
+    if (version != ARENA_V2_VERSION)
         return -EPROTONOSUPPORT;
     memcpy(h, move->base, sizeof *h);
     if (!layout_holds(h, size) || !listeners_hold(h) || h->slot >= BOARD_SLOTS_MAX ||
@@ -115,39 +116,49 @@ static bool claim(uint64_t *bits, uint32_t index)
     return first;
 }
 
-static bool descriptor_holds(const struct move *move, const struct arena_v1_tunnel *old,
+static const uint64_t *old_fds(const struct move *move)
+{
+    return (const uint64_t *)(const void *)(move->base + move->from.fds_off);
+}
+
+static bool descriptor_holds(const struct move *move, const struct arena_v2_tunnel *old,
                              uint32_t side)
 {
     int32_t fd = old->fd[side];
     if (old->state == TUNNEL_CLOSING && fd == -1)
         return true;
-    /* The bitmap is to be empty in the end: a parked worker has nothing but tunnels. */
-    return fd >= FD_DYNAMIC && fd < ARENA_FDS_MAX && claim(move->to->fds, (uint32_t)fd);
+    if (fd < FD_DYNAMIC || fd >= ARENA_V2_FDS_MAX)
+        return false;
+    /* Nor is it one that a successor closes as a dead worker's. */
+    bool heap = old_fds(move)[fd / 64] >> (fd % 64) & 1;
+    return !heap && claim(move->to->fds, (uint32_t)fd);
 }
 
-static bool dir_holds(struct move *move, const struct arena_v1_tunnel *old, uint32_t d)
+static bool dir_holds(struct move *move, const struct arena_v2_tunnel *old, uint32_t d)
 {
-    const struct arena_v1_dir *dir = &old->dir[d];
+    const struct arena_v2_dir *dir = &old->dir[d];
     uint32_t pending = dir->rx - dir->tx;
-    if (dir->flags & ~(uint32_t)ARENA_V1_FLAGS || dir->chunk >= move->from.chunks_max)
+    if (dir->flags & ~(uint32_t)ARENA_V2_FLAGS || dir->chunk >= move->from.chunks_max)
         return false;
     if (dir->chunk != 0 && !claim(move->claimed, dir->chunk))
         return false;
     if (old->state == TUNNEL_CLOSING)
         return true; /* what was pending is not sent any more */
-    if (dir->flags & ARENA_V1_SHUT && (pending != 0 || !(dir->flags & ARENA_V1_EOF)))
+    if (dir->flags & ARENA_V2_SHUT && (pending != 0 || !(dir->flags & ARENA_V2_EOF)))
         return false;
-    return (dir->chunk != 0) == (pending != 0) && pending <= ARENA_V1_CHUNK_SIZE &&
-           dir->head <= ARENA_V1_CHUNK_SIZE - pending;
+    if (pending == 0)
+        return true;
+    return dir->chunk != 0 && pending <= ARENA_V2_CHUNK_SIZE &&
+           dir->tx - dir->base <= ARENA_V2_CHUNK_SIZE - pending;
 }
 
-static bool track_holds(const struct arena_v1_track *track)
+static bool track_holds(const struct arena_v2_track *track)
 {
     return track->head <= FRAME_HEADER_MAX && track->need <= FRAME_HEADER_MAX &&
            (track->flags & ~(unsigned)TRACK_FLAGS) == 0;
 }
 
-static bool record_holds(struct move *move, const struct arena_v1_tunnel *old)
+static bool record_holds(struct move *move, const struct arena_v2_tunnel *old)
 {
     bool holds = (old->state == TUNNEL_OPEN || old->state == TUNNEL_CLOSING) &&
                  old->reason < REASON_COUNT && old->backend < BOARD_BACKENDS_MAX;
@@ -163,8 +174,8 @@ static uint8_t flags_of(uint32_t old)
         uint32_t from;
         uint32_t to;
     } bits[] = {
-        {ARENA_V1_EOF, DIR_EOF},       {ARENA_V1_SHUT, DIR_SHUT},   {ARENA_V1_BLOCKED, DIR_BLOCKED},
-        {ARENA_V1_HANGUP, DIR_HANGUP}, {ARENA_V1_READY, DIR_READY},
+        {ARENA_V2_EOF, DIR_EOF},     {ARENA_V2_SHUT, DIR_SHUT},       {ARENA_V2_HANGUP, DIR_HANGUP},
+        {ARENA_V2_READY, DIR_READY}, {ARENA_V2_BLOCKED, DIR_BLOCKED}, {ARENA_V2_RESUME, DIR_RESUME},
     };
     uint32_t flags = 0;
     for (size_t i = 0; i < ARRAY_LEN(bits); i++) {
@@ -174,44 +185,32 @@ static uint8_t flags_of(uint32_t old)
     return (uint8_t)flags;
 }
 
-/* RST where the reason is not an orderly one: a FIN would look like the end of the data. */
-static uint8_t abort_of(const struct arena_v1_tunnel *old)
-{
-    switch (old->reason) {
-    case REASON_DONE:
-    case REASON_CLIENT_CLOSED:
-    case REASON_BACKEND_CLOSED:
-    case REASON_IDLE_TIMEOUT:
-    case REASON_SHUTDOWN: return 0;
-    default: return old->state == TUNNEL_CLOSING;
-    }
-}
-
-static int move_pending(struct move *move, const struct arena_v1_dir *old, struct arena_dir *dir)
+static int move_pending(struct move *move, const struct arena_v2_dir *old, struct arena_dir *dir)
 {
     uint32_t pending = old->rx - old->tx;
     uint32_t chunk = move->chunks_used + 1;
     /* One stays free: the scratch of the next read. */
     if (chunk + 1 >= move->to->header->chunks_max)
         return -ENOSPC;
-    const uint8_t *bytes =
-        move->base + move->from.chunks_off + (size_t)old->chunk * ARENA_V1_CHUNK_SIZE + old->head;
+    const uint8_t *bytes = move->base + move->from.chunks_off +
+                           (size_t)old->chunk * ARENA_V2_CHUNK_SIZE + (old->tx - old->base);
     memcpy(arena_chunk(move->to, chunk), bytes, pending);
     move->chunks_used = chunk;
-    dir->base = old->tx;
+    dir->base = dir->tx;
     dir->chunk = (uint16_t)chunk;
     return 0;
 }
 
-static int move_dir(struct move *move, const struct arena_v1_tunnel *old, struct arena_tunnel *t,
+static int move_dir(struct move *move, const struct arena_v2_tunnel *old, struct arena_tunnel *t,
                     uint32_t d)
 {
-    const struct arena_v1_track *track = &old->track[d];
+    const struct arena_v2_track *track = &old->track[d];
+    uint32_t head = d == 1 ? old->head_len : 0; /* positions begin that much earlier now */
     t->fd[d] = old->fd[d];
     t->dir[d] = (struct arena_dir){
-        .rx = old->dir[d].rx,
-        .tx = old->dir[d].tx,
-        .base = old->dir[d].rx,
+        .rx = old->dir[d].rx - head,
+        .tx = old->dir[d].tx - head,
+        .base = old->dir[d].rx - head,
         .flags = flags_of(old->dir[d].flags),
     };
     t->blocked_ms[d] = old->blocked_ms[d];
@@ -224,16 +223,16 @@ static int move_dir(struct move *move, const struct arena_v1_tunnel *old, struct
         .flags = track->flags,
     };
     t->cookie[d] = old->cookie[d];
-    t->src_off[d] = old->src_off[d];
-    t->dst_off[d] = old->dst_off[d];
-    if (old->dir[d].chunk == 0 || old->state != TUNNEL_OPEN)
+    t->src_off[d] = old->src_off[d] + head;
+    t->dst_off[d] = old->dst_off[d] + head;
+    if (old->dir[d].rx == old->dir[d].tx || old->state != TUNNEL_OPEN)
         return 0;
     return move_pending(move, &old->dir[d], &t->dir[d]);
 }
 
 static int move_record(struct move *move, uint32_t tunnel)
 {
-    struct arena_v1_tunnel old;
+    struct arena_v2_tunnel old;
     struct arena_tunnel *t = &move->to->tunnels[tunnel];
     memcpy(&old, move->base + move->from.tunnels_off + (size_t)tunnel * sizeof old, sizeof old);
     if (old.state == TUNNEL_FREE) {
@@ -244,16 +243,16 @@ static int move_record(struct move *move, uint32_t tunnel)
     }
     if (!record_holds(move, &old))
         return -EBADMSG;
-    uint32_t send_100ms = old.send_s * (uint32_t)SEND_100MS_A_S;
     t->state = old.state;
     t->reason = old.reason;
     t->gen = old.gen;
     t->active_ms = old.active_ms;
     t->idle_ms = old.idle_ms;
-    t->send_100ms = (uint16_t)(send_100ms > UINT16_MAX ? UINT16_MAX : send_100ms);
-    t->head_len = old.head_len;
-    t->backend = old.backend;
-    t->abort = abort_of(&old);
+    t->send_100ms = old.send_100ms;
+    t->backend = (uint16_t)old.backend;
+    t->strike_s = old.strike_s;
+    t->strikes = old.strikes;
+    t->abort = old.abort;
     int error = move_dir(move, &old, t, 0);
     return error ? error : move_dir(move, &old, t, 1);
 }
@@ -263,39 +262,46 @@ static int move_record(struct move *move, uint32_t tunnel)
 static void move_header(const struct move *move)
 {
     struct arena_header *header = move->to->header;
-    const struct arena_v1_header *from = &move->from;
+    const struct arena_v2_header *from = &move->from;
     header->mode = from->mode;
     header->applied_seq = from->applied_seq;
     header->renewed_seq = from->renewed_seq;
-    for (uint32_t i = 0; i < ARENA_V1_LISTENERS_MAX; i++) {
+    for (uint32_t i = 0; i < ARENA_V2_LISTENERS_MAX; i++) {
         header->listeners[i].id = from->listeners[i].id;
         header->listeners[i].index = from->listeners[i].index;
     }
 }
 
-static void forget_claims(const struct move *move)
+/* The bitmap was ours for the claims; now it says again what the old one says. */
+static void move_fds(const struct move *move)
 {
-    for (uint32_t i = 0; i < move->from.tunnels_high; i++) {
+    for (uint32_t i = 0; i < move->records; i++) {
         const struct arena_tunnel *t = &move->to->tunnels[i];
         for (uint32_t side = 0; t->state != TUNNEL_FREE && side < 2; side++) {
             if (t->fd[side] >= 0)
                 move->to->fds[t->fd[side] / 64] = 0;
         }
     }
+    for (uint32_t word = FD_DYNAMIC / 64; word < ARENA_V2_FDS_MAX / 64; word++) {
+        if (old_fds(move)[word] != 0)
+            move->to->fds[word] = old_fds(move)[word];
+    }
 }
 
-int arena_migrate(const void *old, size_t old_size, struct arena *out, int *fd)
+int arena_migrate(const void *old, size_t old_size, uint32_t records, struct arena *out, int *fd)
 {
-    struct move move = {.base = old, .to = out};
+    struct move move = {.base = old, .records = records, .to = out};
     *out = (struct arena){0};
     *fd = -1;
     int error = read_header(&move, old_size);
     if (error)
         return error;
+    if (records > move.from.tunnels_max)
+        return -EBADMSG;
     error = arena_create(out, move.from.slot, move.from.tunnels_max, fd);
     if (error)
         return error;
-    for (uint32_t i = 0; !error && i < move.from.tunnels_high; i++)
+    for (uint32_t i = 0; !error && i < records; i++)
         error = move_record(&move, i);
     if (error) {
         munmap(out->header, out->header->size);
@@ -304,7 +310,7 @@ int arena_migrate(const void *old, size_t old_size, struct arena *out, int *fd)
         *fd = -1;
         return error;
     }
-    forget_claims(&move);
+    move_fds(&move);
     move_header(&move);
     return 0;
 }
@@ -315,9 +321,9 @@ int arena_migrate_open(struct arena_old *old, int fd)
     *old = (struct arena_old){0};
     if (fstat(fd, &st) < 0)
         return -errno;
-    if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct arena_v1_header))
+    if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct arena_v2_header))
         return -EPROTO;
-    struct arena_v1_header *header =
+    struct arena_v2_header *header =
         mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (header == MAP_FAILED)
         return -errno;
@@ -326,7 +332,7 @@ int arena_migrate_open(struct arena_old *old, int fd)
     int error = LOAD_ACQUIRE(&header->magic) == ARENA_MAGIC ? 0 : -EPROTO;
     if (!error) {
         old->version = header->version;
-        if (old->version != ARENA_V1_VERSION)
+        if (old->version != ARENA_V2_VERSION)
             error = -EPROTONOSUPPORT;
     }
     if (error) {

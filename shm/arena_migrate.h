@@ -31,12 +31,14 @@ void arena_migrate_close(struct arena_old *old);
 
 /*
  * Make an arena of the current layout from `old_size` mapped bytes of an older one, whose worker is
- * parked: no step in flight, all events handled. Reads `old` only. The new one holds the records with
+ * parked: no step in flight, all events handled. Reads `old` only, and of its records the first
+ * `records` (board_slot.tunnels_high: reading what was never used would give memory to it). The new one holds the records with
  * their numbers and generations, pending bytes (in other chunks), listeners, mode and sequence
  * numbers; no command and nobody parked. On 0 the caller owns *fd and the mapping in `out`.
  * Returns 0, -EPROTONOSUPPORT (version), -EBUSY (the worker was not at a safe point), -EBADMSG (an
  * index, a range or a layout that cannot be) or -errno; then *fd is -1 and nothing is left behind.
  */
-int arena_migrate(const void *old, size_t old_size, struct arena *out, int *fd) MUST_CHECK;
+int arena_migrate(const void *old, size_t old_size, uint32_t records, struct arena *out,
+                  int *fd) MUST_CHECK;
 
 #endif

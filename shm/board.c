@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -125,6 +126,8 @@ int board_create(struct board *board, const char *name, const struct board_shape
         close(fd);
         return rc;
     }
+    if (getrandom(layout.hash_key, sizeof layout.hash_key, 0) < 0)
+        ASSERT(errno == EINTR); /* it blocks before the kernel has randomness, and never fails */
     layout.master_pid = (int32_t)getpid();
     layout.started_real_ms = clock_real_ms();
     layout.beat_ms = clock_mono_ms();
@@ -184,6 +187,12 @@ int board_attach_inherited(struct board *board, int fd)
     return attach(board, fd, PROT_READ | PROT_WRITE, &version);
 }
 
+void board_show_counts(const struct board *board)
+{
+    STORE_RELAXED(&board->header->counter_count, (uint32_t)COUNTER_COUNT);
+    STORE_RELAXED(&board->header->reason_count, (uint32_t)REASON_COUNT);
+}
+
 void board_fini(struct board *board)
 {
     if (board->header)
@@ -228,10 +237,29 @@ struct board_upstream *board_upstream(const struct board *board, uint32_t upstre
     return (struct board_upstream *)area(board, BOARD_UPSTREAMS_OFF) + upstream;
 }
 
+struct board_check *board_check(const struct board *board, uint32_t backend)
+{
+    ASSERT(backend < BOARD_BACKENDS_MAX);
+    return (struct board_check *)area(board, BOARD_CHECKS_OFF) + backend;
+}
+
+struct board_queue *board_queue(const struct board *board, uint32_t slot, uint32_t upstream)
+{
+    ASSERT(slot < BOARD_SLOTS_MAX && upstream < BOARD_UPSTREAMS_MAX);
+    return (struct board_queue *)area(board, BOARD_QUEUES_OFF) +
+           (size_t)slot * BOARD_UPSTREAMS_MAX + upstream;
+}
+
 struct board_site *board_site(const struct board *board, uint32_t site)
 {
     ASSERT(site < BOARD_SITES_MAX);
     return (struct board_site *)area(board, BOARD_SITES_OFF) + site;
+}
+
+struct board_certificate *board_certificate(const struct board *board, uint32_t certificate)
+{
+    ASSERT(certificate < BOARD_CERTIFICATES_MAX);
+    return (struct board_certificate *)area(board, BOARD_CERTIFICATES_OFF) + certificate;
 }
 
 struct board_tunnel *board_tunnel(const struct board *board, uint32_t slot, uint32_t tunnel)
@@ -255,12 +283,25 @@ struct board_event *board_event_at(const struct board *board, uint32_t writer, u
            (size_t)writer * BOARD_EVENTS_PER_WRITER + index;
 }
 
-uint32_t board_backend_conns(const struct board *board, uint32_t backend)
+uint64_t board_slots_started(const struct board *board)
+{
+    uint64_t slots = 0;
+    for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++)
+        slots |= (uint64_t)(LOAD_RELAXED(&board_slot(board, i)->starts) != 0) << i;
+    return slots;
+}
+
+uint32_t board_backend_conns_in(const struct board *board, uint32_t backend, uint64_t slots)
 {
     uint32_t sum = 0;
-    for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
-        if (LOAD_RELAXED(&board_slot(board, i)->starts) != 0)
-            sum += LOAD_RELAXED(&board_cell(board, i, backend)->conns);
+    for (; slots != 0; slots &= slots - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(slots);
+        sum += LOAD_RELAXED(&board_cell(board, slot, backend)->conns);
     }
     return sum;
+}
+
+uint32_t board_backend_conns(const struct board *board, uint32_t backend)
+{
+    return board_backend_conns_in(board, backend, board_slots_started(board));
 }

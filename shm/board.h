@@ -3,9 +3,16 @@
  * The board: a named shared-memory segment (0640) in which workers show what they do and by which
  * they balance alike. Offsets and indices only. Every field names its writer: M: master,
  * K: keeper i, W: worker i, C: checker. Readers treat what they read as gossip and bounds-check it.
+ * W*: any worker, by one atomic store or compare-and-swap of the whole word: no part of such a word
+ * belongs to a process, so nobody's death can leave it wrong.
  *
  * Sums over tunnels: a worker's byte and frame totals are its closed_* counters plus its live
  * tunnels' records; `close_seq` is odd while one moves from the one to the other.
+ *
+ * An upgrade leaves the board where it is: programs of two versions write to it at a time. So the
+ * layout grows without a new version: counters and reasons are appended to their tables, new fields
+ * take bytes that were spare, which are zero until somebody writes them. A change that moves anything
+ * needs a new version, and then an upgrade is refused: a stop and a start, with a word on why.
  */
 #ifndef SHM_BOARD_H
 #define SHM_BOARD_H
@@ -20,23 +27,28 @@
 
 #define BOARD_MAGIC 0x647261426c484655ull
 enum {
-    BOARD_VERSION = 1,
+    BOARD_VERSION = 2,
+    BOARD_HEADER_SIZE = 4096,
+    BOARD_COUNTERS_MAX = 96,
+    BOARD_REASONS_MAX = 64,
     BOARD_SLOTS_MAX = 64,
     BOARD_BACKENDS_MAX = 16384,
     BOARD_UPSTREAMS_MAX = 1024,
     BOARD_SITES_MAX = 1024,
+    BOARD_CERTIFICATES_MAX = 16384,
     BOARD_RING_POINTS_MAX = 4 << 20, /* of one generation; two are held */
     BOARD_EVENTS_PER_WRITER = 256,
     BOARD_EVENT_WRITERS = BOARD_SLOTS_MAX + 2, /* 0 master, 1 checker, 2 + i slot i */
     BOARD_NAME_MAX = 64,
     BOARD_SERVER_MAX = 128,
     BOARD_LAST_WORDS = 256,
+    BOARD_PATH_MAX = 128,
 };
 
 struct board_header {
     uint64_t magic;
     uint32_t version;           /* M: BOARD_VERSION */
-    uint32_t header_size;       /* M: sizeof(struct board_header) */
+    uint32_t header_size;       /* M: BOARD_HEADER_SIZE */
     uint64_t size;              /* M: bytes of the whole segment */
     uint32_t slots_max;         /* M: worker slots laid out */
     uint32_t tunnels_max;       /* M: tunnel records in each slot */
@@ -46,16 +58,21 @@ struct board_header {
     uint32_t ring_points_max;   /* M: points in each of the two ring areas */
     uint32_t events_per_writer; /* M */
     uint32_t event_writers;     /* M */
-    uint32_t counter_count;     /* M: COUNTER_COUNT, a layout check */
-    uint32_t reason_count;      /* M: REASON_COUNT, a layout check */
+    uint32_t counter_count;     /* M: those that its program knows; the first so many are used */
+    uint32_t reason_count;      /* M: likewise */
     uint64_t slots_off;         /* M: offsets from the start of the segment */
     uint64_t backends_off;
     uint64_t cells_off; /* struct board_cell [slot][backend] */
     uint64_t upstreams_off;
+    uint64_t checks_off; /* struct board_check [backend] */
+    uint64_t queues_off; /* struct board_queue [slot][upstream] */
     uint64_t sites_off;
+    uint64_t certificates_off;
     uint64_t rings_off;          /* struct ketama_point [2][ring_points_max] */
     uint64_t tunnels_off;        /* struct board_tunnel [slot][tunnel] */
     uint64_t events_off;         /* struct board_event [writer][event] */
+    uint64_t gauges_off;         /* struct board_gauges */
+    uint64_t paces_off;          /* struct board_paces */
     int32_t master_pid;          /* M */
     uint32_t state;              /* M: enum board_state */
     uint64_t started_real_ms;    /* M */
@@ -70,8 +87,14 @@ struct board_header {
     uint32_t hang_timeout_ms;    /* M: a worker silent for so long is killed; 0: never */
     uint32_t upgrades;           /* M: done */
     uint32_t upgrades_failed;    /* M: refused or rolled back */
+    uint32_t certificates;       /* M: entries of board_certificate in use, the first ones */
+    uint32_t tickets_changed;    /* M: times that the key of session tickets was changed */
     char config_path[256];       /* M */
+    uint64_t hash_key[2];        /* M: random: of the tables whose keys clients choose */
 };
+_Static_assert(sizeof(struct board_header) <= BOARD_HEADER_SIZE, "the slots begin behind it");
+_Static_assert((int)COUNTER_COUNT <= BOARD_COUNTERS_MAX, "room");
+_Static_assert((int)REASON_COUNT <= BOARD_REASONS_MAX, "room");
 
 enum board_state { BOARD_STARTING, BOARD_RUNNING, BOARD_STOPPING, BOARD_STOPPED };
 
@@ -108,9 +131,9 @@ struct board_slot {
     uint32_t requests_open;   /* W: requests in flight */
     uint8_t worker_pad[4];
 
-    char last_words[BOARD_LAST_WORDS]; /* W: of an ASSERT that failed */
-    uint64_t counters[COUNTER_COUNT];  /* W */
-    uint64_t reasons[REASON_COUNT];    /* W: requests and tunnels ended, by reason */
+    char last_words[BOARD_LAST_WORDS];     /* W: of an ASSERT that failed */
+    uint64_t counters[BOARD_COUNTERS_MAX]; /* W */
+    uint64_t reasons[BOARD_REASONS_MAX];   /* W: requests and tunnels ended, by reason */
 } ALIGNED(CACHE_LINE);
 
 /* Bits of board_backend.flags. */
@@ -125,9 +148,35 @@ struct board_backend {
     uint64_t since_real_ms;        /* C: when health last changed */
     char upstream[BOARD_NAME_MAX]; /* M */
     char server[BOARD_SERVER_MAX]; /* M */
+    uint32_t max_conns;            /* M: 0: no limit */
+    uint32_t max_fails;            /* M: 0: passive checks never eject it */
+    uint32_t fail_timeout_ms;      /* M */
+    uint32_t slow_start_ms;        /* M: 0: none */
+    uint64_t passive;              /* W*: failures and when, shm/passive.h; 0: none */
+    uint64_t passive_real_ms;      /* W*: when it was last ejected or taken back */
+    uint64_t recovered_ms;     /* M, C, W*: monotonic, when it last came back; the latest holds */
+    uint32_t passive_reason;   /* W*: enum reason of the failure that last ejected it */
+    uint32_t drain_timeout_ms; /* M: 0: none */
+    uint64_t
+        drain_until_ms; /* M: monotonic, when its tunnels are closed: it drains, or was removed; 0: never */
+    uint32_t upstream_index; /* M: of its upstream; the same while it has tunnels */
+    uint32_t pad;
 } ALIGNED(CACHE_LINE);
 
 enum backend_health { BACKEND_UNCHECKED, BACKEND_UP, BACKEND_FAILING };
+
+/* What active checks have found out about a backend; same index. All C. */
+struct board_check {
+    uint64_t checked_real_ms; /* when the last one ended; 0: none has */
+    uint32_t latency_us;      /* of the last one */
+    uint32_t good;            /* 1: it was good */
+    uint32_t streak;          /* how many in a row ended like it */
+    uint32_t pad;
+    uint64_t checks;
+    uint64_t failed;
+    char reason[88]; /* of the last one, in words, NUL-terminated; may be read half written */
+};
+_Static_assert(sizeof(struct board_check) == 2 * CACHE_LINE, "layout");
 
 /* What one worker slot knows of one backend. All W. */
 struct board_cell {
@@ -144,7 +193,11 @@ struct board_cell {
     uint64_t tx_bytes; /* backend to client, closed tunnels only */
     uint64_t rx_frames;
     uint64_t tx_frames;
-    uint64_t status[6]; /* answers by class: [1] 1xx ... [5] 5xx; [0] none */
+    uint64_t status[6];  /* answers by class: [1] 1xx ... [5] 5xx; [0] none */
+    uint64_t ejections;  /* times that a failure here ejected it */
+    uint64_t slow_since; /* recovered_ms that the next two count from; others do not count */
+    uint64_t slow_seen;  /* requests for its upstream since */
+    uint64_t slow_taken; /* of these, sent to it */
 } ALIGNED(CACHE_LINE);
 
 /* An upstream and where its ring stands. */
@@ -152,9 +205,11 @@ struct board_upstream {
     uint32_t used;    /* M: as in board_backend */
     uint32_t policy;  /* M: enum balance_policy */
     uint32_t servers; /* M: servers configured */
-    uint32_t pad;
+    uint32_t panic;   /* W*: 1: too many are ejected, so ejections are ignored */
     char name[BOARD_NAME_MAX];
     char hash_key[BOARD_SERVER_MAX]; /* M: template as written */
+    uint32_t max_load;               /* M: hundredths of the fair share; 0: no bound */
+    uint32_t max_ejected;            /* M: percent */
     struct {
         uint32_t generation; /* M: 0 while being written; published last, by release */
         uint32_t first;      /* M: index into the ring area of this half */
@@ -163,12 +218,35 @@ struct board_upstream {
     } ring[2]; /* generation g stands in half g & 1 */
 } ALIGNED(CACHE_LINE);
 
-enum balance_policy { BALANCE_ROUND_ROBIN, BALANCE_HASH, BALANCE_LEAST_CONN };
+enum balance_policy { BALANCE_ROUND_ROBIN, BALANCE_HASH, BALANCE_LEAST_CONN, BALANCE_RANDOM_TWO };
+
+/* Requests of one worker slot that wait for one upstream, all of whose servers are full. All W. */
+struct board_queue {
+    uint32_t waiting; /* now */
+    uint32_t pad;
+    uint64_t oldest_ns; /* monotonic: since when the oldest waits; 0: none does */
+    uint64_t queued;    /* requests that had to wait */
+    uint64_t waited_ms; /* all of them together, those that wait now left out */
+    uint64_t timeouts;  /* refused after queue_timeout */
+    uint64_t refused;   /* refused because the queue was full */
+} ALIGNED(CACHE_LINE);
 
 struct board_site {
     uint32_t used; /* M: as in board_backend */
     uint32_t pad;
     char name[BOARD_NAME_MAX]; /* M: first host of the site; "*" for a site without hosts */
+} ALIGNED(CACHE_LINE);
+
+/* A certificate of the published configuration. What is secret of it stands in the keys only. */
+struct board_certificate {
+    uint32_t used; /* M: generation that it belongs to; 0 while it is written */
+    uint32_t type; /* M: enum cert_type */
+    uint32_t bits; /* M: of its key */
+    uint32_t name_count;
+    uint64_t not_before_real_ms; /* M */
+    uint64_t not_after_real_ms;  /* M */
+    char path[BOARD_PATH_MAX];   /* M: as written; cut at the front if it is longer */
+    char names[224];             /* M: "a.example *.b.example", cut between two */
 } ALIGNED(CACHE_LINE);
 
 /*
@@ -183,12 +261,14 @@ struct board_tunnel {
     uint64_t frames[2]; /* whole frames */
     uint8_t client_ip[16]; /* IPv4 as ::ffff:a.b.c.d; all zero: UNIX socket */
     uint16_t client_port;
-    uint16_t site;     /* index of board_site */
-    uint32_t backend;  /* index of board_backend */
-    uint32_t rtt_us;   /* of the last ping we sent; 0: none */
-    uint32_t acked[2]; /* low half of what fd[d]'s peer has acknowledged, when last looked at:
+    uint16_t site;         /* index of board_site */
+    uint16_t backend;      /* index of board_backend */
+    uint8_t tls_version;   /* enum tls_version (shm/vault.h) of the client's side; 0: plain */
+    uint8_t tls_suite;     /* enum tls_suite */
+    uint32_t client_gauge; /* where its client is counted (shm/board_gauge.h); 0: nowhere */
+    uint32_t rtt_us;       /* of the last ping we sent; 0: none */
+    uint32_t acked[2];     /* low half of what fd[d]'s peer has acknowledged, when last looked at:
                                  tells a slow receiver from one that takes nothing */
-    uint32_t pad;
 };
 _Static_assert(sizeof(struct board_tunnel) == 96,
                "with 128 in the arena: under 256 bytes a tunnel");
@@ -237,6 +317,9 @@ int board_attach(struct board *board, const char *name, uint32_t *version) MUST_
  */
 int board_attach_inherited(struct board *board, int fd) MUST_CHECK;
 
+/* Master, once its program serves: show what it counts, be it more or less than the one before. */
+void board_show_counts(const struct board *board);
+
 /* Unmap; the name stays. */
 void board_fini(struct board *board);
 
@@ -247,8 +330,11 @@ int board_unlink(const char *name) MUST_CHECK;
 struct board_slot *board_slot(const struct board *board, uint32_t slot);
 struct board_backend *board_backend(const struct board *board, uint32_t backend);
 struct board_cell *board_cell(const struct board *board, uint32_t slot, uint32_t backend);
+struct board_check *board_check(const struct board *board, uint32_t backend);
 struct board_upstream *board_upstream(const struct board *board, uint32_t upstream);
+struct board_queue *board_queue(const struct board *board, uint32_t slot, uint32_t upstream);
 struct board_site *board_site(const struct board *board, uint32_t site);
+struct board_certificate *board_certificate(const struct board *board, uint32_t certificate);
 struct board_tunnel *board_tunnel(const struct board *board, uint32_t slot, uint32_t tunnel);
 
 /* The ring area of one half, 0 or 1: BOARD_RING_POINTS_MAX points. */
@@ -285,5 +371,9 @@ void board_event(const struct board *board, uint32_t writer, const char *fmt, ..
  * (`starts` is not 0): reading the others' cells would only make the kernel give memory to them. Any reader.
  */
 uint32_t board_backend_conns(const struct board *board, uint32_t backend);
+
+/* The slots that ever started a worker, a bit each; the same sum over these alone. Any reader. */
+uint64_t board_slots_started(const struct board *board);
+uint32_t board_backend_conns_in(const struct board *board, uint32_t backend, uint64_t slots);
 
 #endif

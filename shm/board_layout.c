@@ -10,7 +10,7 @@ int board_layout_fill(struct board_header *header, const struct board_shape *sha
         return -EINVAL;
     uint64_t tunnels = (uint64_t)BOARD_SLOTS_MAX * shape->tunnels_max;
     header->version = BOARD_VERSION;
-    header->header_size = sizeof *header;
+    header->header_size = BOARD_HEADER_SIZE;
     header->size = BOARD_TUNNELS_OFF + BOARD_LAYOUT_PAGE(tunnels * sizeof(struct board_tunnel));
     header->slots_max = BOARD_SLOTS_MAX;
     header->tunnels_max = shape->tunnels_max;
@@ -26,9 +26,14 @@ int board_layout_fill(struct board_header *header, const struct board_shape *sha
     header->backends_off = BOARD_BACKENDS_OFF;
     header->cells_off = BOARD_CELLS_OFF;
     header->upstreams_off = BOARD_UPSTREAMS_OFF;
+    header->queues_off = BOARD_QUEUES_OFF;
+    header->checks_off = BOARD_CHECKS_OFF;
     header->sites_off = BOARD_SITES_OFF;
+    header->certificates_off = BOARD_CERTIFICATES_OFF;
     header->rings_off = BOARD_RINGS_OFF;
     header->events_off = BOARD_EVENTS_OFF;
+    header->gauges_off = BOARD_GAUGES_OFF;
+    header->paces_off = BOARD_PACES_OFF;
     header->tunnels_off = BOARD_TUNNELS_OFF;
     return 0;
 }
@@ -37,8 +42,11 @@ static bool same_offsets(const struct board_header *a, const struct board_header
 {
     return a->slots_off == b->slots_off && a->backends_off == b->backends_off &&
            a->cells_off == b->cells_off && a->upstreams_off == b->upstreams_off &&
-           a->sites_off == b->sites_off && a->rings_off == b->rings_off &&
-           a->events_off == b->events_off && a->tunnels_off == b->tunnels_off;
+           a->queues_off == b->queues_off && a->checks_off == b->checks_off &&
+           a->sites_off == b->sites_off && a->certificates_off == b->certificates_off &&
+           a->rings_off == b->rings_off && a->events_off == b->events_off &&
+           a->gauges_off == b->gauges_off && a->paces_off == b->paces_off &&
+           a->tunnels_off == b->tunnels_off;
 }
 
 static bool same_counts(const struct board_header *a, const struct board_header *b)
@@ -46,8 +54,7 @@ static bool same_counts(const struct board_header *a, const struct board_header 
     return a->slots_max == b->slots_max && a->backends_max == b->backends_max &&
            a->upstreams_max == b->upstreams_max && a->sites_max == b->sites_max &&
            a->ring_points_max == b->ring_points_max &&
-           a->events_per_writer == b->events_per_writer && a->event_writers == b->event_writers &&
-           a->counter_count == b->counter_count && a->reason_count == b->reason_count;
+           a->events_per_writer == b->events_per_writer && a->event_writers == b->event_writers;
 }
 
 int board_layout_check(const struct board_header *header, uint64_t size)
@@ -63,6 +70,9 @@ int board_layout_check(const struct board_header *header, uint64_t size)
         return -EBADMSG;
     if (header->header_size != expected.header_size || header->size != expected.size ||
         size < expected.size)
+        return -EBADMSG;
+    /* Another program's master may know other numbers of them. */
+    if (header->counter_count > BOARD_COUNTERS_MAX || header->reason_count > BOARD_REASONS_MAX)
         return -EBADMSG;
     return same_counts(header, &expected) && same_offsets(header, &expected) ? 0 : -EBADMSG;
 }

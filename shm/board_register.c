@@ -3,6 +3,7 @@
 #include "shm/board.h"
 
 #include "common/ketama.h"
+#include "shm/board_gauge.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -134,6 +135,17 @@ static void backend_clear(const struct board *board, uint32_t index)
     backend->flags = 0;
     backend->health = BACKEND_UNCHECKED;
     backend->since_real_ms = 0;
+    backend->max_conns = 0;
+    backend->max_fails = 0;
+    backend->fail_timeout_ms = 0;
+    backend->slow_start_ms = 0;
+    backend->passive = 0;
+    backend->passive_real_ms = 0;
+    backend->recovered_ms = 0;
+    backend->passive_reason = 0;
+    backend->drain_timeout_ms = 0;
+    backend->drain_until_ms = 0;
+    memset(board_check(board, index), 0, sizeof(struct board_check));
     for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
         if (LOAD_RELAXED(&board_slot(board, slot)->starts) != 0)
             memset(board_cell(board, slot, index), 0, sizeof(struct board_cell));
@@ -156,12 +168,15 @@ static struct entry upstream_at(const struct board *board, uint32_t index)
     return (struct entry){&upstream->used, {upstream->name, NULL}, {sizeof upstream->name, 0}};
 }
 
-/* Nothing but images refers to an upstream, and those of its generation are gone by now. */
+/* Images of its generation are gone by now, but for those of requests that still wait; tunnels count. */
 static bool upstream_busy(const struct board *board, uint32_t index)
 {
-    (void)board;
-    (void)index;
-    return false;
+    for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
+        if (LOAD_RELAXED(&board_slot(board, slot)->starts) != 0 &&
+            LOAD_RELAXED(&board_queue(board, slot, index)->waiting) != 0)
+            return true;
+    }
+    return board_gauge_sum(board, GAUGE_UPSTREAMS + index) != 0;
 }
 
 static void upstream_clear(const struct board *board, uint32_t index)
@@ -171,7 +186,14 @@ static void upstream_clear(const struct board *board, uint32_t index)
     STORE_RELEASE(&upstream->ring[1].generation, 0);
     upstream->policy = 0;
     upstream->servers = 0;
+    upstream->panic = 0;
+    upstream->max_load = 0;
+    upstream->max_ejected = 0;
     memset(upstream->hash_key, 0, sizeof upstream->hash_key);
+    for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
+        if (LOAD_RELAXED(&board_slot(board, slot)->starts) != 0)
+            memset(board_queue(board, slot, index), 0, sizeof(struct board_queue));
+    }
 }
 
 int board_upstream_register(const struct board *board, uint32_t generation, struct slice name)

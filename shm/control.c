@@ -26,6 +26,10 @@ static uint32_t list_fds(const struct control_message *message, const struct con
     out[n++] = fds->error_log;
     if (message->has_access_log)
         out[n++] = fds->access_log;
+    if (message->has_keys)
+        out[n++] = fds->keys;
+    if (message->has_tickets)
+        out[n++] = fds->tickets;
     for (uint32_t i = 0; i < message->listener_count; i++)
         out[n++] = fds->listeners[i];
     return n;
@@ -43,7 +47,8 @@ static bool unread(int socket)
 
 int control_send(int socket, const struct control_message *message, const struct control_fds *fds)
 {
-    if (message->listener_count > ARENA_LISTENERS_MAX || message->has_access_log > 1)
+    if (message->listener_count > ARENA_LISTENERS_MAX || message->has_access_log > 1 ||
+        message->has_keys > 1 || message->has_tickets > 1)
         return -EINVAL;
     if (unread(socket))
         return -EAGAIN;
@@ -95,13 +100,15 @@ static uint32_t take_fds(struct msghdr *header, int list[CONTROL_FDS_MAX])
 static bool well_formed(const struct control_message *message, uint32_t fd_count)
 {
     if (message->mode > SLOT_MODE_STOP || message->log_level > LOG_LEVEL_DEBUG ||
-        message->listener_count > ARENA_LISTENERS_MAX || message->has_access_log > 1)
+        message->listener_count > ARENA_LISTENERS_MAX || message->has_access_log > 1 ||
+        message->has_keys > 1 || message->has_tickets > 1)
         return false;
     for (uint32_t i = 0; i < message->listener_count; i++) {
         if (message->listeners[i].id == 0)
             return false;
     }
-    return fd_count == 2 + message->has_access_log + message->listener_count;
+    return fd_count == 2 + message->has_access_log + message->has_keys + message->has_tickets +
+                           message->listener_count;
 }
 
 static void hand_out(const struct control_message *message, const int list[CONTROL_FDS_MAX],
@@ -112,6 +119,10 @@ static void hand_out(const struct control_message *message, const int list[CONTR
     fds->error_log = list[n++];
     if (message->has_access_log)
         fds->access_log = list[n++];
+    if (message->has_keys)
+        fds->keys = list[n++];
+    if (message->has_tickets)
+        fds->tickets = list[n++];
     for (uint32_t i = 0; i < message->listener_count; i++)
         fds->listeners[i] = list[n++];
 }
@@ -120,7 +131,9 @@ static void no_fds(struct control_fds *fds)
 {
     fds->image = -1;
     fds->error_log = -1;
+    fds->tickets = -1;
     fds->access_log = -1;
+    fds->keys = -1;
     for (uint32_t i = 0; i < ARENA_LISTENERS_MAX; i++)
         fds->listeners[i] = -1;
 }

@@ -3,6 +3,7 @@
 #include "shm/image.h"
 
 #include "shm/image_check.h"
+#include "shm/image_fit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,20 @@
 /* Without these somebody could change the image behind the check. */
 enum { SEALS = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK };
 
+/* The image of another program, with rows of other sizes, is exchanged for a copy with ours. */
+static int make_ours(struct image_header **mapped, uint64_t *size)
+{
+    struct image_header *theirs = *mapped;
+    uint64_t theirs_size = *size;
+    if (theirs->magic != IMAGE_MAGIC || theirs->version != IMAGE_VERSION ||
+        image_fit_is_ours(theirs))
+        return 0; /* image_check has the word */
+    int rc = image_fit(theirs, theirs_size, mapped, size);
+    if (rc == 0)
+        munmap(theirs, theirs_size);
+    return rc;
+}
+
 int image_open(struct image **out, int fd)
 {
     struct stat st;
@@ -20,21 +35,24 @@ int image_open(struct image **out, int fd)
     if (fstat(fd, &st) < 0)
         return -errno;
     int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & SEALS) != SEALS || st.st_size < (off_t)sizeof(struct image_header))
+    if (seals < 0 || (seals & SEALS) != SEALS || st.st_size < IMAGE_HEADER_SIZE)
         return -EPROTO;
     struct image *image = malloc(sizeof(*image));
     if (!image)
         return -ENOMEM;
     /* Private: older kernels refuse a shared mapping of a descriptor that is sealed and writable. */
-    void *mapped = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    int rc = mapped == MAP_FAILED ? -errno : image_check(mapped, (uint64_t)st.st_size);
+    struct image_header *mapped = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    uint64_t size = (uint64_t)st.st_size;
+    int rc = mapped == MAP_FAILED ? -errno : make_ours(&mapped, &size);
+    if (rc == 0)
+        rc = image_check(mapped, size);
     if (rc < 0) {
         if (mapped != MAP_FAILED)
-            munmap(mapped, (size_t)st.st_size);
+            munmap(mapped, size);
         free(image);
         return rc;
     }
-    *image = (struct image){.header = mapped, .size = (uint64_t)st.st_size, .references = 1};
+    *image = (struct image){.header = mapped, .size = size, .references = 1};
     *out = image;
     return 0;
 }
@@ -91,6 +109,11 @@ const struct image_server *image_server(const struct image *image, uint32_t inde
     return entry(image, image->header->servers, index, sizeof(struct image_server));
 }
 
+const struct image_name *image_name(const struct image *image, uint32_t index)
+{
+    return entry(image, image->header->names, index, sizeof(struct image_name));
+}
+
 const struct image_server *image_upstream_server(const struct image *image,
                                                  const struct image_upstream *upstream, uint32_t i)
 {
@@ -108,29 +131,59 @@ const struct image_part *image_part(const struct image *image, struct image_arra
     return entry(image, parts, i, sizeof(struct image_part));
 }
 
+const struct image_certificate *image_certificate(const struct image *image, uint32_t index)
+{
+    return entry(image, image->header->certificates, index, sizeof(struct image_certificate));
+}
+
+uint32_t image_choice(const struct image *image, struct image_array choices, uint32_t i)
+{
+    return *(const uint32_t *)entry(image, choices, i, sizeof(uint32_t));
+}
+
+struct slice image_text(const struct image *image, struct image_array texts, uint32_t i)
+{
+    const struct image_text *text = entry(image, texts, i, sizeof(struct image_text));
+    return image_slice(image, text->text);
+}
+
+uint8_t image_verdict(const struct image *image, struct image_array tree,
+                      const struct addr *address)
+{
+    const char *base = (const char *)image->header;
+    return prefix_tree_find((const struct prefix_node *)(const void *)(base + tree.off), tree.count,
+                            address);
+}
+
 struct slice image_slice(const struct image *image, struct image_str str)
 {
     return (struct slice){(const char *)image->header + str.off, str.len};
 }
 
-static const struct image_host *find_host(const struct image *image, uint32_t wildcard,
-                                          struct slice name)
+static const void *find_named(const struct image *image, struct image_array array, size_t size,
+                              uint32_t wildcard, struct slice name)
 {
-    uint32_t from = 0, to = image->header->hosts.count;
+    uint32_t from = 0, to = array.count;
     while (from < to) {
         uint32_t middle = from + (to - from) / 2;
-        const struct image_host *host =
-            entry(image, image->header->hosts, middle, sizeof(struct image_host));
+        const void *at = entry(image, array, middle, size);
+        const struct image_named named = image_check_named(at);
         int order =
-            image_check_order(wildcard, name, host->wildcard, image_slice(image, host->name));
+            image_check_order(wildcard, name, named.wildcard, image_slice(image, named.name));
         if (order == 0)
-            return host;
+            return at;
         if (order < 0)
             to = middle;
         else
             from = middle + 1;
     }
     return NULL;
+}
+
+static const struct image_host *find_host(const struct image *image, uint32_t wildcard,
+                                          struct slice name)
+{
+    return find_named(image, image->header->hosts, sizeof(struct image_host), wildcard, name);
 }
 
 /* Wildcards begin with a dot: try what stands from each dot on, the longest first. */
@@ -155,6 +208,20 @@ const struct image_site *image_find_site(const struct image *image, struct slice
         found = find_wildcard(image, host);
     uint32_t site = found ? found->site : image->header->default_site;
     return site == UINT32_MAX ? NULL : image_site(image, site);
+}
+
+struct image_array image_find_certificates(const struct image *image, struct slice name)
+{
+    struct image_array names = image->header->cert_names;
+    size_t size = sizeof(struct image_cert_name);
+    const struct image_cert_name *found = find_named(image, names, size, 0, name);
+    const char *dot = !found && name.n > 0 ? memchr(name.p, '.', name.n) : NULL;
+    /* A label stands in front of it: ".example.com" is nobody's name. */
+    if (dot && dot > name.p) {
+        struct slice rest = {dot, name.n - (size_t)(dot - name.p)};
+        found = find_named(image, names, size, 1, rest);
+    }
+    return found ? found->choices : image->header->tls.choices;
 }
 
 const struct image_route *image_find_route(const struct image *image, const struct image_site *site,

@@ -4,6 +4,12 @@
  * workers map read-only. Offsets from the start of the image, no pointers; strings are not
  * NUL-terminated. All M, before publishing; immutable after. Everything is resolved: what a route
  * does not set stands here with the value of its site, the top level or the default.
+ *
+ * While an upgrade is under way, workers of the new program go by the image of the old master, and
+ * after one that is taken back workers of the old program by that of the new one. So every kind of row
+ * and the front grow at their end only, and a new field's zero means what was before it; the image says
+ * how big its rows are, and shm/image_fit.c makes ours of them. A change that does more than that needs
+ * a new version, and then an upgrade is refused.
  */
 #ifndef SHM_IMAGE_H
 #define SHM_IMAGE_H
@@ -11,13 +17,18 @@
 #include "common/addr.h"
 #include "common/compiler.h"
 #include "common/http_head.h"
+#include "common/prefix_tree.h"
 #include "common/slice.h"
 #include "shm/board.h"
+#include "shm/board_pace.h"
 
 #include <stdint.h>
 
 #define IMAGE_MAGIC 0x6567616d69464855ull
-enum { IMAGE_VERSION = 1 };
+enum {
+    IMAGE_VERSION = 2,
+    IMAGE_HEADER_SIZE = 1024, /* the arrays begin behind it; what it does not use is zero */
+};
 
 struct image_str {
     uint32_t off;
@@ -48,11 +59,54 @@ enum image_var {
     VAR_HTTP,        /* $http_NAME */
     VAR_COOKIE,      /* $cookie_NAME */
     VAR_BACKEND,     /* $proxy_host: the chosen server as written */
+    VAR_REMOTE_NET,  /* $remote_net_V4_V6: `text` is "V4_V6", bits of the address that count */
 };
 
 struct image_part {
     uint32_t var; /* enum image_var */
     struct image_str text;
+};
+
+/* Are clients asked for a certificate? */
+enum image_client_certificate {
+    CLIENT_CERTIFICATE_OFF,
+    CLIENT_CERTIFICATE_OPTIONAL, /* asked; one that is shown must verify */
+    CLIENT_CERTIFICATE_REQUIRED,
+};
+
+/* How clients of TLS listeners are met. Certificates are DER, one behind the other. */
+struct image_tls {
+    uint32_t flags;              /* IMAGE_TLS_* */
+    uint32_t client_certificate; /* enum image_client_certificate */
+    uint32_t ticket_lifetime_s;
+    uint32_t handshake_timeout_ms;
+    uint32_t max_handshakes;    /* at a time, of each worker */
+    uint32_t https_port;        /* where redirect_https leads; 0: no listener has TLS */
+    struct image_str ciphers;   /* TLS 1.2, joined by ':' */
+    struct image_str suites;    /* TLS 1.3, likewise */
+    struct image_str groups;    /* likewise */
+    struct image_str client_ca; /* empty: none */
+    struct image_array choices; /* for clients without SNI, or with one that no certificate has */
+};
+enum {
+    IMAGE_TLS_1_3_ONLY = 1 << 0,
+    IMAGE_TLS_OUR_ORDER = 1 << 1, /* prefer_server_ciphers */
+    IMAGE_TLS_TICKETS = 1 << 2,
+};
+
+/* Its private key is the one of the same index in the keys (shm/keys.h). */
+struct image_certificate {
+    struct image_str chain;  /* the site's own certificate first */
+    struct image_str staple; /* OCSP answer in DER; empty: none */
+    uint64_t staple_until_s; /* since the epoch: not to be given to clients afterwards */
+};
+
+/* A name that certificates have. */
+struct image_cert_name {
+    struct image_str name; /* as in image_host; a wildcard stands for one label only */
+    uint32_t wildcard;     /* 0 or 1 */
+    uint32_t pad;
+    struct image_array choices; /* uint32_t, indices of certificates: of each key type one */
 };
 
 /* What is known before a request's route is. */
@@ -62,6 +116,10 @@ struct image_front {
     uint32_t keepalive_timeout_ms; /* 0: no keep-alive with clients */
     uint32_t access_log_format;    /* enum image_log_format */
     uint32_t log_level;            /* enum log_level */
+    struct image_str resolver;     /* DNS servers, with commas between; empty: the system's */
+    uint32_t max_tunnels;          /* of all workers; 0: no limit */
+    uint32_t pad;
+    struct pace pace; /* of handshakes */
 };
 
 enum image_log_format { ACCESS_LOG_OFF, ACCESS_LOG_JSON, ACCESS_LOG_COMBINED };
@@ -70,9 +128,13 @@ struct image_listener {
     struct addr address;
     struct image_str text; /* as written */
     uint32_t backlog;
-    uint32_t flags; /* LISTENER_* */
+    uint32_t flags;             /* LISTENER_* */
+    struct image_array trusted; /* tree of prefixes: whose PROXY protocol is believed */
 };
-enum { LISTENER_TLS = 1 << 0 };
+enum {
+    LISTENER_TLS = 1 << 0,
+    LISTENER_PROXY = 1 << 1, /* connections begin with a header of the PROXY protocol */
+};
 
 struct image_host {
     struct image_str
@@ -85,6 +147,8 @@ struct image_site {
     struct image_str name;     /* its first host, "*" without hosts */
     uint32_t board_site;       /* index on the board */
     struct image_array routes; /* longest path first: the first that is a prefix wins */
+    uint32_t max_tunnels;      /* 0: no limit */
+    uint32_t pad;
 };
 
 /* What to do with a header that tells the backend about the client. */
@@ -112,17 +176,70 @@ struct image_route {
     uint8_t x_forwarded_proto;
     uint8_t x_forwarded_host;
     uint8_t x_real_ip;
-    uint32_t pad2;
+    uint8_t x_client_cert; /* of the X-Client-Cert-* family; REPLACE, PASS or REMOVE */
+    uint8_t pad2[3];
+    struct image_str hsts;         /* Strict-Transport-Security of answers over TLS; empty: none */
+    struct image_array trusted;    /* tree of prefixes: whose X-Forwarded-For is believed */
+    struct image_array access;     /* tree of prefixes with enum image_verdict */
+    struct image_array origins;    /* texts: patterns (common/origin.h); empty: all may come in */
+    struct image_array client_key; /* parts: what the limits of a client go by */
+    struct image_str client_scope; /* what they are counted for */
+    uint32_t client_max_tunnels;   /* 0: no limit */
+    uint32_t pad3;
+    struct pace client_pace; /* handshakes of one client */
+    uint32_t forwarded;      /* enum image_forward */
+    uint32_t pad4;
 };
-enum { ROUTE_UPGRADE = 1 << 0 }; /* upgrades are allowed */
+enum {
+    ROUTE_UPGRADE = 1 << 0,         /* upgrades are allowed */
+    ROUTE_REDIRECT_HTTPS = 1 << 1,  /* what comes without TLS is sent to https */
+    ROUTE_ORIGIN_REQUIRED = 1 << 2, /* with origins: none is no reason to come in */
+    ROUTE_ALLOW_LISTED = 1 << 3,    /* whom no prefix of `access` holds stays outside */
+};
+
+/* Values in trees of prefixes. */
+enum image_verdict { VERDICT_ALLOW = 1, VERDICT_DENY = 2 };
 
 struct image_server {
     struct addr address;
     struct image_str text; /* as written: name on the board and what the ring hashes */
     uint32_t backend;      /* index on the board */
     uint32_t weight;       /* 1.. */
-    uint32_t flags;        /* BACKEND_DOWN of board.h */
+    uint32_t flags;        /* BACKEND_* of board.h */
+    uint32_t max_conns;    /* tunnels and requests of all workers; 0: no limit */
+    uint32_t max_fails;    /* 0: passive checks never eject it */
+    uint32_t fail_timeout_ms;
+    uint32_t slow_start_ms;  /* 0: none */
+    struct image_str sticky; /* value of the cookie that names it */
+    struct image_str
+        tls_name; /* name or IP address that its certificate must have; empty: no TLS */
     uint32_t pad;
+};
+
+enum image_health_type { HEALTH_OFF, HEALTH_TCP, HEALTH_HTTP, HEALTH_WEBSOCKET };
+enum { HEALTH_STATUS_MAX = 8 };
+
+/* How the checker looks at the servers of an upstream. */
+struct image_health {
+    uint32_t type; /* enum image_health_type */
+    uint32_t interval_ms;
+    uint32_t fast_interval_ms;
+    uint32_t timeout_ms;
+    uint32_t rise;
+    uint32_t fall;
+    struct image_str method;
+    struct image_str path;
+    struct image_str host; /* empty: the server as written */
+    uint32_t status_count;
+    struct {
+        uint16_t from;
+        uint16_t to;
+    } status[HEALTH_STATUS_MAX]; /* that are good */
+};
+
+/* A server whose name the checker resolves (master/conf_name.h). */
+struct image_name {
+    struct image_str text; /* as written */
 };
 
 struct image_upstream {
@@ -134,6 +251,51 @@ struct image_upstream {
     uint32_t board_upstream;     /* index on the board */
     uint32_t keepalive;          /* idle connections kept by each worker */
     uint32_t tries;              /* servers tried for one request, at most; 0: all */
+    struct image_health health;
+    struct image_str sticky_cookie;     /* name of the cookie; empty: none */
+    struct image_str sticky_attributes; /* what follows its value in Set-Cookie */
+    uint32_t queue;                     /* requests of all workers that may wait; 0: none */
+    uint32_t queue_timeout_ms;
+    uint32_t retry_timeout_ms;  /* no further server is tried after that; 0: no limit */
+    uint32_t max_ejected;       /* percent of the servers that may be ejected */
+    uint32_t max_load;          /* hundredths of the fair share, hash only; 0: no bound */
+    uint32_t slow_start;        /* 1: a server has one */
+    uint32_t primaries;         /* servers that are no backups */
+    uint32_t tls_flags;         /* UPSTREAM_TLS_* */
+    uint32_t tls_key;           /* index in the keys, of tls_chain; UINT32_MAX: none */
+    struct image_str tls_chain; /* our own certificate, DER; empty: none */
+    struct image_str tls_ca;    /* who is trusted, DER; empty: nobody is asked */
+    uint32_t max_tunnels;       /* 0: no limit */
+    uint32_t proxy_protocol;    /* enum image_proxy_protocol */
+    struct pace pace;           /* of handshakes, for each server */
+};
+
+/* What a connection to a server begins with. */
+enum image_proxy_protocol { PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_V1, PROXY_PROTOCOL_V2 };
+
+/* A text in an array of texts. */
+struct image_text {
+    struct image_str text;
+};
+enum { UPSTREAM_TLS = 1 << 0, UPSTREAM_TLS_VERIFY = 1 << 1 };
+
+/* The arrays of rows, in the order of the header. */
+enum image_kind {
+    IMAGE_LISTENERS,
+    IMAGE_HOSTS,
+    IMAGE_SITES,
+    IMAGE_ROUTES,
+    IMAGE_UPSTREAMS,
+    IMAGE_SERVERS,
+    IMAGE_PARTS,
+    IMAGE_SOURCES,
+    IMAGE_CERTIFICATES,
+    IMAGE_CERT_NAMES,
+    IMAGE_NAMES,
+    IMAGE_PREFIXES,
+    IMAGE_TEXTS,
+    IMAGE_KINDS,
+    IMAGE_KINDS_MAX = 24, /* room for kinds that programs after this one may have */
 };
 
 struct image_header {
@@ -141,19 +303,32 @@ struct image_header {
     uint32_t version;
     uint32_t generation;
     uint64_t size;
-    struct image_front front;
-    struct image_array listeners; /* struct image_listener */
-    struct image_array hosts;     /* struct image_host, sorted: by wildcard, then name (bytes) */
-    struct image_array sites;     /* struct image_site */
-    struct image_array routes;    /* all; a site's are a run of them */
+    uint16_t row_size[IMAGE_KINDS_MAX]; /* bytes of a row, by enum image_kind */
+    struct image_array listeners;       /* struct image_listener */
+    struct image_array hosts;  /* struct image_host, sorted: by wildcard, then name (bytes) */
+    struct image_array sites;  /* struct image_site */
+    struct image_array routes; /* all; a site's are a run of them */
     struct image_array upstreams;
     struct image_array servers; /* all; an upstream's are a run of them */
     struct image_array parts;   /* all template parts */
     struct image_array sources; /* all source addresses */
+    struct image_array certificates;
+    struct image_array cert_names; /* sorted as hosts */
+    struct image_array names;      /* to be resolved */
+    struct image_array prefixes;   /* all nodes of all trees of prefixes */
+    struct image_array texts;      /* all; struct image_text */
+    struct image_array spare[IMAGE_KINDS_MAX - IMAGE_KINDS];
+    struct image_array choices; /* all: uint32_t */
     struct image_array strings; /* bytes */
     uint32_t default_site;      /* for hosts nobody names; UINT32_MAX: 404 */
     uint32_t pad;
+    union {
+        struct image_tls tls;
+        uint8_t tls_room[256]; /* it grows */
+    };
+    struct image_front front; /* last: it grows */
 };
+_Static_assert(sizeof(struct image_header) <= IMAGE_HEADER_SIZE, "the arrays begin behind it");
 
 /* A mapped image. Counted: requests in flight keep the generation that they began with. */
 struct image {
@@ -163,8 +338,9 @@ struct image {
 };
 
 /*
- * Map the image in `fd` and check it whole once: magic, version, every offset and index. The caller
- * owns *out with one reference; the descriptor stays the caller's.
+ * Map the image in `fd` and check it whole once: magic, version, every offset and index. One whose
+ * rows have other sizes than ours is copied into private memory with ours. The caller owns *out with one
+ * reference; the descriptor stays the caller's.
  * Returns 0, -EPROTO (not an image, or not sealed), -EPROTONOSUPPORT (version), -EBADMSG (an offset
  * points outside) or -errno.
  */
@@ -182,6 +358,7 @@ const struct image_site *image_site(const struct image *image, uint32_t index);
 const struct image_route *image_route(const struct image *image, uint32_t index);
 const struct image_upstream *image_upstream(const struct image *image, uint32_t index);
 const struct image_server *image_server(const struct image *image, uint32_t index);
+const struct image_name *image_name(const struct image *image, uint32_t index);
 
 /* Entry `i` of a run inside a bigger array. */
 const struct image_server *image_upstream_server(const struct image *image,
@@ -191,6 +368,18 @@ const struct addr *image_upstream_source(const struct image *image,
 const struct image_part *image_part(const struct image *image, struct image_array parts,
                                     uint32_t i);
 
+/* Entry `i` of an array of texts. */
+struct slice image_text(const struct image *image, struct image_array texts, uint32_t i);
+
+/* The value of the longest prefix of a tree that holds the address; 0: none. */
+uint8_t image_verdict(const struct image *image, struct image_array tree,
+                      const struct addr *address);
+
+const struct image_certificate *image_certificate(const struct image *image, uint32_t index);
+
+/* Entry `i` of a run of choices: the index of a certificate. */
+uint32_t image_choice(const struct image *image, struct image_array choices, uint32_t i);
+
 struct slice image_slice(const struct image *image, struct image_str str);
 
 /*
@@ -198,6 +387,12 @@ struct slice image_slice(const struct image *image, struct image_str str);
  * default. Returns NULL when there is none.
  */
 const struct image_site *image_find_site(const struct image *image, struct slice host);
+
+/*
+ * The certificates for the name that a client asks for (SNI, lower case; may be empty): exact, then the
+ * wildcard of its last labels but one, then the default. At least one if the image has any.
+ */
+struct image_array image_find_certificates(const struct image *image, struct slice name);
 
 /* The route with the longest prefix of a normalised path, NULL if none. */
 const struct image_route *image_find_route(const struct image *image, const struct image_site *site,

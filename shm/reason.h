@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Why a request or a tunnel ended: one table for log words, counters and documentation.
- * A row: enum, word in logs and statistics, meaning. The order is part of the board's layout.
+ * A row: enum, word in logs and statistics, meaning. Rows are appended, never moved: their order is
+ * part of the layouts of board and arena.
  */
 #ifndef SHM_REASON_H
 #define SHM_REASON_H
@@ -29,13 +30,28 @@
     X(REASON_TOO_LARGE, "too_large", "the body was larger than max_body")                          \
     X(REASON_NO_ROUTE, "no_route", "no site or route for this host and path")                      \
     X(REASON_NO_BACKEND, "no_backend", "no server of the upstream could be used")                  \
+    X(REASON_BACKENDS_FULL, "backends_full", "all servers were full, and so was the queue")        \
+    X(REASON_QUEUE_TIMEOUT, "queue_timeout", "all servers were full for queue_timeout")            \
+    X(REASON_DRAINED, "drained", "its server drains or was removed, and drain_timeout is over")    \
     X(REASON_UPGRADE_FORBIDDEN, "upgrade_forbidden", "the route does not allow upgrades")          \
     X(REASON_NO_PORTS, "no_ports", "no local port was left to connect to the backend")             \
     X(REASON_NO_DESCRIPTORS, "no_descriptors", "the worker had no descriptor left")                \
     X(REASON_NO_MEMORY, "no_memory", "the worker had no memory or tunnel record left")             \
+    X(REASON_TLS_FAILED, "tls_failed", "the TLS handshake failed or took too long")                \
+    X(REASON_BACKEND_TLS, "backend_tls", "the TLS handshake with the backend failed")              \
+    X(REASON_TLS_ERROR, "tls_error", "a TLS record was refused")                                   \
+    X(REASON_TLS_LIMIT, "tls_limit", "the keys of a TLS 1.2 connection were used up")              \
     X(REASON_SHUTDOWN, "shutdown", "the worker stopped")                                           \
     X(REASON_WORKER_DIED, "worker_died", "the worker that served it died")                         \
-    X(REASON_QUARANTINED, "quarantined", "handling it crashed two workers")
+    X(REASON_QUARANTINED, "quarantined", "handling it crashed two workers")                        \
+    X(REASON_ACCESS_DENIED, "access_denied", "the client's address is not allowed")                \
+    X(REASON_ORIGIN_DENIED, "origin_denied", "the page's Origin is not allowed")                   \
+    X(REASON_CLIENT_RATE, "client_rate", "more handshakes of one client than client_rate")         \
+    X(REASON_CLIENT_TUNNELS, "client_tunnels", "the client has client_max_tunnels")                \
+    X(REASON_MAX_TUNNELS, "max_tunnels", "there are max_tunnels: in all, of the site or upstream") \
+    X(REASON_HANDSHAKE_RATE, "handshake_rate", "more handshakes than handshake_rate")              \
+    X(REASON_PROXY_REFUSED, "proxy_refused",                                                       \
+      "no PROXY header, a broken one, or not from a trusted proxy")
 
 enum reason {
 #define X(name, word, doc) name,

@@ -49,8 +49,8 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-static const char *const page_names[] = {"overview", "workers", "backends",
-                                         "tunnels",  "ring",    "events"};
+static const char *const page_names[] = {"overview", "workers", "backends",    "tunnels",
+                                         "ring",     "events",  "certificates"};
 static const char *const sort_names[] = {"", "age", "idle", "rx", "tx", "bytes", "frames"};
 
 /* What was seen besides what struct stat_args tells. */
@@ -240,7 +240,8 @@ static int take_words(struct stat_args *args, const struct seen *seen, int count
         page++;
     if (page == ARRAY_LEN(page_names))
         return FAIL(
-            "there is no page '%s': it is overview, workers, backends, tunnels, ring or events",
+            "there is no page '%s': it is overview, workers, backends, tunnels, ring, events "
+            "or certificates",
             words[0]);
     args->page = (enum stat_page)page;
     if (args->page == STAT_RING) {
@@ -263,8 +264,8 @@ static int check(struct stat_args *args, const struct seen *seen, char *why)
         return FAIL("--hex is for the page ring only");
     if (seen->json && seen->prometheus)
         return FAIL("--json and --prometheus exclude each other");
-    if (seen->prometheus && args->page > STAT_BACKENDS)
-        return FAIL("--prometheus is for overview, workers and backends only");
+    if (seen->prometheus && args->page > STAT_BACKENDS && args->page != STAT_CERTIFICATES)
+        return FAIL("--prometheus is for overview, workers, backends and certificates only");
     if (seen->prometheus && args->watch_ms > 0)
         return FAIL("--prometheus and --watch exclude each other: Prometheus asks again by itself");
     args->form = seen->json ? STAT_JSON : seen->prometheus ? STAT_PROMETHEUS : STAT_TABLE;

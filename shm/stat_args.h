@@ -15,6 +15,7 @@ enum stat_page {
     STAT_TUNNELS,
     STAT_RING,
     STAT_EVENTS,
+    STAT_CERTIFICATES,
 };
 
 enum stat_form { STAT_TABLE, STAT_JSON, STAT_PROMETHEUS };

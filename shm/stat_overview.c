@@ -24,6 +24,8 @@ static const struct stat_column columns[] = {
     {"upgrades", "upgrades", "binary upgrades done", STAT_COUNT, STAT_TOTAL, NULL},
     {"upgrades_failed", "upgrades failed", "binary upgrades refused or rolled back", STAT_COUNT,
      STAT_TOTAL, NULL},
+    {"tickets_changed", "ticket keys", "keys of session tickets published since the start",
+     STAT_COUNT, STAT_TOTAL, NULL},
     {"workers", "workers", "workers meant to run", STAT_COUNT, 0, NULL},
     {"workers_running", "workers running", "workers that serve", STAT_COUNT, SUM, NULL},
     {"crashes", "crashes", "workers that died by themselves", STAT_COUNT, TOTAL, NULL},
@@ -107,6 +109,7 @@ static void add_master(const struct stat_view *view, struct stat_report *report,
     stat_table_number(report, table, header->reloads_failed);
     stat_table_number(report, table, header->upgrades);
     stat_table_number(report, table, header->upgrades_failed);
+    stat_table_number(report, table, header->tickets_changed);
     stat_table_number(report, table, header->workers);
 }
 
@@ -138,9 +141,7 @@ int stat_overview(const struct stat_view *view, const struct stat_sums *sums,
     };
     for (size_t i = 0; i < ARRAY_LEN(figures); i++)
         stat_table_number(report, table, figures[i]);
-    for (uint32_t i = 0; i < COUNTER_COUNT; i++)
-        stat_table_number(report, table, sum.counters[i]);
-    for (uint32_t i = 0; i < REASON_COUNT; i++)
-        stat_table_number(report, table, sum.reasons[i]);
+    stat_table_numbers(report, table, sum.counters, stat_view_counters(view), COUNTER_COUNT);
+    stat_table_numbers(report, table, sum.reasons, stat_view_reasons(view), REASON_COUNT);
     return report->no_memory ? -ENOMEM : 0;
 }

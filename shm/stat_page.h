@@ -22,6 +22,9 @@ int stat_workers(const struct stat_view *view, const struct stat_sums *sums,
 int stat_backends(const struct stat_view *view, const struct stat_sums *sums,
                   struct stat_report *report) MUST_CHECK;
 
+/* A row a certificate of the configuration that is published. */
+int stat_certificates(const struct stat_view *view, struct stat_report *report) MUST_CHECK;
+
 /* A row a live tunnel, filtered, sorted and cut by args. */
 int stat_tunnels(const struct stat_view *view, const struct stat_args *args,
                  struct stat_report *report) MUST_CHECK;

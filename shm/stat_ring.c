@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shm/stat_page.h"
 
+#include "shm/bound.h"
 #include "shm/ring.h"
+#include "shm/stat_fitness.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,6 +15,8 @@ enum { FIND_TRIES = 5 };
 static const struct stat_column ring_columns[] = {
     {"upstream", "upstream", "name of the upstream", STAT_TEXT, 0, NULL},
     {"hash_key", "hash_key", "template of its keys", STAT_TEXT, 0, NULL},
+    {"max_load", "max_load", "hundredths of its fair share that a server may have; 0: no bound",
+     STAT_COUNT, 0, NULL},
     {"generation", "generation", "configuration that the ring belongs to", STAT_COUNT, 0, NULL},
     {"points", "points", "points of the ring", STAT_COUNT, 0, NULL},
     {"key", "key", "the key that was asked for", STAT_TEXT, 0, NULL},
@@ -20,7 +24,8 @@ static const struct stat_column ring_columns[] = {
     {"point", "point", "index of the first point at or behind it", STAT_COUNT, 0, NULL},
     {"point_hash", "point hash", "where that point stands, in hex", STAT_TEXT, 0, NULL},
     {"owner", "owner", "server of that point", STAT_TEXT, 0, NULL},
-    {"tries", "tries", "points passed over, for their server is down", STAT_COUNT, 0, NULL},
+    {"tries", "tries", "points, with max_load servers, passed over: out of use, or full",
+     STAT_COUNT, 0, NULL},
     {"server", "goes to", "server that the key goes to; none: round robin decides", STAT_TEXT, 0,
      NULL},
 };
@@ -32,8 +37,11 @@ static const struct stat_column order_columns[] = {
     {"index", "index", "place on the board", STAT_COUNT, STAT_WIDE, NULL},
     {"weight", "weight", "weight", STAT_COUNT, 0, NULL},
     {"down", "down", "configured as down", STAT_BOOL, 0, NULL},
-    {"health", "health", "what health checks say", STAT_TEXT, 0, NULL},
+    {"state", "state", "up, down, draining, failing, ejected, starting", STAT_TEXT, 0, NULL},
+    {"health", "health", "what health checks say", STAT_TEXT, STAT_WIDE, NULL},
     {"conns", "conns", "tunnels and requests in flight now", STAT_COUNT, 0, NULL},
+    {"bound", "bound", "most conns that it may have now by max_load and max_conns", STAT_COUNT, 0,
+     NULL},
 };
 
 /* What a search found; the ring may be overwritten at any time, so everything is copied. */
@@ -80,15 +88,54 @@ static int find_upstream(const struct stat_view *view, const struct stat_args *a
     return hashing > 1 ? -EINVAL : -ENOENT;
 }
 
-/* Walk the points as a worker does for its first try: those of servers that are down are passed over. */
-static void walk(const struct stat_view *view, const struct ring *ring, struct answer *answer)
+static bool in_force(const struct stat_view *view, const struct answer *answer, uint32_t index,
+                     struct board_backend *backend)
+{
+    return stat_view_backend(view, index, backend) &&
+           stat_fitness_in_force(view, backend, answer->about.panic != 0);
+}
+
+/* The most connections that a server may have at this moment; UINT32_MAX: no limit. */
+static uint32_t bound(const struct stat_view *view, const struct answer *answer, uint32_t index)
+{
+    struct board_backend backend, other;
+    uint64_t conns = 1, weights = 0;
+    if (!stat_view_backend(view, index, &backend))
+        return 0;
+    uint32_t max = backend.max_conns != 0 ? backend.max_conns : UINT32_MAX;
+    if (answer->about.max_load == 0)
+        return max;
+    for (uint32_t i = 0; i < answer->order_count; i++) {
+        uint32_t open = board_backend_conns(view->board, answer->order[i]);
+        if (!in_force(view, answer, answer->order[i], &other) ||
+            (answer->order[i] != index && other.max_conns != 0 && open >= other.max_conns))
+            continue; /* as worker/balance_hash.c does */
+        conns += open;
+        weights += other.weight;
+    }
+    uint32_t by_load = bound_of(conns, backend.weight, weights, answer->about.max_load);
+    return by_load < max ? by_load : max;
+}
+
+/* Would a worker's first try take this server? */
+static bool is_taken(const struct stat_view *view, const struct answer *answer, uint32_t index)
 {
     struct board_backend backend;
+    return in_force(view, answer, index, &backend) &&
+           board_backend_conns(view->board, index) < bound(view, answer, index);
+}
+
+/* As a worker does for its first try: by points like nginx, with max_load by distinct servers. */
+static void walk(const struct stat_view *view, const struct ring *ring, struct answer *answer)
+{
+    bool by_server = answer->about.max_load != 0;
+    uint32_t tries_max = by_server ? answer->order_count : KETAMA_TRIES + 1;
     answer->placed = false;
-    for (answer->tries = 0; answer->tries <= KETAMA_TRIES; answer->tries++) {
+    for (answer->tries = 0; answer->tries < tries_max; answer->tries++) {
         uint64_t at = ((uint64_t)answer->point + answer->tries) % ring->count;
-        uint32_t server = LOAD_RELAXED(&ring->points[at].server);
-        if (stat_view_backend(view, server, &backend) && !(backend.flags & BACKEND_DOWN)) {
+        uint32_t server =
+            by_server ? answer->order[answer->tries] : LOAD_RELAXED(&ring->points[at].server);
+        if (is_taken(view, answer, server)) {
             answer->placed = true;
             answer->server = server;
             return;
@@ -109,8 +156,8 @@ static int search(const struct stat_view *view, struct slice key, struct answer 
         answer->point = ketama_find(ring.points, ring.count, answer->crc);
         answer->point_hash = LOAD_RELAXED(&ring.points[answer->point].hash);
         answer->owner = LOAD_RELAXED(&ring.points[answer->point].server);
-        walk(view, &ring, answer);
         answer->order_count = ring_order(&ring, key, answer->order, BOARD_BACKENDS_MAX);
+        walk(view, &ring, answer);
         if (ring_still_valid(view->board, answer->upstream, &ring))
             return 0;
     }
@@ -151,6 +198,7 @@ static void add_ring(const struct stat_view *view, const struct stat_args *args,
         stat_report_table(report, "ring", ring_columns, ARRAY_LEN(ring_columns), STAT_RECORD);
     stat_table_text(report, table, answer->about.name);
     stat_table_text(report, table, answer->about.hash_key);
+    stat_table_number(report, table, answer->about.max_load);
     stat_table_number(report, table, answer->generation);
     stat_table_number(report, table, answer->points);
     add_key(args, report, table);
@@ -182,8 +230,14 @@ static void add_order(const struct stat_view *view, const struct answer *answer,
         stat_table_number(report, table, answer->order[i]);
         stat_table_number(report, table, backend.weight);
         stat_table_number(report, table, (backend.flags & BACKEND_DOWN) != 0);
+        stat_table_text(report, table, stat_fitness_state(view, &backend));
         stat_table_text(report, table, stat_view_health(backend.health));
         stat_table_number(report, table, board_backend_conns(view->board, answer->order[i]));
+        uint32_t most = bound(view, answer, answer->order[i]);
+        if (most != UINT32_MAX)
+            stat_table_number(report, table, most);
+        else
+            stat_table_unknown(report, table);
     }
 }
 

@@ -20,6 +20,8 @@ static int look_at_sums(const struct stat_view *view, const struct stat_args *ar
         rc = stat_workers(view, &sums, report);
     if (rc == 0 && (all || args->page == STAT_BACKENDS))
         rc = stat_backends(view, &sums, report);
+    if (rc == 0 && all)
+        rc = stat_certificates(view, report);
     stat_sums_fini(&sums);
     return rc;
 }
@@ -33,6 +35,7 @@ int stat_show_look(const struct stat_view *view, const struct stat_args *args,
     switch (args->page) {
     case STAT_TUNNELS: rc = stat_tunnels(view, args, report); break;
     case STAT_EVENTS: rc = stat_events(view, args, report); break;
+    case STAT_CERTIFICATES: rc = stat_certificates(view, report); break;
     case STAT_RING: rc = stat_ring(view, args, report, why); break;
     default: rc = look_at_sums(view, args, report); break;
     }

@@ -54,6 +54,7 @@ static void add_cell(struct board_cell *sum, const struct board_cell *cell)
     sum->requests += cell->requests;
     sum->failures += cell->failures;
     sum->bad_upgrades += cell->bad_upgrades;
+    sum->ejections += cell->ejections;
     sum->tunnels_opened += cell->tunnels_opened;
     sum->tunnels_closed += cell->tunnels_closed;
     sum->rx_bytes += cell->rx_bytes;

@@ -73,6 +73,13 @@ void stat_table_unknown(struct stat_report *report, struct stat_table *table)
     append(report, table, (struct stat_value){.set = false});
 }
 
+void stat_table_numbers(struct stat_report *report, struct stat_table *table,
+                        const uint64_t *numbers, uint32_t known, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        append(report, table, (struct stat_value){.number = numbers[i], .set = i < known});
+}
+
 void stat_table_text(struct stat_report *report, struct stat_table *table, const char *text)
 {
     size_t size = strlen(text) + 1;

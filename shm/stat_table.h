@@ -72,7 +72,7 @@ struct stat_table {
     uint32_t text_count, text_room;
 };
 
-enum { STAT_TABLES_MAX = 5, STAT_NOTES_MAX = 16, STAT_NOTE_SIZE = 512 };
+enum { STAT_TABLES_MAX = 16, STAT_NOTES_MAX = 16, STAT_NOTE_SIZE = 512 };
 
 struct stat_report {
     struct stat_table tables[STAT_TABLES_MAX];
@@ -99,6 +99,10 @@ struct stat_table *stat_report_table(struct stat_report *report, const char *nam
 void stat_table_number(struct stat_report *report, struct stat_table *table, uint64_t number);
 void stat_table_text(struct stat_report *report, struct stat_table *table, const char *text);
 void stat_table_unknown(struct stat_report *report, struct stat_table *table);
+
+/* `count` numbers of which the first `known` are known. */
+void stat_table_numbers(struct stat_report *report, struct stat_table *table,
+                        const uint64_t *numbers, uint32_t known, uint32_t count);
 
 uint32_t stat_table_rows(const struct stat_table *table);
 const struct stat_value *stat_table_value(const struct stat_table *table, uint32_t row,

@@ -2,6 +2,7 @@
 #include "shm/stat_page.h"
 
 #include "common/addr.h"
+#include "shm/vault.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -25,6 +26,8 @@ static const struct stat_column columns[] = {
     {"rx_frames", "rx frames", "whole frames from the client", STAT_COUNT, STAT_TOTAL, NULL},
     {"tx_frames", "tx frames", "whole frames to the client", STAT_COUNT, STAT_TOTAL, NULL},
     {"rtt_us", "rtt us", "round trip of our last ping, in microseconds", STAT_COUNT, STAT_WIDE,
+     NULL},
+    {"tls", "tls", "version and cipher between client and proxy; - in the clear", STAT_TEXT, 0,
      NULL},
 };
 
@@ -162,6 +165,20 @@ static void add_client(const struct board_tunnel *tunnel, struct stat_report *re
     stat_table_number(report, table, tunnel->client_port);
 }
 
+static void add_tls(const struct board_tunnel *tunnel, struct stat_report *report,
+                    struct stat_table *table)
+{
+    static const char *const suites[] = {"?", "AES128-GCM", "AES256-GCM", "CHACHA20"};
+    char text[32];
+    if (tunnel->tls_version == TLS_PLAIN) {
+        stat_table_unknown(report, table);
+        return;
+    }
+    uint32_t suite = tunnel->tls_suite < ARRAY_LEN(suites) ? tunnel->tls_suite : 0;
+    snprintf(text, sizeof text, "1.%u %s", tunnel->tls_version % 10u, suites[suite]);
+    stat_table_text(report, table, text);
+}
+
 /* The order is that of columns[]. */
 static void add_row(const struct stat_view *view, uint32_t slot, const struct board_tunnel *tunnel,
                     struct stat_report *report, struct stat_table *table)
@@ -195,6 +212,7 @@ static void add_row(const struct stat_view *view, uint32_t slot, const struct bo
         stat_table_number(report, table, tunnel->rtt_us);
     else
         stat_table_unknown(report, table);
+    add_tls(tunnel, report, table);
 }
 
 static void add_rows(const struct stat_view *view, const struct stat_args *args,

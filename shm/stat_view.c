@@ -72,6 +72,7 @@ bool stat_view_slot(const struct stat_view *view, uint32_t slot, struct board_sl
 _Static_assert(offsetof(struct board_backend, used) == 0, "copy_entry looks there");
 _Static_assert(offsetof(struct board_upstream, used) == 0, "copy_entry looks there");
 _Static_assert(offsetof(struct board_site, used) == 0, "copy_entry looks there");
+_Static_assert(offsetof(struct board_certificate, used) == 0, "copy_entry looks there");
 _Static_assert(offsetof(struct board_tunnel, id) == 0, "copy_entry looks there");
 _Static_assert(offsetof(struct board_event, seq) == 0, "copy_entry looks there");
 
@@ -130,6 +131,17 @@ bool stat_view_site(const struct stat_view *view, uint32_t index, struct board_s
     return true;
 }
 
+bool stat_view_certificate(const struct stat_view *view, uint32_t index,
+                           struct board_certificate *out)
+{
+    if (index >= BOARD_CERTIFICATES_MAX ||
+        !copy_entry(out, board_certificate(view->board, index), sizeof *out, ID_32))
+        return false;
+    end_string(out->path, sizeof out->path);
+    end_string(out->names, sizeof out->names);
+    return true;
+}
+
 bool stat_view_tunnel(const struct stat_view *view, uint32_t slot, uint32_t index,
                       struct board_tunnel *out)
 {
@@ -150,6 +162,30 @@ void stat_view_cell(const struct stat_view *view, uint32_t slot, uint32_t backen
                     struct board_cell *out)
 {
     copy(out, board_cell(view->board, slot, backend), sizeof *out);
+}
+
+uint32_t stat_view_counters(const struct stat_view *view)
+{
+    uint32_t counted = view->header.counter_count;
+    return counted < COUNTER_COUNT ? counted : COUNTER_COUNT;
+}
+
+uint32_t stat_view_reasons(const struct stat_view *view)
+{
+    uint32_t counted = view->header.reason_count;
+    return counted < REASON_COUNT ? counted : REASON_COUNT;
+}
+
+void stat_view_check(const struct stat_view *view, uint32_t backend, struct board_check *out)
+{
+    copy(out, board_check(view->board, backend), sizeof *out);
+    out->reason[sizeof out->reason - 1] = '\0';
+}
+
+void stat_view_queue(const struct stat_view *view, uint32_t slot, uint32_t upstream,
+                     struct board_queue *out)
+{
+    copy(out, board_queue(view->board, slot, upstream), sizeof *out);
 }
 
 uint32_t stat_view_tunnels_high(const struct stat_view *view, const struct board_slot *slot)
@@ -177,6 +213,6 @@ const char *stat_view_health(uint32_t health)
 
 const char *stat_view_policy(uint32_t policy)
 {
-    static const char *const words[] = {"round_robin", "hash", "least_conn"};
+    static const char *const words[] = {"round_robin", "hash", "least_conn", "random_two"};
     return word_of(words, ARRAY_LEN(words), policy);
 }

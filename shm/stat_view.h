@@ -45,6 +45,8 @@ bool stat_view_slot(const struct stat_view *view, uint32_t slot, struct board_sl
 bool stat_view_backend(const struct stat_view *view, uint32_t index, struct board_backend *out);
 bool stat_view_upstream(const struct stat_view *view, uint32_t index, struct board_upstream *out);
 bool stat_view_site(const struct stat_view *view, uint32_t index, struct board_site *out);
+bool stat_view_certificate(const struct stat_view *view, uint32_t index,
+                           struct board_certificate *out);
 bool stat_view_tunnel(const struct stat_view *view, uint32_t slot, uint32_t index,
                       struct board_tunnel *out);
 bool stat_view_event(const struct stat_view *view, uint32_t writer, uint32_t index,
@@ -53,6 +55,16 @@ bool stat_view_event(const struct stat_view *view, uint32_t writer, uint32_t ind
 /* Copy of a cell; both indices in range. */
 void stat_view_cell(const struct stat_view *view, uint32_t slot, uint32_t backend,
                     struct board_cell *out);
+/* Copy of what checks have found; the text ends. Index in range. */
+void stat_view_check(const struct stat_view *view, uint32_t backend, struct board_check *out);
+
+/* Copy of a queue; both indices in range. */
+void stat_view_queue(const struct stat_view *view, uint32_t slot, uint32_t upstream,
+                     struct board_queue *out);
+
+/* Of the counters and reasons that we know, those that the board's programs count: the first so many. */
+uint32_t stat_view_counters(const struct stat_view *view);
+uint32_t stat_view_reasons(const struct stat_view *view);
 
 /* Tunnel records of a slot that may be in use. */
 uint32_t stat_view_tunnels_high(const struct stat_view *view, const struct board_slot *slot);

@@ -93,10 +93,8 @@ static void add_row(const struct stat_view *view, uint32_t i, const struct stat_
     for (size_t k = 0; k < ARRAY_LEN(gauges); k++)
         stat_table_number(report, table, gauges[k]);
     stat_table_text(report, table, slot->last_words);
-    for (uint32_t k = 0; k < COUNTER_COUNT; k++)
-        stat_table_number(report, table, slot->counters[k]);
-    for (uint32_t k = 0; k < REASON_COUNT; k++)
-        stat_table_number(report, table, slot->reasons[k]);
+    stat_table_numbers(report, table, slot->counters, stat_view_counters(view), COUNTER_COUNT);
+    stat_table_numbers(report, table, slot->reasons, stat_view_reasons(view), REASON_COUNT);
 }
 
 int stat_workers(const struct stat_view *view, const struct stat_sums *sums,

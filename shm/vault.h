@@ -34,12 +34,15 @@ enum {
 /* One direction's keys. */
 struct tls_dir {
     uint64_t seq;     /* of the next record */
-    uint8_t key[32];  /* AES-128: the first 16 */
+    uint8_t key[32];  /* AES-128: the first 16, then zeros */
     uint8_t iv[12];   /* TLS 1.2 GCM: the 4-byte salt */
     uint32_t updates; /* KeyUpdates so far */
     union {
-        uint8_t secret[48];  /* TLS 1.3: traffic secret, of which the next keys are derived */
-        uint64_t nonce_base; /* TLS 1.2 GCM: explicit nonce = nonce_base + seq */
+        uint8_t secret[48]; /* TLS 1.3: traffic secret, of which the next keys are derived */
+        struct {
+            uint64_t nonce_base; /* TLS 1.2 GCM: explicit nonce = nonce_base + seq */
+            uint64_t blocks;     /* TLS 1.2 GCM: AES blocks so far: such keys wear out */
+        };
     } u;
 };
 _Static_assert(sizeof(struct tls_dir) == 104, "layout");
@@ -62,5 +65,66 @@ struct tls_session {
     struct tls_dir tx;
 };
 _Static_assert(sizeof(struct tls_session) == 232, "layout");
+
+/* The TLS side of a tunnel: four cache lines. All zero: free, or that side of the tunnel is plain. */
+struct vault_side {
+    struct tls_session session;
+    uint32_t opened;   /* content bytes opened in the tunnel, mod 2^32 */
+    uint32_t sealed;   /* content bytes sealed in the tunnel, mod 2^32, the 101 left out */
+    uint32_t burst;    /* content bytes sealed since the side was last quiet: they size records */
+    uint32_t burst_ms; /* when the last of them were, monotonic mod 2^32 */
+    uint16_t in_chunk; /* chunk of the arena with bytes that are no whole record yet; 0: none */
+    uint16_t in_len;   /* how many, from the chunk's first byte */
+    uint32_t check;    /* vault_check() of all above that a wrong store must not change unseen */
+};
+_Static_assert(sizeof(struct vault_side) == 4 * CACHE_LINE, "with 217 beside it: under 512 bytes");
+
+/*
+ * The second half of the journal (arena_op is the first): what a successor goes back to, to do the
+ * step in flight again. Opening and sealing are functions of this and of bytes that the arena still
+ * has, so that the same ciphertext comes out and no nonce meets other bytes.
+ */
+struct vault_op {
+    struct vault_side before[2]; /* [0] the side that is read, [1] the side that is written */
+    uint32_t now_ms;             /* the time that sized the records */
+    uint32_t rest;               /* chunk of the worker's own for what is left of the input */
+    uint8_t pad[56];
+};
+_Static_assert(sizeof(struct vault_op) % CACHE_LINE == 0, "layout");
+
+struct vault_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t slot;
+    uint64_t size;
+    uint32_t sides_max; /* entries of each of both arrays */
+    uint32_t used[2];   /* entries from here on were never used: nobody looks at them */
+    uint32_t pad;
+    uint64_t sides_off[2]; /* struct vault_side[sides_max]: [0] clients, [1] backends */
+    struct vault_op op ALIGNED(CACHE_LINE);
+};
+
+struct vault {
+    struct vault_header *header;
+    struct vault_side *sides[2];
+};
+
+/*
+ * Make the vault of a slot as a memfd, sealed against resizing. Keeper, when it is set up, or when it
+ * takes over from a program that had none. On 0 the caller owns *fd. Returns 0 or -errno.
+ */
+int vault_create(uint32_t slot, uint32_t sides_max, int *fd) MUST_CHECK;
+
+/*
+ * Worker: map it, kept out of core dumps. Returns 0, -EPROTO (no vault), -EPROTONOSUPPORT (another
+ * layout) or -errno.
+ */
+int vault_attach(struct vault *vault, int fd) MUST_CHECK;
+
+/* Keeper: would vault_attach do? Maps nothing for longer than the look. Returns likewise. */
+int vault_look(int fd) MUST_CHECK;
+
+/* A number that a wrong store in keys or sequence numbers changes. */
+uint32_t vault_check(const struct tls_session *session);
 
 #endif

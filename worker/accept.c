@@ -15,21 +15,24 @@ enum {
     SPARE_FDS = 16,  /* for control messages and logs that arrive as descriptors */
 };
 
-int accept_watch(struct worker *w, uint32_t place)
+static int watch(struct worker *w, uint32_t place)
 {
     struct epoll_event event = {.events = EPOLLIN,
                                 .data.u64 = (uint64_t)EVENT_LISTENER << 56 | place};
-    if (!w->accepting)
+    if (w->watched[place])
         return 0;
     if (epoll_ctl(FD_EPOLL, EPOLL_CTL_ADD, FD_LISTENERS + (int)place, &event) < 0 &&
         errno != EEXIST)
         return -errno;
+    w->watched[place] = true;
     return 0;
 }
 
-void accept_forget(uint32_t place)
+void accept_forget(struct worker *w, uint32_t place)
 {
+    /* Always: a predecessor may have watched it. */
     epoll_ctl(FD_EPOLL, EPOLL_CTL_DEL, FD_LISTENERS + (int)place, NULL);
+    w->watched[place] = false;
 }
 
 static bool descriptors_short(const struct worker *w)
@@ -49,11 +52,14 @@ static int accept_fd(struct worker *w, uint32_t place, struct addr *address)
     return fd;
 }
 
-static void take_client(struct worker *w, int fd, const struct addr *address, uint16_t port)
+static void take_client(struct worker *w, int fd, const struct addr *address,
+                        const struct image_listener *listener)
 {
     worker_count(w, COUNTER_ACCEPTED);
-    if (client_open(w, fd, address, port) < 0) {
-        worker_count(w, COUNTER_ACCEPT_SHED);
+    int rc = client_open(w, fd, address, listener);
+    if (rc < 0) {
+        if (rc != -EACCES) /* that one was not wanted */
+            worker_count(w, COUNTER_ACCEPT_SHED);
         worker_count(w, COUNTER_CLIENTS_CLOSED);
         close(fd);
         conn_no_fd(w);
@@ -61,7 +67,7 @@ static void take_client(struct worker *w, int fd, const struct addr *address, ui
 }
 
 /* One connection. Returns false when no more can be accepted now. */
-static bool accept_one(struct worker *w, uint32_t place, uint16_t port)
+static bool accept_one(struct worker *w, uint32_t place, const struct image_listener *listener)
 {
     struct addr address;
     int fd = accept_fd(w, place, &address);
@@ -74,30 +80,35 @@ static bool accept_one(struct worker *w, uint32_t place, uint16_t port)
         /* ECONNABORTED and its like concern one connection only. */
         return errno != EAGAIN && errno != EINVAL && errno != EBADF;
     }
-    take_client(w, fd, &address, port);
+    take_client(w, fd, &address, listener);
     return true;
 }
 
-static uint16_t port_of(const struct worker *w, uint32_t place)
+/* NULL: a listener that the newest configuration no longer has. */
+static const struct image_listener *listener_at(const struct worker *w, uint32_t place)
 {
     uint32_t index = w->arena->header->listeners[place].index;
     if (index >= w->image->header->listeners.count)
-        return 0; /* a listener that the newest configuration no longer has */
-    return addr_port(&image_listener(w->image, index)->address);
+        return NULL;
+    return image_listener(w->image, index);
 }
 
 void accept_event(struct worker *w, uint32_t place)
 {
-    if (place >= ARENA_LISTENERS_MAX || !w->accepting || !w->image)
+    if (place >= ARENA_LISTENERS_MAX || !w->image)
         return;
-    uint16_t port = port_of(w, place);
+    if (!w->watched[place]) { /* a predecessor did: it would be told again and again */
+        epoll_ctl(FD_EPOLL, EPOLL_CTL_DEL, FD_LISTENERS + (int)place, NULL);
+        return;
+    }
+    const struct image_listener *listener = listener_at(w, place);
     for (int i = 0; i < BURST; i++) {
         if (descriptors_short(w)) {
             worker_count(w, COUNTER_ACCEPT_NO_FD);
             w->fd_pressure = true;
             return;
         }
-        if (!accept_one(w, place, port))
+        if (!accept_one(w, place, listener))
             return;
     }
 }
@@ -107,28 +118,33 @@ void accept_drain(struct worker *w, uint32_t place)
     if (!w->image)
         return;
     /* Bounded by the backlog: clients that connect meanwhile are other sockets' from then on. */
-    uint16_t port = port_of(w, place);
+    const struct image_listener *listener = listener_at(w, place);
     for (int i = 0; i < 65536 && !descriptors_short(w); i++) {
         struct addr address;
         int fd = accept_fd(w, place, &address);
         if (fd < 0)
             return;
-        take_client(w, fd, &address, port);
+        take_client(w, fd, &address, listener);
     }
 }
 
-static void set_accepting(struct worker *w, bool accepting)
+/* Where handshakes wait for their turn already, further clients wait in the accept queue. */
+static void watch_places(struct worker *w, bool may)
 {
-    struct arena_header *header = w->arena->header;
-    if (w->accepting == accepting)
+    bool shaking = w->shake_head != NULL;
+    if (w->watching == may && w->watching_full == shaking && !w->listeners_changed)
         return;
-    w->accepting = accepting;
+    w->watching = may;
+    w->watching_full = shaking;
+    w->listeners_changed = false;
     for (uint32_t place = 0; place < ARENA_LISTENERS_MAX; place++) {
-        if (header->listeners[place].id == 0)
+        if (w->arena->header->listeners[place].id == 0)
             continue;
-        if (!accepting)
-            accept_forget(place);
-        else if (accept_watch(w, place) < 0)
+        const struct image_listener *listener = may ? listener_at(w, place) : NULL;
+        bool full = listener && listener->flags & LISTENER_TLS && shaking;
+        if (!may || full)
+            accept_forget(w, place);
+        else if (watch(w, place) < 0)
             log_write(LOG_LEVEL_ERROR, "listen_failed", "place=%u error=%d", place, errno);
     }
 }
@@ -140,7 +156,7 @@ void accept_regulate(struct worker *w)
             client_close_idle(w, IDLE_CLOSED_A_TURN, FRESH_MS);
         if (!descriptors_short(w)) {
             w->fd_pressure = false;
-        } else if (w->accepting) {
+        } else if (w->mode == SLOT_MODE_RUN) {
             log_limited(
                 &w->limit_local, LOG_LEVEL_WARN, "no_descriptors",
                 "limit=%u tunnels=%u clients=%u advice=\"raise LimitNOFILE; new clients wait "
@@ -150,5 +166,5 @@ void accept_regulate(struct worker *w)
     }
     bool may =
         w->mode == SLOT_MODE_RUN && w->image && !w->fd_pressure && !w->master_gone && !w->parking;
-    set_accepting(w, may);
+    watch_places(w, may);
 }

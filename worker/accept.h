@@ -15,9 +15,8 @@ void accept_event(struct worker *w, uint32_t place);
  */
 void accept_regulate(struct worker *w);
 
-/* Watch a listener that has just been put into its place; accept_forget is the opposite. */
-int accept_watch(struct worker *w, uint32_t place) MUST_CHECK;
-void accept_forget(uint32_t place);
+/* Stop watching a listener: it is about to be closed. */
+void accept_forget(struct worker *w, uint32_t place);
 
 /* Accept all that waits on a listener that is about to be closed, so that nobody is reset. */
 void accept_drain(struct worker *w, uint32_t place);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/adopt.h"
 
+#include "shm/board_gauge.h"
 #include "worker/crash_point.h"
+#include "worker/exact.h"
 #include "worker/position.h"
-#include "worker/relay.h"
-#include "worker/tunnel.h"
+#include "worker/queue.h"
+#include "worker/relay_tls.h"
+#include "worker/tunnel_tls.h"
 #include "worker/verify.h"
 
 #include <errno.h>
@@ -40,41 +43,88 @@ static void rescan(struct worker *w, struct arena_tunnel *t, uint32_t d, uint32_
     ws_track_feed(&t->track[d], arena_chunk(w->arena, chunk), n);
 }
 
-/* Positions from the kernel into the record. Idempotent: it may be killed and run again. */
-static int resolve_counts(struct worker *w, uint32_t kind, struct arena_tunnel *t, uint32_t d)
+/* What both positions of the direction in flight are now. */
+struct resolved {
+    uint32_t rx;
+    uint32_t tx;
+};
+
+static int read_positions(const struct arena_tunnel *t, uint32_t d, struct position *src,
+                          struct position *dst)
+{
+    int rc = position_read(t->fd[d], d == 1, src);
+    if (rc == 0)
+        rc = position_read(t->fd[!d], d == 0, dst);
+    if (rc < 0)
+        return rc;
+    return src->reset || dst->dead ? -ECONNRESET : 0;
+}
+
+/* From the kernel's counts of both sockets. */
+static int resolve_counts(uint32_t kind, const struct arena_tunnel *t, uint32_t d,
+                          struct resolved *now)
+{
+    struct position src;
+    struct position dst;
+    int rc = read_positions(t, d, &src, &dst);
+    if (rc < 0)
+        return rc;
+    now->rx = src.consumed - t->src_off[d];
+    now->tx = dst.written - t->dst_off[d];
+    if (kind == OP_PEEK) {
+        if (now->tx - now->rx > ARENA_CHUNK_SIZE || drop_sent(t, d, now->tx - now->rx) < 0)
+            return -EIO;
+        now->rx = now->tx;
+    }
+    return 0;
+}
+
+/*
+ * From the lengths that the kernel has written into the arena. A PEEK's read is what it dropped: all
+ * that was sent, or nothing yet; then it is dropped now, and a successor of ours finds that it was.
+ */
+static int resolve_lengths(const struct worker *w, uint32_t kind, const struct arena_tunnel *t,
+                           uint32_t d, struct resolved *now)
+{
+    struct arena_header *header = w->arena->header;
+    const struct arena_op *op = &header->op;
+    uint32_t received = exact_received(header);
+    uint32_t sent = exact_sent(header);
+    now->tx = op->base + sent;
+    now->rx = op->base + received;
+    if (kind == OP_FLUSH || kind == OP_RELAY)
+        return sent > ARENA_CHUNK_SIZE || (kind == OP_RELAY && sent > received) ? -ERANGE : 0;
+    if (received == 0 && sent > 0 && sent <= ARENA_CHUNK_SIZE) {
+        uint8_t *bytes = arena_chunk(w->arena, op->scratch);
+        received = (uint32_t)exact_recv(header, t->fd[d], bytes, sent);
+    }
+    now->rx = now->tx;
+    return received == sent ? 0 : -EIO;
+}
+
+/* Into the record. Idempotent: it may be killed and run again. */
+static int resolve_positions(struct worker *w, uint32_t kind, struct arena_tunnel *t, uint32_t d)
 {
     const struct arena_op *op = &w->arena->header->op;
     struct arena_dir *dir = &t->dir[d];
-    struct position src;
-    struct position dst;
-    int rc = position_read(t->fd[d], d == 1, &src);
-    if (rc == 0)
-        rc = position_read(t->fd[!d], d == 0, &dst);
+    struct resolved now;
+    int rc = dir->flags & DIR_EXACT ? resolve_lengths(w, kind, t, d, &now)
+                                    : resolve_counts(kind, t, d, &now);
     if (rc < 0)
         return rc;
-    if (src.reset || dst.dead)
-        return -ECONNRESET;
-    uint32_t rx = src.consumed - t->src_off[d];
-    uint32_t tx = dst.written - t->dst_off[d];
     if (kind == OP_FLUSH)
-        rx = dir->rx; /* nothing was being read */
-    if (kind == OP_PEEK) {
-        if (tx - rx > ARENA_CHUNK_SIZE || drop_sent(t, d, tx - rx) < 0)
-            return -EIO;
-        rx = tx;
-    }
-    if (crash_point_ignores_counts()) {
-        rx = dir->rx;
-        tx = dir->tx;
-    }
-    if (rx - tx > ARENA_CHUNK_SIZE || (kind != OP_FLUSH && rx - op->base > ARENA_CHUNK_SIZE))
+        now.rx = dir->rx; /* nothing was being read */
+    if (crash_point_ignores_counts())
+        now = (struct resolved){dir->rx, dir->tx};
+    if (now.rx - now.tx > ARENA_CHUNK_SIZE ||
+        (kind != OP_FLUSH && now.rx - op->base > ARENA_CHUNK_SIZE))
         return -ERANGE;
     if (kind != OP_FLUSH)
-        rescan(w, t, d, rx);
-    dir->rx = rx;
+        rescan(w, t, d, now.rx);
+    dir->rx = now.rx;
     CRASH_POINT(adopt_positions);
-    dir->tx = tx;
-    if (rx == tx) {
+    dir->tx = now.tx;
+    if (now.rx == now.tx) {
         dir->chunk = 0;
     } else if (dir->chunk == 0) {
         dir->base = op->base;
@@ -83,6 +133,30 @@ static int resolve_counts(struct worker *w, uint32_t kind, struct arena_tunnel *
         dir->flags |= DIR_BLOCKED;
     }
     return 0;
+}
+
+/* A step in which a side is TLS is done again; here is how much was read and written in it. */
+static int resolve_tls(struct worker *w, uint32_t kind, const struct arena_tunnel *t, uint32_t d)
+{
+    const struct arena_op *op = &w->arena->header->op;
+    uint32_t consumed = exact_received(w->arena->header);
+    uint32_t sent = exact_sent(w->arena->header);
+    if (!(t->dir[d].flags & DIR_EXACT)) {
+        struct position src;
+        struct position dst;
+        int rc = read_positions(t, d, &src, &dst);
+        if (rc < 0)
+            return rc;
+        consumed = src.consumed - (op->base + op->src_off);
+        sent = dst.written - (op->base + t->dst_off[d]);
+    }
+    if (kind == OP_END)
+        consumed = 0;
+    if (crash_point_ignores_counts()) {
+        consumed = 0;
+        sent = 0;
+    }
+    return relay_tls_resolve(w, (uint32_t)(t - w->tunnels), d, consumed, sent);
 }
 
 static void resolve_op(struct worker *w)
@@ -108,15 +182,19 @@ static void resolve_op(struct worker *w)
         board_event(w->board, 2 + w->slot, "quarantined worker=%u tunnel=%u", w->slot, tunnel);
         return;
     }
-    if (t->dir[d].flags & DIR_EOF || op->scratch >= w->arena->header->chunks_max)
+    if ((t->dir[d].flags & DIR_EOF && kind != OP_END) ||
+        op->scratch >= w->arena->header->chunks_max)
         return;
-    int rc = resolve_counts(w, kind, t, d);
+    bool sealed = t->tls != 0 && kind != OP_FLUSH;
+    int rc = sealed ? resolve_tls(w, kind, t, d) : resolve_positions(w, kind, t, d);
     if (rc < 0) {
         log_write(LOG_LEVEL_WARN, "tunnel_lost", "tunnel=%u error=%d", tunnel, -rc);
-        if (rc != -ECONNRESET)
+        if (rc != -ECONNRESET && rc != -EPROTO)
             worker_count(w, COUNTER_TUNNELS_LOST);
         enum reason reset = d == 0 ? REASON_CLIENT_RESET : REASON_BACKEND_RESET;
-        verify_condemn(t, rc == -ECONNRESET ? reset : REASON_WORKER_DIED);
+        verify_condemn(t, rc == -ECONNRESET ? reset
+                          : rc == -EPROTO   ? REASON_TLS_ERROR
+                                            : REASON_WORKER_DIED);
         return;
     }
     /* The event that was being handled is repeated in full. */
@@ -177,38 +255,63 @@ static int sweep(struct worker *w, uint32_t highest)
 
 /* ---- the board ---- */
 
-static void zero_cell(struct worker *w, uint32_t backend)
+/*
+ * What a backend's cell says is open, in one store each and from above: other workers count on it that
+ * it never shows less than there is (worker/balance_place.c).
+ */
+static void set_cell(struct worker *w, uint32_t backend, uint32_t open, bool opening)
 {
     struct board_cell *cell = board_cell(w->board, w->slot, backend);
-    STORE_RELAXED(&cell->conns, 0u);
-    STORE_RELAXED(&cell->tunnels, 0u);
+    STORE_RELAXED(&cell->conns, open);
+    STORE_RELAXED(&cell->tunnels, open);
+    if (opening)
+        STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_closed + open);
 }
 
 /*
  * What is open is counted anew, by public records: one that is closing has its id until its sums have
  * moved. A death while a tunnel was being opened may have missed a count: opened is closed and open.
  */
-static void recount(struct worker *w, uint32_t kind)
+/* What lives on is counted; what was a handshake has died with the worker, and its place is given back. */
+static int recount_gauges(struct worker *w)
+{
+    uint32_t *counts = calloc(GAUGE_COUNT, sizeof *counts);
+    if (!counts)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < w->tunnels_used; i++) {
+        uint32_t gauges[TUNNEL_GAUGES];
+        if (w->tunnels[i].state == TUNNEL_FREE || board_tunnel(w->board, w->slot, i)->id == 0)
+            continue;
+        tunnel_gauges(w, i, gauges);
+        for (uint32_t j = 0; j < TUNNEL_GAUGES; j++) {
+            if (gauges[j] != TUNNEL_NO_GAUGE)
+                counts[gauges[j]]++;
+        }
+    }
+    board_gauge_restore(w->board, w->slot, counts);
+    free(counts);
+    return 0;
+}
+
+static int recount(struct worker *w, uint32_t kind)
 {
     bool opening = kind == OP_OPEN;
     uint32_t open = 0;
-    uint32_t backends = w->board->header->backends_max;
-    for (uint32_t i = 0; i < backends && board_backend(w->board, i)->used != 0; i++)
-        zero_cell(w, i);
+    uint32_t *by_backend = calloc(BOARD_BACKENDS_MAX, sizeof *by_backend);
+    if (!by_backend)
+        return -ENOMEM;
     for (uint32_t i = 0; i < w->tunnels_used; i++) {
         const struct arena_tunnel *t = &w->tunnels[i];
         if (t->state == TUNNEL_FREE || board_tunnel(w->board, w->slot, i)->id == 0)
             continue;
-        struct board_cell *cell = board_cell(w->board, w->slot, t->backend);
-        STORE_RELAXED(&cell->conns, cell->conns + 1);
-        STORE_RELAXED(&cell->tunnels, cell->tunnels + 1);
+        if (t->backend < BOARD_BACKENDS_MAX)
+            by_backend[t->backend]++;
         open++;
     }
+    for (uint32_t i = 0; i < BOARD_BACKENDS_MAX && board_backend(w->board, i)->upstream[0]; i++)
+        set_cell(w, i, by_backend[i], opening);
+    free(by_backend);
     STORE_RELAXED(&w->me->tunnels_open, open);
-    for (uint32_t i = 0; opening && i < backends && board_backend(w->board, i)->used != 0; i++) {
-        struct board_cell *cell = board_cell(w->board, w->slot, i);
-        STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_closed + cell->tunnels);
-    }
     if (opening)
         STORE_RELAXED(&w->me->counters[COUNTER_TUNNELS_OPENED],
                       w->me->counters[COUNTER_TUNNELS_CLOSED] + open);
@@ -217,6 +320,8 @@ static void recount(struct worker *w, uint32_t kind)
     STORE_RELAXED(&w->me->clients_open, 0u);
     STORE_RELAXED(&w->me->requests_open, 0u);
     STORE_RELAXED(&w->me->backend_idle, 0u);
+    queue_forget(w);
+    return recount_gauges(w);
 }
 
 /* Byte and frame counts of the public record follow the private one: mend what death cut off. */
@@ -225,8 +330,10 @@ static void mend_public(struct worker *w, uint32_t tunnel)
     const struct arena_tunnel *t = &w->tunnels[tunnel];
     struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
     for (uint32_t d = 0; d < 2; d++) {
-        uint32_t head = d == 1 ? t->head_len : 0;
-        uint32_t missing = t->dir[d].rx - head - (uint32_t)pub->bytes[d];
+        uint32_t bytes = t->dir[d].rx;
+        if (t->tls != 0 && !tunnel_tls_content_bytes(w, tunnel, d, &bytes))
+            continue;
+        uint32_t missing = bytes - (uint32_t)pub->bytes[d];
         if (missing <= ARENA_CHUNK_SIZE)
             STORE_RELAXED(&pub->bytes[d], pub->bytes[d] + missing);
         STORE_RELAXED(&pub->frames[d],
@@ -251,11 +358,12 @@ static bool ended(const struct arena_tunnel *t)
     return t->dir[0].flags & DIR_SHUT && t->dir[1].flags & DIR_SHUT;
 }
 
+/* Where the last word of TLS has to go first, the direction is run (must_run). */
 static void finish_half_closes(struct arena_tunnel *t)
 {
     for (uint32_t d = 0; d < 2; d++) {
         const struct arena_dir *dir = &t->dir[d];
-        if (dir->flags & DIR_EOF && !(dir->flags & DIR_SHUT))
+        if (dir->flags & DIR_EOF && !(dir->flags & DIR_SHUT) && t->tls == 0)
             shutdown(t->fd[!d], SHUT_WR); /* once more does no harm */
     }
 }
@@ -264,11 +372,13 @@ static void finish_half_closes(struct arena_tunnel *t)
  * More to do without an event: marked so; an end that was not passed on; or pending bytes that nobody
  * has tried to send, those that a new tunnel begins with.
  */
-static bool must_run(const struct arena_dir *dir)
+static bool must_run(const struct worker *w, uint32_t tunnel, uint32_t d)
 {
+    const struct arena_dir *dir = &w->tunnels[tunnel].dir[d];
     bool half = dir->flags & DIR_EOF && !(dir->flags & DIR_SHUT);
     bool unsent = dir->rx != dir->tx && !(dir->flags & DIR_BLOCKED);
-    return dir->flags & (DIR_READY | DIR_RESUME) || half || unsent;
+    return dir->flags & (DIR_READY | DIR_RESUME | DIR_STARVED) || half || unsent ||
+           tunnel_tls_must_run(w, tunnel, d);
 }
 
 static uint32_t go_on(struct worker *w)
@@ -290,8 +400,9 @@ static uint32_t go_on(struct worker *w)
         finish_half_closes(t);
         tunnel_arm(w, i);
         for (uint32_t d = 0; d < 2; d++) {
-            if (must_run(&t->dir[d])) {
+            if (must_run(w, i, d)) {
                 t->dir[d].flags |= DIR_READY; /* never cleared here: a successor needs it, too */
+                t->dir[d].flags &= (uint8_t)~DIR_STARVED;
                 w->ready[w->ready_count++] = i << 1 | d;
             }
         }
@@ -376,7 +487,9 @@ int adopt_predecessor(struct worker *w)
         return rc;
     CRASH_POINT(adopt_lists);
     uint32_t highest = close_heap_fds(w);
-    recount(w, kind);
+    rc = recount(w, kind);
+    if (rc < 0)
+        return rc;
     CRASH_POINT(adopt_recounted);
     finish_closes(w);
     settle_counts(w);

@@ -6,12 +6,16 @@
 #include "worker/backend.h"
 #include "worker/balance.h"
 #include "worker/client.h"
+#include "worker/tls_context.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { BUF_SLACK = 4096 }; /* what our own fields may add to a head of full size */
+enum {
+    BUF_SLACK = 4096, /* what our own fields may add to a head of full size */
+    BUF_MIN = 20480,  /* a whole TLS record and the beginning of the next */
+};
 
 /* Put a received descriptor at its fixed number. Takes it. */
 static int place_fd(int fd, int number)
@@ -24,19 +28,26 @@ static int place_fd(int fd, int number)
 static int use_image(struct worker *w)
 {
     struct image *image = NULL;
+    struct balancer *balancer = NULL;
+    struct tls_contexts *tls = NULL;
     int rc = image_open(&image, FD_IMAGE);
-    if (rc < 0)
-        return rc;
-    struct balancer *balancer = balance_new(image);
-    if (!balancer) {
+    if (rc == 0 && !(balancer = balance_new(image)))
+        rc = -ENOMEM;
+    if (rc == 0)
+        rc = tls_contexts_new(&tls, image, FD_KEYS, FD_TICKETS);
+    if (rc < 0) {
+        balance_release(&balancer);
         image_release(&image);
-        return -ENOMEM;
+        return rc;
     }
+    tls_contexts_release(&w->tls);
     balance_release(&w->balancer);
     image_release(&w->image);
     w->image = image;
     w->balancer = balancer;
-    buf_pool_resize(&w->pool, image->header->front.head.head_max + BUF_SLACK);
+    w->tls = tls;
+    uint32_t head = image->header->front.head.head_max + BUF_SLACK;
+    buf_pool_resize(&w->pool, head > BUF_MIN ? head : BUF_MIN);
     return 0;
 }
 
@@ -45,7 +56,7 @@ static void close_listener(struct worker *w, uint32_t place)
     struct arena_listener *listener = &w->arena->header->listeners[place];
     if (w->mode != SLOT_MODE_STOP)
         accept_drain(w, place);
-    accept_forget(place);
+    accept_forget(w, place);
     /* Death here: the successor finds the place taken, and the master tells it again to close it. */
     close(FD_LISTENERS + (int)place);
     if (dup2(FD_RESERVE, FD_LISTENERS + (int)place) < 0)
@@ -89,14 +100,13 @@ static void add_listener(struct worker *w, const struct arena_listener *listener
     places[place].index = listener->index;
     COMMIT_FENCE();
     places[place].id = listener->id; /* from here on a successor knows it */
-    if (accept_watch(w, place) < 0)
-        log_write(LOG_LEVEL_ERROR, "listen_failed", "id=%u error=%d", listener->id, errno);
 }
 
 static void apply_listeners(struct worker *w, const struct control_message *message,
                             const struct control_fds *fds)
 {
     const struct arena_listener *places = w->arena->header->listeners;
+    w->listeners_changed = true; /* accept_regulate watches the new ones */
     for (uint32_t place = 0; place < ARENA_LISTENERS_MAX; place++) {
         if (places[place].id != 0 && !wanted(message, places[place].id))
             close_listener(w, place);
@@ -114,6 +124,28 @@ static void apply_logs(struct worker *w, const struct control_message *message,
     log_set_level((enum log_level)message->log_level);
     if (fds->access_log >= 0 && place_fd(fds->access_log, FD_ACCESS_LOG) < 0)
         log_write(LOG_LEVEL_ERROR, "access_log_failed", "error=%d", errno);
+}
+
+/* The same for one that may be missing: then nothing of the old one is kept. */
+static int place_or_reserve(bool has, int fd, int number)
+{
+    if (has)
+        return place_fd(fd, number);
+    return dup2(FD_RESERVE, number) < 0 ? -errno : 0;
+}
+
+/*
+ * Death between two of these: a successor that finds keys of another generation than the image refuses
+ * both, and the master tells it again.
+ */
+static int apply_configuration(struct worker *w, const struct control_message *message,
+                               const struct control_fds *fds)
+{
+    int keys = place_or_reserve(message->has_keys, fds->keys, FD_KEYS);
+    int tickets = place_or_reserve(message->has_tickets, fds->tickets, FD_TICKETS);
+    int image = place_fd(fds->image, FD_IMAGE);
+    int rc = keys < 0 ? keys : tickets < 0 ? tickets : image;
+    return rc < 0 ? rc : use_image(w);
 }
 
 /* Mode and image are in place: set what follows from them. */
@@ -134,9 +166,7 @@ static void apply_message(struct worker *w, const struct control_message *messag
                           const struct control_fds *fds)
 {
     apply_logs(w, message, fds);
-    int rc = place_fd(fds->image, FD_IMAGE);
-    if (rc == 0)
-        rc = use_image(w);
+    int rc = apply_configuration(w, message, fds);
     if (rc < 0) {
         log_write(LOG_LEVEL_ERROR, "image_refused", "error=%d", -rc);
         board_event(w->board, 2 + w->slot, "image_refused worker=%u error=%d", w->slot, -rc);

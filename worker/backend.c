@@ -1,16 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/backend.h"
 
+#include "worker/client_proxy.h"
+#include "worker/conn_tls.h"
 #include "worker/request.h"
+#include "worker/tls_context.h"
+#include "worker/tunnel_tls.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { KEPT_MS = 60000 }; /* as nginx's keepalive_timeout of an upstream */
+enum {
+    KEPT_MS = 60000,    /* as nginx's keepalive_timeout of an upstream */
+    TLS_NAME_MAX = 256, /* a host name has 253 characters at most */
+};
+
+/* ---- TLS ---- */
+
+/* Connected: the TLS handshake begins if the upstream wants one, else requests may go. */
+static int begin_tls(struct backend *backend)
+{
+    struct request *request = backend->request;
+    struct worker *w = backend->conn.w;
+    char name[TLS_NAME_MAX];
+    if (!(request->upstream->tls_flags & UPSTREAM_TLS))
+        return 0;
+    struct ssl_ctx_st *context =
+        request->tls ? tls_contexts_backend(request->tls, request->route->upstream) : NULL;
+    if (!context || tunnel_tls_engine(w) < 0 || conn_tls_new(&backend->conn) < 0)
+        return -ENOMEM;
+    struct slice text = image_slice(request->image, request->server->tls_name);
+    snprintf(name, sizeof name, "%.*s", (int)text.n, text.p);
+    backend->conn.tls->contexts = tls_contexts_acquire(request->tls);
+    backend->conn.tls->handshake = tls_handshake_connect(context, name, NULL);
+    if (!backend->conn.tls->handshake)
+        return -ENOMEM;
+    const char *why;
+    return tls_handshake_feed(backend->conn.tls->handshake, NULL, 0, &why) < 0 ? -EPROTO : 1;
+}
+
+static void connected(struct backend *backend)
+{
+    int rc = client_proxy_write(backend);
+    if (rc == 0)
+        rc = begin_tls(backend);
+    if (rc < 0)
+        backend->conn.error = -rc;
+    backend->state = rc > 0 ? BACKEND_SHAKING : BACKEND_BUSY;
+}
+
+static void shake_hands(struct backend *backend)
+{
+    struct conn *conn = &backend->conn;
+    struct worker *w = conn->w;
+    const char *why = "";
+    enum conn_tls_result result = conn_tls_shake(conn, &why);
+    if (result == CONN_TLS_MORE)
+        return;
+    backend->tx_before = conn->tx;
+    if (result == CONN_TLS_DONE) {
+        backend->state = BACKEND_BUSY;
+        return;
+    }
+    struct board_backend *shown = board_backend(w->board, backend->index);
+    log_limited(&w->limit_backend, LOG_LEVEL_WARN, "backend_tls", "backend=%.*s/%.*s why=\"%s\"",
+                BOARD_NAME_MAX, shown->upstream, BOARD_SERVER_MAX, shown->server, why);
+    conn->error = EPROTO;
+}
 
 /* ---- connecting ---- */
 
@@ -92,8 +153,8 @@ int backend_connect(struct request *request, const struct image_upstream *upstre
     struct backend *backend = calloc(1, sizeof *backend);
     if (!backend)
         return -ENOMEM;
-    bool connected = false;
-    int fd = connect_from_sources(request, upstream, &server->address, &connected);
+    bool now = false; /* a UNIX socket may be connected at once */
+    int fd = connect_from_sources(request, upstream, &server->address, &now);
     int rc = fd < 0 ? fd : conn_open(w, &backend->conn, fd, CONN_BACKEND);
     if (rc < 0) {
         if (fd >= 0) {
@@ -109,8 +170,12 @@ int backend_connect(struct request *request, const struct image_upstream *upstre
     backend->index = server->backend;
     backend->upstream = upstream->board_upstream;
     backend->request = request;
-    backend->state = connected ? BACKEND_BUSY : BACKEND_CONNECTING;
-    backend->conn.writable = connected;
+    backend->conn.writable = now;
+    backend->state = BACKEND_CONNECTING;
+    if (now)
+        connected(backend);
+    if (backend->state == BACKEND_SHAKING)
+        shake_hands(backend);
     *out = backend;
     return 0;
 }
@@ -198,7 +263,9 @@ void backend_keep(struct backend *backend, uint32_t limit)
 {
     struct worker *w = backend->conn.w;
     struct kept_list *list = list_of(w, backend->upstream);
-    if (limit == 0 || !worker_keeps_clients(w)) {
+    bool spoke = backend->conn.tls && (buf_len(&backend->conn.tls->wire_in) > 0 ||
+                                       buf_len(&backend->conn.tls->plain) > 0);
+    if (limit == 0 || !worker_keeps_clients(w) || spoke) {
         backend_close(backend, false);
         return;
     }
@@ -229,7 +296,7 @@ static void connect_ended(struct backend *backend, uint32_t events)
         (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &conn->error, &len) < 0 || conn->error == 0))
         conn->error = ECONNREFUSED;
     if (conn->error == 0)
-        backend->state = BACKEND_BUSY;
+        connected(backend);
 }
 
 void backend_event(struct backend *backend, uint32_t events)
@@ -246,7 +313,10 @@ void backend_event(struct backend *backend, uint32_t events)
         if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
             return;
         connect_ended(backend, events);
+        if (backend->state == BACKEND_SHAKING)
+            shake_hands(backend);
         break;
+    case BACKEND_SHAKING: shake_hands(backend); break;
     case BACKEND_BUSY: break;
     case BACKEND_CLOSED: return;
     }

@@ -9,6 +9,7 @@ struct request;
 
 enum backend_state {
     BACKEND_CONNECTING, /* connect is under way; connect_timeout, the request's */
+    BACKEND_SHAKING,    /* connected, TLS handshake; still the connect_timeout */
     BACKEND_BUSY,       /* carries a request, which has the timer */
     BACKEND_KEPT,       /* idle, in its upstream's list; closed by any event or after KEPT_MS */
     BACKEND_CLOSED,     /* waits for the end of the loop turn */

@@ -1,19 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/balance.h"
-
-#include "common/ketama.h"
-#include "shm/ring.h"
+#include "worker/balance_parts.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-struct balancer {
-    uint32_t references;
-    uint32_t server_count;
-    uint32_t map_count;
-    uint32_t *server_of; /* by backend index on the board: 1 + server index in the image, 0: none */
-    int64_t current[];   /* smooth weighted round robin: one value a server of the image */
-};
+#include <sys/random.h>
 
 static int map_backends(struct balancer *balancer, const struct image *image)
 {
@@ -38,6 +28,10 @@ struct balancer *balance_new(const struct image *image)
         return NULL;
     balancer->references = 1;
     balancer->server_count = count;
+    /* Workers that draw alike would send everybody to the same two. Not for secrets: any bytes do. */
+    if (getrandom(&balancer->random, sizeof balancer->random, GRND_NONBLOCK) < 0)
+        balancer->random = (uintptr_t)balancer;
+    balancer->random |= 1; /* never zero, where the generator would stay */
     if (map_backends(balancer, image) < 0)
         balance_release(&balancer);
     return balancer;
@@ -58,158 +52,149 @@ void balance_release(struct balancer **balancer)
     *balancer = NULL;
 }
 
+/* ---- a request's bits ---- */
+
+static uint32_t words_for(uint32_t servers)
+{
+    return (servers + 63) / 64;
+}
+
 int balance_init(struct balance_pick *pick, const struct image_upstream *upstream)
 {
-    uint32_t words = (upstream->servers.count + 63) / 64;
+    uint32_t words = words_for(upstream->servers.count);
     *pick = (struct balance_pick){0};
     if (words > 1) {
-        pick->tried = calloc(words, sizeof *pick->tried);
-        return pick->tried ? 0 : -ENOMEM;
+        pick->bits = calloc((size_t)words * BALANCE_BITS, sizeof *pick->bits);
+        return pick->bits ? 0 : -ENOMEM;
     }
     return 0;
 }
 
 void balance_fini(struct balance_pick *pick)
 {
-    free(pick->tried);
-    pick->tried = NULL;
+    free(pick->bits);
+    pick->bits = NULL;
 }
 
-/* The struct may have moved since _init, so the inline word is found anew each time. */
-static uint64_t *tried_word(struct balance_pick *pick, uint32_t server)
+/* The struct may have moved since _init, so the inline words are found anew each time. */
+static uint64_t *word_of(struct balance_pick *pick, enum balance_bit bit, uint32_t server)
 {
-    return pick->tried ? &pick->tried[server / 64] : &pick->tried_inline;
+    if (!pick->bits)
+        return &pick->inline_bits[bit];
+    return &pick->bits[server / 64 * BALANCE_BITS + bit];
 }
 
-static bool usable(struct balance_pick *pick, const struct image_server *server, uint32_t i)
+bool balance_bit(struct balance_pick *pick, enum balance_bit bit, uint32_t server)
 {
-    return !(server->flags & BACKEND_DOWN) && !(*tried_word(pick, i) & 1ull << (i % 64));
+    return *word_of(pick, bit, server) >> (server % 64) & 1;
 }
 
-/* May server i be preferred over the best so far by least_conn's measure? -1 better, 0 equal, 1 worse. */
-static int compare_load(uint64_t conns, uint32_t weight, uint64_t best_conns, uint32_t best_weight)
+void balance_bit_set(struct balance_pick *pick, enum balance_bit bit, uint32_t server)
 {
-    uint64_t mine = conns * best_weight;
-    uint64_t best = best_conns * weight;
-    return mine < best ? -1 : mine > best;
+    *word_of(pick, bit, server) |= 1ull << (server % 64);
 }
 
-/*
- * Smooth weighted round robin over the usable servers for which eligible[] (NULL: all) is set:
- * everyone gains its weight, the highest wins and pays the sum.
- */
-static int pick_round_robin(struct balance_pick *pick, const struct image *image,
-                            struct balancer *balancer, const struct image_upstream *upstream,
-                            const uint8_t *eligible, uint32_t *out)
+void balance_bits_clear(struct balance_pick *pick, enum balance_bit bit, uint32_t servers)
 {
-    int64_t total = 0;
-    int64_t *best_current = NULL;
-    uint32_t first = (uint32_t)(image_upstream_server(image, upstream, 0) - image_server(image, 0));
-    for (uint32_t i = 0; i < upstream->servers.count; i++) {
-        const struct image_server *server = image_upstream_server(image, upstream, i);
-        if (!usable(pick, server, i) || (eligible && !eligible[i]))
-            continue;
-        int64_t *current = &balancer->current[first + i];
-        *current += server->weight;
-        total += server->weight;
-        if (!best_current || *current > *best_current) {
-            best_current = current;
-            *out = i;
-        }
+    for (uint32_t i = 0; i < servers; i += 64)
+        *word_of(pick, bit, i) = 0;
+}
+
+/* ---- the order of things ---- */
+
+static int by_policy(struct balance_round *round, uint32_t *out)
+{
+    const struct image_upstream *upstream = round->ask->upstream;
+    struct balance_pick *pick = round->pick;
+    /* As in nginx a single server, or an empty key, has no use for the ring. Backups stand on none. */
+    bool hash = upstream->policy == BALANCE_HASH && !round->backups && round->ask->key.n > 0 &&
+                upstream->primaries > 1;
+    if (hash && upstream->max_load != 0) {
+        int rc = balance_hash_bounded(round, out);
+        if (rc != -ESTALE)
+            return rc;
+    } else if (hash && !pick->fell_back) {
+        if (balance_hash(round, out) == 0)
+            return 0;
+        pick->fell_back = true;
     }
-    if (!best_current)
-        return -ENOENT;
-    *best_current -= total;
-    return 0;
+    switch (upstream->policy) {
+    case BALANCE_LEAST_CONN: return balance_least_conn(round, out);
+    case BALANCE_RANDOM_TWO: return balance_random_two(round, out);
+    default: return balance_round_robin(round, NULL, out);
+    }
 }
 
-/* Fewest live connections for its weight; among equals round robin, as nginx. */
-static int pick_least_conn(struct balance_pick *pick, const struct board *board,
-                           const struct image *image, struct balancer *balancer,
-                           const struct image_upstream *upstream, uint32_t *out)
+/* Choose until one is ours. Ends: whoever is not to be had is skipped from then on. */
+static int choose(struct balance_round *round, uint32_t *out)
 {
-    uint8_t *equal = calloc(upstream->servers.count, 1);
-    uint64_t best_conns = 0;
-    uint32_t best_weight = 0;
-    if (!equal)
-        return pick_round_robin(pick, image, balancer, upstream, NULL, out);
-    for (uint32_t i = 0; i < upstream->servers.count; i++) {
-        const struct image_server *server = image_upstream_server(image, upstream, i);
-        if (!usable(pick, server, i))
-            continue;
-        uint64_t conns = board_backend_conns(board, server->backend);
-        int order =
-            best_weight == 0 ? -1 : compare_load(conns, server->weight, best_conns, best_weight);
-        if (order < 0) {
-            memset(equal, 0, i);
-            best_conns = conns;
-            best_weight = server->weight;
-        }
-        equal[i] = order <= 0;
+    int rc;
+    while ((rc = by_policy(round, out)) == 0) {
+        if (balance_take(round, *out))
+            return 0;
+        balance_bit_set(round->pick, BALANCE_SKIPPED, *out);
     }
-    int rc = pick_round_robin(pick, image, balancer, upstream, equal, out);
-    free(equal);
     return rc;
 }
 
-/* The server of this upstream that a point of the ring means; false: none (a ring is gossip). */
-static bool server_by_backend(const struct image *image, const struct balancer *balancer,
-                              const struct image_upstream *upstream, uint32_t backend,
-                              uint32_t *out)
+/* The server that the client's cookie names. Returns 0 or -ENOENT: none, or it is not to be had. */
+static int choose_named(struct balance_round *round, uint32_t *out)
 {
-    if (backend >= balancer->map_count || balancer->server_of[backend] == 0)
-        return false;
-    uint32_t first = (uint32_t)(image_upstream_server(image, upstream, 0) - image_server(image, 0));
-    *out = balancer->server_of[backend] - 1 - first;
-    return *out < upstream->servers.count;
-}
-
-static int pick_by_hash(struct balance_pick *pick, const struct board *board,
-                        const struct image *image, const struct balancer *balancer,
-                        const struct image_upstream *upstream, struct slice key, uint32_t *out)
-{
-    struct ring ring;
-    if (ring_find(board, upstream->board_upstream, image->header->generation, &ring) < 0 ||
-        ring.count == 0)
-        return -ESTALE;
-    if (!pick->hashed) {
-        pick->point = ketama_find(ring.points, ring.count, ketama_hash(key));
-        pick->hashed = true;
-    }
-    while (pick->walked <= KETAMA_TRIES) {
-        uint32_t backend = ring.points[pick->point % ring.count].server;
-        uint32_t server;
-        if (server_by_backend(image, balancer, upstream, backend, &server) &&
-            usable(pick, image_upstream_server(image, upstream, server), server)) {
-            *out = server;
-            return ring_still_valid(board, upstream->board_upstream, &ring) ? 0 : -ESTALE;
-        }
-        pick->point++;
-        pick->walked++;
-    }
-    return -ENOENT;
-}
-
-int balance_next(struct balance_pick *pick, const struct board *board, const struct image *image,
-                 struct balancer *balancer, const struct image_upstream *upstream, struct slice key,
-                 uint32_t *out)
-{
+    const struct balance_ask *ask = round->ask;
     int rc = -ENOENT;
-    bool hash = upstream->policy == BALANCE_HASH && key.n > 0 && upstream->servers.count > 1 &&
-                !pick->fell_back;
-    if (upstream->servers.count == 0)
-        return -ENOENT;
-    if (hash) {
-        rc = pick_by_hash(pick, board, image, balancer, upstream, key, out);
-        pick->fell_back = rc < 0;
+    round->named = true;
+    round->ignore_slow = true; /* it has waited for this client, not for anybody */
+    for (uint32_t i = 0; i < ask->upstream->servers.count && rc < 0; i++) {
+        if (slice_eq(image_slice(ask->image, balance_server(round, i)->sticky), ask->sticky) &&
+            balance_usable(round, i) && balance_take(round, i)) {
+            *out = i;
+            rc = 0;
+        }
     }
-    if (rc < 0 && upstream->policy == BALANCE_LEAST_CONN)
-        rc = pick_least_conn(pick, board, image, balancer, upstream, out);
-    else if (rc < 0)
-        rc = pick_round_robin(pick, image, balancer, upstream, NULL, out);
+    round->named = false;
+    round->ignore_slow = false;
+    return rc;
+}
+
+int balance_next(struct balance_pick *pick, const struct balance_ask *ask, uint32_t *out)
+{
+    const struct image_upstream *upstream = ask->upstream;
+    if (upstream->servers.count == 0)
+        return -ENOENT; /* its names are not resolved yet */
+    struct balance_round round = {
+        .pick = pick,
+        .ask = ask,
+        .panic = -1,
+    };
+    round.first =
+        (uint32_t)(image_upstream_server(ask->image, upstream, 0) - image_server(ask->image, 0));
+    balance_bits_clear(pick, BALANCE_SKIPPED, upstream->servers.count);
+    if (upstream->slow_start && !pick->slow_noted)
+        balance_slow_note(ask);
+    pick->slow_noted = true;
+    int rc = ask->sticky.n > 0 && pick->tries == 0 ? choose_named(&round, out) : -ENOENT;
     if (rc < 0)
-        return rc;
-    *tried_word(pick, *out) |= 1ull << (*out % 64);
+        rc = choose(&round, out);
+    if (rc < 0 && round.slowed) {
+        round.ignore_slow = true; /* better slowly started than not served */
+        rc = choose(&round, out);
+    }
+    if (rc < 0 && upstream->primaries < upstream->servers.count) {
+        round.backups = true;
+        rc = choose(&round, out);
+    }
+    /* It ends, too, though nobody has to ask for an ejected server any more. */
+    bool shown = LOAD_RELAXED(&board_upstream(ask->board, upstream->board_upstream)->panic);
+    pick->panic = (shown && balance_panic(&round)) || round.panic > 0;
+    if (rc < 0 && !round.full)
+        return -ENOENT;
+    if (rc < 0) {
+        pick->hashed = false;
+        pick->fell_back = false;
+        pick->walked = 0;
+        return -EBUSY;
+    }
+    balance_bit_set(pick, BALANCE_TRIED, *out);
     pick->tries++;
     return 0;
 }

@@ -4,12 +4,17 @@
 #include <errno.h>
 #include <stdlib.h>
 
+void buf_pool_trim(struct buf_pool *pool)
+{
+    while (pool->free_count > 0)
+        free(pool->free[--pool->free_count]);
+}
+
 void buf_pool_resize(struct buf_pool *pool, uint32_t size)
 {
     if (pool->size == size)
         return;
-    while (pool->free_count > 0)
-        free(pool->free[--pool->free_count]);
+    buf_pool_trim(pool);
     pool->size = size;
 }
 

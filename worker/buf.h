@@ -27,6 +27,9 @@ struct buf_pool {
 /* New buffers have `size` bytes from now on; free ones of another size are given back. */
 void buf_pool_resize(struct buf_pool *pool, uint32_t size);
 
+/* Free the buffers that are kept for reuse. */
+void buf_pool_trim(struct buf_pool *pool);
+
 /* Give `buf` memory if it has none. Returns 0 or -ENOMEM. */
 int buf_acquire(struct buf_pool *pool, struct buf *buf) MUST_CHECK;
 

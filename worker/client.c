@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/client.h"
 
+#include "worker/client_proxy.h"
+#include "worker/client_tls.h"
 #include "worker/request.h"
 
 #include <errno.h>
@@ -15,6 +17,8 @@ enum {
 
 /* May the state change so? Rows: from; bits: to. */
 static const uint8_t transitions[] = {
+    [CLIENT_PROXY] = 1 << CLIENT_TLS | 1 << CLIENT_IDLE | 1 << CLIENT_CLOSED,
+    [CLIENT_TLS] = 1 << CLIENT_IDLE | 1 << CLIENT_CLOSED,
     [CLIENT_IDLE] = 1 << CLIENT_HEAD | 1 << CLIENT_CLOSED,
     [CLIENT_HEAD] = 1 << CLIENT_REQUEST | 1 << CLIENT_CLOSED,
     [CLIENT_REQUEST] = 1 << CLIENT_IDLE | 1 << CLIENT_FLUSH | 1 << CLIENT_CLOSED,
@@ -67,29 +71,56 @@ static void set_state(struct client *client, enum client_state state)
     case CLIENT_HEAD: conn_timer_set(&client->conn, front->header_timeout_ms); break;
     case CLIENT_FLUSH:
     case CLIENT_LINGER: conn_timer_set(&client->conn, LINGER_MS); break;
+    case CLIENT_TLS:
+        idle_link(client);
+        conn_timer_set(&client->conn, w->image->header->tls.handshake_timeout_ms);
+        break;
+    case CLIENT_PROXY: break; /* only the first state */
     case CLIENT_REQUEST:
     case CLIENT_CLOSED: conn_timer_clear(&client->conn); break;
     }
 }
 
-int client_open(struct worker *w, int fd, const struct addr *address, uint16_t port)
+static void refuse_proxy(struct worker *w, const struct addr *peer, const char *why)
 {
+    char text[ADDR_TEXT_MAX];
+    addr_print(peer, text);
+    worker_ended(w, REASON_PROXY_REFUSED);
+    log_limited(&w->limit_client, LOG_LEVEL_INFO, "proxy_refused", "peer=%s why=\"%s\"", text, why);
+}
+
+int client_open(struct worker *w, int fd, const struct addr *address,
+                const struct image_listener *listener)
+{
+    const struct image_header *header = w->image->header;
     struct client *client = calloc(1, sizeof *client);
     if (!client)
         return -ENOMEM;
-    int rc = conn_open(w, &client->conn, fd, CONN_CLIENT);
+    client->conn.w = w;
+    client->tls = listener && listener->flags & LISTENER_TLS;
+    bool proxy = listener && listener->flags & LISTENER_PROXY;
+    if (proxy && !client_proxy_trusts(w->image, listener, address)) {
+        refuse_proxy(w, address, "not one of trusted_proxies");
+        free(client);
+        return -EACCES;
+    }
+    int rc = client->tls ? conn_tls_new(&client->conn) : 0;
+    if (rc == 0)
+        rc = conn_open(w, &client->conn, fd, CONN_CLIENT);
     if (rc < 0) {
+        conn_tls_free(&client->conn);
         free(client);
         return rc;
     }
     client->conn.writable = true;
     client->address = *address;
     addr_unmap(&client->address);
-    client->port = port;
+    client->port = listener ? addr_port(&listener->address) : 0;
     client->opened_ms = w->now_ms;
-    client->state = CLIENT_IDLE;
+    client->state = proxy ? CLIENT_PROXY : client->tls ? CLIENT_TLS : CLIENT_IDLE;
     idle_link(client);
-    conn_timer_set(&client->conn, w->image->header->front.header_timeout_ms);
+    conn_timer_set(&client->conn, client->state == CLIENT_TLS ? header->tls.handshake_timeout_ms
+                                                              : header->front.header_timeout_ms);
     STORE_RELAXED(&w->me->clients_open, w->me->clients_open + 1);
     return 0;
 }
@@ -97,6 +128,7 @@ int client_open(struct worker *w, int fd, const struct addr *address, uint16_t p
 static void forget(struct client *client)
 {
     struct worker *w = client->conn.w;
+    client_tls_leave(client);
     set_state(client, CLIENT_CLOSED);
     STORE_RELAXED(&w->me->clients_open, w->me->clients_open - 1);
 }
@@ -120,7 +152,10 @@ void client_became_tunnel(struct client *client)
 /* Nothing of a further request is there, not even unread. */
 static bool is_idle(const struct client *client)
 {
+    const struct conn_tls *tls = client->conn.tls;
     char byte;
+    if (tls && (buf_len(&tls->wire_in) > 0 || buf_len(&tls->plain) > 0))
+        return false;
     return recv(client->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
@@ -132,13 +167,39 @@ uint32_t client_close_idle(struct worker *w, uint32_t count, uint32_t fresh_ms)
         next = client->idle_next;
         if (client->requests == 0 && w->now_ms - client->opened_ms < fresh_ms)
             break; /* those behind it are younger */
-        if (!is_idle(client))
+        if (!is_idle(client) || (client->shaking && fresh_ms == 0))
             continue;
         worker_ended(w, REASON_KEEPALIVE_TIMEOUT);
         client_close(client, false);
         closed++;
     }
     return closed;
+}
+
+/* ---- TLS ---- */
+
+static void shake_hands(struct client *client)
+{
+    struct conn *conn = &client->conn;
+    switch (client_tls_run(client)) {
+    case CONN_TLS_MORE: return;
+    case CONN_TLS_FAILED:
+        worker_ended(conn->w, REASON_TLS_FAILED);
+        client_close(client, false);
+        return;
+    case CONN_TLS_DONE: break;
+    }
+    set_state(client, CLIENT_IDLE);
+    conn_timer_set(conn, conn->w->image->header->front.header_timeout_ms);
+}
+
+void client_shake_next(struct worker *w)
+{
+    while (w->shake_head && w->shaking < w->image->header->tls.max_handshakes) {
+        struct client *client = w->shake_head;
+        shake_hands(client);
+        client_continue(client);
+    }
 }
 
 /* ---- reading a head ---- */
@@ -222,7 +283,7 @@ static void flush_last(struct client *client)
         return;
     }
     set_state(client, CLIENT_LINGER);
-    shutdown(conn->fd, SHUT_WR);
+    conn_shutdown(conn);
     buf_release(&conn->w->pool, &conn->in);
     linger(client);
 }
@@ -245,9 +306,33 @@ void client_request_done(struct client *client, bool keep)
 
 /* ---- events ---- */
 
+/* The header before everything else; then as if the client had just come. */
+static void read_proxy(struct client *client)
+{
+    struct conn *conn = &client->conn;
+    enum client_proxy_result result = client_proxy_read(client);
+    conn->readable = result == CLIENT_PROXY_DONE;
+    if (result == CLIENT_PROXY_MORE)
+        return;
+    if (result == CLIENT_PROXY_REFUSED) {
+        refuse_proxy(conn->w, &client->address, "no valid PROXY header");
+        client_close(client, false);
+        return;
+    }
+    set_state(client, client->tls ? CLIENT_TLS : CLIENT_IDLE);
+    if (client->tls) {
+        shake_hands(client);
+        return;
+    }
+    conn_timer_set(conn, conn->w->image->header->front.header_timeout_ms);
+    read_head(client);
+}
+
 static void run_state(struct client *client)
 {
     switch ((enum client_state)client->state) {
+    case CLIENT_PROXY: read_proxy(client); break;
+    case CLIENT_TLS: shake_hands(client); break;
     case CLIENT_IDLE:
     case CLIENT_HEAD: read_head(client); break;
     case CLIENT_REQUEST: request_run(client->request); break;
@@ -277,6 +362,15 @@ void client_timer(struct client *client)
 {
     struct worker *w = client->conn.w;
     switch ((enum client_state)client->state) {
+    case CLIENT_PROXY:
+        worker_ended(w, REASON_HEADER_TIMEOUT);
+        client_close(client, false);
+        break;
+    case CLIENT_TLS:
+        worker_count(w, COUNTER_TLS_FAILED);
+        worker_ended(w, REASON_TLS_FAILED);
+        client_close(client, true);
+        break;
     case CLIENT_IDLE:
         worker_ended(w, client->requests > 0 ? REASON_KEEPALIVE_TIMEOUT : REASON_HEADER_TIMEOUT);
         client_close(client, false);

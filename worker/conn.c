@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/conn.h"
 
+#include "worker/conn_tls.h"
 #include "worker/crash_point.h"
 
 #include <errno.h>
@@ -63,6 +64,9 @@ int conn_detach(struct conn *conn)
 
 void conn_close(struct conn *conn, bool abort)
 {
+    if (conn->tls && conn->fd >= 0 && !abort)
+        conn_tls_say_end(conn);
+    conn_tls_free(conn);
     buf_release(&conn->w->pool, &conn->in);
     buf_release(&conn->w->pool, &conn->out);
     if (conn->fd < 0)
@@ -115,6 +119,8 @@ void conn_note_events(struct conn *conn, uint32_t events)
         conn->writable = true;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         conn->hangup = true;
+    if (conn->tls)
+        conn->tls->drained = false;
 }
 
 void conn_expect_fd(struct worker *w)
@@ -132,6 +138,8 @@ void conn_no_fd(struct worker *w)
 bool conn_fill(struct conn *conn, uint32_t limit)
 {
     struct worker *w = conn->w;
+    if (conn->tls)
+        return conn_tls_fill(conn, limit);
     if (!conn->readable || conn->eof || conn->error || conn->fd < 0)
         return false;
     if (buf_acquire(&w->pool, &conn->in) < 0) {
@@ -168,6 +176,8 @@ bool conn_flush(struct conn *conn)
 {
     struct worker *w = conn->w;
     uint32_t len = buf_len(&conn->out);
+    if (conn->tls)
+        return conn_tls_flush(conn);
     if (len == 0 || !conn->writable || conn->error || conn->fd < 0)
         return false;
     ssize_t n = send(conn->fd, conn->out.data + conn->out.start, len, MSG_NOSIGNAL);
@@ -185,6 +195,22 @@ bool conn_flush(struct conn *conn)
         worker_add(w, COUNTER_HTTP_TX_BYTES, (uint64_t)n);
     buf_release_empty(&w->pool, &conn->out);
     return n > 0;
+}
+
+void conn_drop_out(struct conn *conn)
+{
+    buf_release(&conn->w->pool, &conn->out);
+    if (conn->tls) {
+        buf_release(&conn->w->pool, &conn->tls->wire_out);
+        conn->tls->sealed = 0;
+    }
+}
+
+void conn_shutdown(struct conn *conn)
+{
+    if (conn->tls)
+        conn_tls_say_end(conn);
+    shutdown(conn->fd, SHUT_WR);
 }
 
 void conn_timer_set(struct conn *conn, uint32_t delay_ms)

@@ -16,14 +16,15 @@ struct conn {
     int fd;                 /* -1: closed, or handed to a tunnel */
     uint32_t place;         /* in the worker's table; its timer's number, too */
     uint32_t gen;
-    uint32_t rx;   /* bytes read since birth, mod 2^32: what the kernel counts, too */
-    uint32_t tx;   /* bytes written since birth */
-    uint8_t kind;  /* enum conn_kind */
-    bool readable; /* the last read was not short */
-    bool writable; /* the last write was not short */
-    bool hangup;   /* the peer has sent FIN: read to the end */
-    bool eof;      /* the end was read */
-    int error;     /* errno of a broken connection, 0: none */
+    uint32_t rx;          /* bytes read since birth, mod 2^32: what the kernel counts, too */
+    uint32_t tx;          /* bytes written since birth */
+    uint8_t kind;         /* enum conn_kind */
+    bool readable;        /* the last read was not short */
+    bool writable;        /* the last write was not short */
+    bool hangup;          /* the peer has sent FIN: read to the end */
+    bool eof;             /* the end was read */
+    int error;            /* errno of a broken connection, 0: none */
+    struct conn_tls *tls; /* worker/conn_tls.h; NULL: plain */
     struct buf in;
     struct buf out;
 };
@@ -69,6 +70,12 @@ bool conn_fill(struct conn *conn, uint32_t limit);
 
 /* Write from `out`. Sets error. Returns true if bytes left. */
 bool conn_flush(struct conn *conn);
+
+/* Forget what has not been written: nobody will take it. */
+void conn_drop_out(struct conn *conn);
+
+/* Nothing more will be written: say so (TLS: close_notify), and send FIN. */
+void conn_shutdown(struct conn *conn);
 
 /* The one timer of a connection. */
 void conn_timer_set(struct conn *conn, uint32_t delay_ms);

@@ -7,6 +7,7 @@
 #include "shm/arena.h"
 #include "shm/board.h"
 #include "shm/image.h"
+#include "shm/vault.h"
 #include "worker/access_log.h"
 #include "worker/buf.h"
 #include "worker/timer.h"
@@ -19,6 +20,9 @@ struct client;
 struct backend;
 struct conn;
 struct balancer;
+struct request_queue;
+struct tls_contexts;
+struct tls_engine;
 
 /*
  * What an event is about, in epoll_event.data.u64: tag in the top byte. For connections the
@@ -54,13 +58,20 @@ struct worker {
     uint64_t real_ms;
     uint32_t now_ms; /* mono_ms mod 2^32 */
 
-    struct image *image;       /* for new requests; NULL before the first control message */
-    struct balancer *balancer; /* round-robin state for `image` */
-    uint32_t mode;             /* enum slot_mode */
-    bool accepting;            /* listeners are in the epoll set */
-    bool fd_pressure;          /* accepting is put off until descriptors are free */
+    struct image *image;           /* for new requests; NULL before the first control message */
+    struct balancer *balancer;     /* round-robin state for `image` */
+    struct tls_contexts *tls;      /* made of `image` */
+    struct tls_engine *tls_engine; /* ciphers of all TLS connections; made when first needed */
+    struct vault vault;
+    uint32_t mode;                     /* enum slot_mode */
+    bool watched[ARENA_LISTENERS_MAX]; /* listeners by place: in the epoll set */
+    bool watching;                     /* plain listeners are */
+    bool watching_full;                /* TLS listeners are not: handshakes wait for their turn */
+    bool listeners_changed;            /* look at each of them anew */
+    bool fd_pressure;                  /* accepting is put off until descriptors are free */
     bool master_gone;
     bool parking; /* the keeper wants us to stop at a safe point */
+    bool looking; /* parking, or a request waits in a queue: a turn every few milliseconds */
 
     /*
      * Connections outside tunnels have places: small numbers that are used again at once, so that
@@ -78,18 +89,34 @@ struct worker {
     struct client *idle_head; /* clients between requests, oldest first */
     struct client *idle_tail;
     struct kept_list kept[BOARD_UPSTREAMS_MAX]; /* by upstream on the board */
+    struct request_queue *queues;               /* likewise; NULL before the first one waits */
+    uint32_t queue_waiting;                     /* requests in them */
     uint32_t source_next;                       /* round robin over source addresses */
+
+    /* Handshakes with clients: so many are under way, the others wait their turn. */
+    uint32_t shaking;
+    struct client *shake_head;
+    struct client *shake_tail;
 
     struct buf_pool pool;
 
     /* Free lists and the ready list; rebuilt from the arena by one scan. */
+    uint32_t *free_sides; /* entries of the vault */
+    uint32_t free_side_count;
+    uint32_t sides_used; /* entries below this one have been used */
+    uint32_t *starved;   /* tunnel << 1 | direction: TLS, waits for a free chunk */
+    uint32_t starved_count;
     uint32_t *free_tunnels;
     uint32_t free_tunnel_count;
     uint16_t *free_chunks;
     uint32_t free_chunk_count;
     uint32_t *ready; /* tunnel << 1 | direction */
     uint32_t ready_count;
-    uint32_t tunnels_used; /* records below this one have been used */
+    uint32_t tunnels_used;     /* records below this one have been used */
+    uint32_t tunnels_reserved; /* and below this one have memory on the board */
+
+    uint64_t accepted_before; /* COUNTER_ACCEPTED a second ago */
+    uint64_t storm;           /* most clients in a second since memory was last given back */
 
     struct access_log access_log;
     struct log_limit limit_backend; /* rate limits of log lines that peers can trigger */
@@ -116,6 +143,12 @@ static inline void worker_ended(struct worker *w, enum reason reason)
 static inline bool worker_keeps_clients(const struct worker *w)
 {
     return w->mode == SLOT_MODE_RUN && !w->parking;
+}
+
+/* `parking` or `queue_waiting` has changed. One flag for both, so that a turn has one look at it. */
+static inline void worker_set_looking(struct worker *w)
+{
+    w->looking = w->parking || w->queue_waiting > 0;
 }
 
 /* Is there anything that keeps a draining worker alive? */

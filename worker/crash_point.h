@@ -20,6 +20,17 @@
     X(park_chunk)                                                                                  \
     X(park_positions)                                                                              \
     X(park_scratch)                                                                                \
+    X(tls_op_set)                                                                                  \
+    X(tls_received)                                                                                \
+    X(tls_made)                                                                                    \
+    X(tls_sent)                                                                                    \
+    X(tls_sides)                                                                                   \
+    X(tls_rx_stored)                                                                               \
+    X(tls_settled)                                                                                 \
+    X(tls_op_cleared)                                                                              \
+    X(tls_end_op_set)                                                                              \
+    X(tls_end_sent)                                                                                \
+    X(adopt_tls_made)                                                                              \
     X(flush_op_set)                                                                                \
     X(flush_sent)                                                                                  \
     X(flush_tx_stored)                                                                             \
@@ -34,6 +45,7 @@
     X(close_marked)                                                                                \
     X(close_closing)                                                                               \
     X(close_fd)                                                                                    \
+    X(close_wiped)                                                                                 \
     X(close_settle)                                                                                \
     X(close_settled)                                                                               \
     X(close_free)                                                                                  \

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which server gets a request, and what happens when it fails (worker/request.h). */
+#include "worker/admit.h"
+#include "worker/queue.h"
 #include "worker/request.h"
 #include "worker/template.h"
+#include "worker/verdict.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { KEY_MAX = 2048 }; /* bytes of a hash key that count */
@@ -15,21 +17,8 @@ static struct board_cell *cell_of(struct request *r)
     return board_cell(w->board, w->slot, r->server->backend);
 }
 
-static void count_in(struct request *r)
+static void drop_backend(struct request *r, bool keep)
 {
-    struct board_cell *cell = cell_of(r);
-    STORE_RELAXED(&cell->conns, cell->conns + 1);
-    STORE_RELAXED(&cell->requests, cell->requests + 1);
-    r->counted = true;
-}
-
-void dispatch_release(struct request *r, bool keep)
-{
-    if (r->counted) {
-        struct board_cell *cell = cell_of(r);
-        STORE_RELAXED(&cell->conns, cell->conns - 1);
-        r->counted = false;
-    }
     struct backend *backend = r->backend;
     r->backend = NULL;
     if (!backend)
@@ -40,12 +29,13 @@ void dispatch_release(struct request *r, bool keep)
         backend_close(backend, false);
 }
 
-static const char *server_name(const struct request *r, char *out, size_t size)
+void dispatch_release(struct request *r, bool keep)
 {
-    struct slice upstream = image_slice(r->image, r->upstream->name);
-    struct slice server = image_slice(r->image, r->server->text);
-    snprintf(out, size, "%.*s/%.*s", (int)upstream.n, upstream.p, (int)server.n, server.p);
-    return out;
+    drop_backend(r, keep);
+    /* After the close: the server never has a connection more than are counted. */
+    if (r->counted)
+        balance_leave(r->client->conn.w->board, r->client->conn.w->slot, r->server->backend);
+    r->counted = false;
 }
 
 /* What failed here, when no other server can help. */
@@ -54,7 +44,8 @@ static void give_up(struct request *r, enum reason reason)
     bool timeout = reason == REASON_CONNECT_TIMEOUT || reason == REASON_RESPONSE_TIMEOUT ||
                    reason == REASON_SEND_TIMEOUT;
     bool ours = reason == REASON_NO_PORTS || reason == REASON_NO_DESCRIPTORS ||
-                reason == REASON_NO_MEMORY || reason == REASON_NO_BACKEND;
+                reason == REASON_NO_MEMORY || reason == REASON_NO_BACKEND ||
+                reason == REASON_BACKENDS_FULL;
     if (r->answer_begun)
         request_abort(r, reason);
     else
@@ -64,14 +55,14 @@ static void give_up(struct request *r, enum reason reason)
 static enum reason reason_of_connect(struct request *r, int error)
 {
     struct worker *w = r->client->conn.w;
-    char name[BOARD_NAME_MAX + BOARD_SERVER_MAX];
+    char name[VERDICT_NAME_MAX];
     switch (error) {
     case -EADDRNOTAVAIL:
         worker_count(w, COUNTER_NO_PORTS);
         log_limited(&w->limit_local, LOG_LEVEL_ERROR, "no_ports",
                     "backend=%s advice=\"all local ports to it are in use: give the upstream more "
                     "addresses with source = [ ... ], or widen net.ipv4.ip_local_port_range\"",
-                    server_name(r, name, sizeof name));
+                    verdict_name(r, name));
         return REASON_NO_PORTS;
     case -EMFILE:
     case -ENFILE:
@@ -82,54 +73,86 @@ static enum reason reason_of_connect(struct request *r, int error)
     }
 }
 
+/* The server has failed: count it, and tell the other workers. Not for what was our own fault. */
 static void count_failure(struct request *r, enum reason reason, int error)
 {
     struct worker *w = r->client->conn.w;
     struct board_cell *cell = cell_of(r);
-    char name[BOARD_NAME_MAX + BOARD_SERVER_MAX];
+    char name[VERDICT_NAME_MAX];
     if (reason == REASON_CONNECT_FAILED || reason == REASON_CONNECT_TIMEOUT) {
         STORE_RELAXED(&cell->connects_failed, cell->connects_failed + 1);
         worker_count(w, COUNTER_BACKEND_CONNECT_FAILED);
-    } else {
+    } else if (reason != REASON_BAD_UPGRADE) { /* has a counter, and a line, of its own */
         STORE_RELAXED(&cell->failures, cell->failures + 1);
     }
     log_limited(&w->limit_backend, LOG_LEVEL_WARN, "backend_failed",
-                "reason=%s backend=%s error=\"%s\"", reason_word(reason),
-                server_name(r, name, sizeof name), error != 0 ? strerror(error) : "none");
+                "reason=%s backend=%s error=\"%s\"", reason_word(reason), verdict_name(r, name),
+                error != 0 ? strerror(error) : "none");
+    if (reason != REASON_NO_MEMORY)
+        verdict_failed(r, reason);
 }
 
 /* Key of the upstream's hash for this request; empty: round robin. */
 static struct slice hash_key(struct request *r, char buffer[KEY_MAX])
 {
-    struct template_vars vars = {
-        .client = &r->client->address,
-        .head = &r->head,
-        .head_buf = r->head_buf.data,
-        .host = r->host,
-        .uri = r->uri,
-        .backend = SLICE(""),
-        .server_port = r->client->port,
-    };
+    struct template_vars vars;
     if (r->upstream->policy != BALANCE_HASH)
         return SLICE("");
+    request_vars(r, &vars);
     int len = template_eval(r->image, r->upstream->hash_key, &vars, buffer, KEY_MAX);
     /* A key too long to hold is a client's trick: it may have round robin. */
     return (struct slice){buffer, len < 0 ? 0 : (size_t)len};
 }
 
-/* Choose the next server. Returns 0 or -ENOENT. */
+static struct slice sticky_value(const struct request *r)
+{
+    if (r->upstream->sticky_cookie.len == 0)
+        return SLICE("");
+    return template_cookie(&r->head, r->head_buf.data,
+                           image_slice(r->image, r->upstream->sticky_cookie));
+}
+
+/* Do `tries` and retry_timeout allow another server? */
+static bool may_try(const struct request *r)
+{
+    const struct image_upstream *upstream = r->upstream;
+    if (r->pick.tries == 0)
+        return true;
+    if (upstream->tries != 0 && r->pick.tries >= upstream->tries)
+        return false;
+    return upstream->retry_timeout_ms == 0 ||
+           r->client->conn.w->mono_ms - r->tried_ms < upstream->retry_timeout_ms;
+}
+
+/* Choose the next server, and count the request in there. Returns 0, -EBUSY or -ENOENT. */
 static int choose(struct request *r)
 {
     struct worker *w = r->client->conn.w;
     char key[KEY_MAX];
     uint32_t index = 0;
-    if (r->upstream->tries != 0 && r->pick.tries >= r->upstream->tries)
+    if (!may_try(r))
         return -ENOENT;
-    int rc = balance_next(&r->pick, w->board, r->image, r->balancer, r->upstream, hash_key(r, key),
-                          &index);
-    if (rc == 0)
-        r->server = image_upstream_server(r->image, r->upstream, index);
-    return rc;
+    const struct balance_ask ask = {
+        .board = w->board,
+        .image = r->image,
+        .balancer = r->balancer,
+        .upstream = r->upstream,
+        .key = hash_key(r, key),
+        .sticky = sticky_value(r),
+        .slot = w->slot,
+        .now_ms = w->mono_ms,
+    };
+    int rc = balance_next(&r->pick, &ask, &index);
+    verdict_panic(r);
+    if (rc < 0)
+        return rc;
+    r->server = image_upstream_server(r->image, r->upstream, index);
+    r->counted = true;
+    if (r->pick.tries == 1)
+        r->tried_ms = w->mono_ms;
+    else
+        worker_count(w, COUNTER_RETRIES);
+    return 0;
 }
 
 /*
@@ -138,17 +161,20 @@ static int choose(struct request *r)
  */
 static int try_server(struct request *r, bool kept)
 {
+    if (!admit_to_server(r))
+        return 0;
     r->head_built = false;
     r->answer.fields = NULL; /* an answer that another server began is forgotten */
     /* An upgrade gets a connection of its own: nothing that went before can confuse it. */
-    if (kept && !r->upgrade)
+    if (kept && !r->upgrade && r->upstream->proxy_protocol == PROXY_PROTOCOL_OFF)
         r->backend = backend_take_kept(r, r->server);
     int rc = 0;
     if (!r->backend)
         rc = backend_connect(r, r->upstream, r->server, &r->backend);
     if (rc < 0)
         return rc;
-    count_in(r);
+    struct board_cell *cell = cell_of(r);
+    STORE_RELAXED(&cell->requests, cell->requests + 1);
     r->state = REQUEST_CONNECT;
     exchange_arm_timers(r, true, true);
     request_run(r);
@@ -156,29 +182,48 @@ static int try_server(struct request *r, bool kept)
 }
 
 /*
- * Try servers until one takes the connection (or will tell later), or none is left; first the same
- * one again if `again`, on a new connection.
+ * Go on from what a choice came to (`rc`): try servers until one takes the connection (or will tell
+ * later), wait in the queue if all are full, or give up. `kept`: a kept connection will do.
  */
-static void try_servers(struct request *r, enum reason reason, bool again)
+static void go_on(struct request *r, int rc, enum reason reason, bool kept)
 {
-    while (again || choose(r) == 0) {
-        if (!again && r->pick.tries > 1)
-            worker_count(r->client->conn.w, COUNTER_RETRIES);
-        int rc = try_server(r, !again);
+    for (; rc == 0; rc = choose(r), kept = true) {
+        rc = try_server(r, kept);
         if (rc == 0)
             return;
-        again = false;
+        dispatch_release(r, false);
         reason = reason_of_connect(r, rc);
-        if (reason != REASON_CONNECT_FAILED)
-            break; /* our own shortage: another server would not help */
+        if (reason != REASON_CONNECT_FAILED) {
+            give_up(r, reason); /* our own shortage: another server would not help */
+            return;
+        }
         count_failure(r, reason, -rc);
     }
-    give_up(r, reason);
+    if (rc == -EBUSY && queue_enter(r) == 0) {
+        exchange_arm_timers(r, false, false); /* none: the queue has a time of its own */
+        return;
+    }
+    give_up(r, rc == -EBUSY ? REASON_BACKENDS_FULL : reason);
 }
 
 void dispatch_first(struct request *r)
 {
-    try_servers(r, REASON_NO_BACKEND, false);
+    go_on(r, queue_is_waiting(r) ? -EBUSY : choose(r), REASON_NO_BACKEND, true);
+}
+
+void dispatch_chosen(struct request *r)
+{
+    go_on(r, 0, REASON_NO_BACKEND, true);
+}
+
+bool dispatch_queued(struct request *r)
+{
+    int rc = choose(r);
+    if (rc == -EBUSY)
+        return false;
+    queue_leave(r);
+    go_on(r, rc, REASON_NO_BACKEND, true);
+    return true;
 }
 
 /*
@@ -209,9 +254,14 @@ void dispatch_failed(struct request *r, enum reason reason)
     bool again = retry && was_stale(r, reason);
     if (!again)
         count_failure(r, reason, r->backend->conn.error);
+    if (again) { /* the same server, on a new connection: it stays counted in there */
+        drop_backend(r, false);
+        go_on(r, 0, reason, false);
+        return;
+    }
     dispatch_release(r, false);
     if (retry)
-        try_servers(r, reason, again);
+        go_on(r, choose(r), reason, true);
     else
         give_up(r, reason);
 }

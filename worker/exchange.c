@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Moving a request to its server and the answer back, with back-pressure (worker/request.h). */
 #include "worker/request.h"
+#include "worker/verdict.h"
 
 #include <errno.h>
 
@@ -130,7 +131,7 @@ static enum step send_up(struct request *r)
         backend->error = 0;
         backend->readable = true;
         backend->hangup = true;
-        buf_release(&w->pool, &backend->out);
+        conn_drop_out(backend);
     }
     return sent ? STEP_MOVED : step;
 }
@@ -184,6 +185,7 @@ static enum step relay_head(struct request *r, uint32_t len)
         forward_answer(r, &client->out, chunked, close) < 0)
         return fail(r, REASON_BAD_RESPONSE);
     STORE_RELAXED(by_class, *by_class + 1);
+    verdict_answered(r);
     if (r->upgrade)
         worker_count(client->w, COUNTER_UPGRADES_DECLINED);
     r->status = answer->status;

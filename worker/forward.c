@@ -3,12 +3,16 @@
  * Heads written anew: what goes to a backend or to a client was never copied as a whole, so it has one
  * reading only (worker/request.h).
  */
+#include "common/forwarded.h"
+#include "worker/conn_tls.h"
 #include "worker/request.h"
 #include "worker/template.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
+
+enum { HTTPS_PORT = 443 };
 
 /* A head being written; after the first piece that does not fit it stays failed. */
 struct writer {
@@ -59,6 +63,7 @@ static enum image_forward policy_of(const struct image_route *route, uint8_t id)
     case HTTP_FIELD_X_FORWARDED_PROTO: return route->x_forwarded_proto;
     case HTTP_FIELD_X_FORWARDED_HOST: return route->x_forwarded_host;
     case HTTP_FIELD_X_REAL_IP: return route->x_real_ip;
+    case HTTP_FIELD_FORWARDED: return route->forwarded;
     default: return FORWARD_PASS;
     }
 }
@@ -88,13 +93,28 @@ static bool imitates(struct slice name)
     return false;
 }
 
+/* What a client says of its own certificate, in any of the two spellings of '-'. */
+static bool claims_certificate(struct slice name)
+{
+    static const char family[] = "x-client-cert-";
+    size_t i = 0;
+    while (i < name.n && i < sizeof family - 1) {
+        char c = name.p[i] == '_' ? '-' : name.p[i];
+        if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != family[i])
+            return false;
+        i++;
+    }
+    return i == sizeof family - 1;
+}
+
 static bool drop_field(const struct request *r, const struct http_field *field, struct slice name)
 {
     if (field->hop_by_hop || field->id == HTTP_FIELD_HOST ||
         field->id == HTTP_FIELD_CONTENT_LENGTH || field->id == HTTP_FIELD_TRANSFER_ENCODING)
         return true;
     if (field->id == HTTP_FIELD_OTHER)
-        return imitates(name);
+        return imitates(name) ||
+               (r->route->x_client_cert != FORWARD_PASS && claims_certificate(name));
     enum image_forward policy = policy_of(r->route, field->id);
     return policy == FORWARD_REPLACE || policy == FORWARD_REMOVE || policy == FORWARD_APPEND;
 }
@@ -121,17 +141,54 @@ static void put_forwarded(struct writer *wr, const struct request *r, enum http_
     put(wr, SLICE("\r\n"));
 }
 
+/* Who is named in a list of all: the one that gave us the request, if the others are named before. */
+static const struct addr *peer_of(const struct request *r)
+{
+    return r->route->x_forwarded_for == FORWARD_APPEND ? &r->client->address : r->remote;
+}
+
+/* Forwarded (RFC 7239): the same as X-Forwarded-For, -Host and -Proto in one. */
+static void put_rfc7239(struct writer *wr, const struct request *r)
+{
+    char text[512];
+    struct slice host = {r->head_buf.data + r->head.authority, r->head.authority_len};
+    const struct addr *who =
+        r->route->forwarded == FORWARD_APPEND ? &r->client->address : r->remote;
+    int n = forwarded_print(who, host, r->client->tls ? SLICE("https") : SLICE("http"), text,
+                            sizeof text);
+    if (n < 0)
+        wr->rc = n;
+    else
+        put_forwarded(wr, r, HTTP_FIELD_FORWARDED, SLICE("Forwarded"),
+                      (struct slice){text, (size_t)n});
+}
+
+static void put_text_field(struct writer *wr, struct slice name, const char *text)
+{
+    if (text[0] != '\0')
+        put_field(wr, name, slice_of(text));
+}
+
+/* What the handshake has proved of the client; its texts are printable ASCII (RFC 2253 escapes). */
+static void put_client_cert(struct writer *wr, const struct request *r)
+{
+    const struct conn_tls *tls = r->client->conn.tls;
+    bool verified = tls && tls->facts.client_verified;
+    if (r->route->x_client_cert != FORWARD_REPLACE)
+        return;
+    put_field(wr, SLICE("X-Client-Cert-Verified"), verified ? SLICE("SUCCESS") : SLICE("NONE"));
+    if (!verified)
+        return;
+    put_text_field(wr, SLICE("X-Client-Cert-Subject"), tls->facts.peer_subject);
+    put_text_field(wr, SLICE("X-Client-Cert-Issuer"), tls->facts.peer_issuer);
+    put_text_field(wr, SLICE("X-Client-Cert-Serial"), tls->facts.peer_serial);
+    put_text_field(wr, SLICE("X-Client-Cert-Fingerprint"), tls->facts.peer_fingerprint);
+}
+
 static void put_host(struct writer *wr, const struct request *r)
 {
-    struct template_vars vars = {
-        .client = &r->client->address,
-        .head = &r->head,
-        .head_buf = r->head_buf.data,
-        .host = r->host,
-        .uri = r->uri,
-        .backend = image_slice(r->image, r->server->text),
-        .server_port = r->client->port,
-    };
+    struct template_vars vars;
+    request_vars(r, &vars);
     put(wr, SLICE("Host: "));
     if (wr->rc < 0)
         return;
@@ -171,7 +228,9 @@ int forward_request(struct request *r, struct buf *out)
     struct writer wr = {out, 0};
     const char *buf = r->head_buf.data;
     char client[ADDR_TEXT_MAX];
-    struct slice address = {client, addr_print_host(&r->client->address, client)};
+    char hop[ADDR_TEXT_MAX];
+    struct slice address = {client, addr_print_host(r->remote, client)};
+    struct slice peer = {hop, addr_print_host(peer_of(r), hop)};
     put_request_line(&wr, r);
     put_host(&wr, r);
     for (uint32_t i = 0; i < r->head.field_count; i++) {
@@ -179,11 +238,15 @@ int forward_request(struct request *r, struct buf *out)
         if (!drop_field(r, &r->head.fields[i], name))
             put_field(&wr, name, http_field_value(buf, &r->head.fields[i]));
     }
-    put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), address);
-    put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_PROTO, SLICE("X-Forwarded-Proto"), SLICE("http"));
+    put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), peer);
+    put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_PROTO, SLICE("X-Forwarded-Proto"),
+                  r->client->tls ? SLICE("https") : SLICE("http"));
     put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_HOST, SLICE("X-Forwarded-Host"),
                   (struct slice){buf + r->head.authority, r->head.authority_len});
     put_forwarded(&wr, r, HTTP_FIELD_X_REAL_IP, SLICE("X-Real-IP"), address);
+    if (r->route->forwarded != FORWARD_REMOVE && r->route->forwarded != FORWARD_PASS)
+        put_rfc7239(&wr, r);
+    put_client_cert(&wr, r);
     if (r->head.body == HTTP_BODY_CHUNKED)
         put(&wr, SLICE("Transfer-Encoding: chunked\r\n"));
     else if (r->head.flags & HTTP_HAS_LENGTH)
@@ -208,16 +271,44 @@ static void put_status_line(struct writer *wr, const struct request *r)
     put(wr, SLICE("\r\n"));
 }
 
+static const struct slice HSTS = {"Strict-Transport-Security", 25};
+
+/* Only by TLS: without it clients must ignore it (RFC 6797 7.2). Returns whether it is ours to say. */
+static bool put_hsts(struct writer *wr, const struct request *r)
+{
+    if (!r->client->tls || !r->route || r->route->hsts.len == 0)
+        return false;
+    put_field(wr, HSTS, image_slice(r->image, r->route->hsts));
+    return true;
+}
+
 static void put_answer_fields(struct writer *wr, const struct request *r)
 {
     const struct buf *in = &r->backend->conn.in;
     const char *buf = in->data + in->start;
+    bool ours = put_hsts(wr, r);
     for (uint32_t i = 0; i < r->answer.field_count; i++) {
         const struct http_field *field = &r->answer.fields[i];
+        struct slice name = http_field_name(buf, field);
         if (!field->hop_by_hop && field->id != HTTP_FIELD_CONTENT_LENGTH &&
-            field->id != HTTP_FIELD_TRANSFER_ENCODING)
-            put_field(wr, http_field_name(buf, field), http_field_value(buf, field));
+            field->id != HTTP_FIELD_TRANSFER_ENCODING && !(ours && slice_ieq(name, HSTS)))
+            put_field(wr, name, http_field_value(buf, field));
     }
+}
+
+/* The cookie that brings the client back to this server, unless it has it already. */
+static void put_sticky(struct writer *wr, const struct request *r)
+{
+    struct slice name = image_slice(r->image, r->upstream->sticky_cookie);
+    struct slice value = image_slice(r->image, r->server->sticky);
+    if (name.n == 0 || slice_eq(template_cookie(&r->head, r->head_buf.data, name), value))
+        return;
+    put(wr, SLICE("Set-Cookie: "));
+    put(wr, name);
+    put(wr, SLICE("="));
+    put(wr, value);
+    put(wr, image_slice(r->image, r->upstream->sticky_attributes));
+    put(wr, SLICE("\r\n"));
 }
 
 int forward_answer(struct request *r, struct buf *out, bool chunked, bool close)
@@ -225,6 +316,7 @@ int forward_answer(struct request *r, struct buf *out, bool chunked, bool close)
     struct writer wr = {out, 0};
     put_status_line(&wr, r);
     put_answer_fields(&wr, r);
+    put_sticky(&wr, r);
     if (chunked)
         put(&wr, SLICE("Transfer-Encoding: chunked\r\n"));
     else if (r->answer.flags & HTTP_HAS_LENGTH)
@@ -252,13 +344,38 @@ int forward_switching(struct request *r, struct buf *out)
     put_status_line(&wr, r);
     put(&wr, SLICE("Upgrade: websocket\r\nConnection: Upgrade\r\n"));
     put_answer_fields(&wr, r);
+    put_sticky(&wr, r);
     put(&wr, SLICE("\r\n"));
     return wr.rc;
+}
+
+/* https, the host that was asked for, our port of TLS if it is not the usual one, and the target. */
+static void put_location(struct writer *wr, const struct request *r)
+{
+    const char *buf = r->head_buf.data;
+    uint32_t port = r->image->header->tls.https_port;
+    char number[16];
+    int n = snprintf(number, sizeof number, ":%u", port);
+    put(wr, SLICE("Location: https://"));
+    put(wr, r->host);
+    if (port != 0 && port != HTTPS_PORT)
+        put(wr, (struct slice){number, (size_t)n});
+    if (buf[r->head.path] == '/')
+        put(wr, (struct slice){buf + r->head.path, r->head.path_len});
+    else
+        put(wr, SLICE("/")); /* OPTIONS * */
+    if (r->head.query_len > 0) {
+        put(wr, SLICE("?"));
+        put(wr, (struct slice){buf + r->head.query, r->head.query_len});
+    }
+    put(wr, SLICE("\r\n"));
 }
 
 static struct slice reason_phrase(uint16_t status)
 {
     switch (status) {
+    case 301: return SLICE("Moved Permanently");
+    case 308: return SLICE("Permanent Redirect");
     case 400: return SLICE("Bad Request");
     case 403: return SLICE("Forbidden");
     case 404: return SLICE("Not Found");
@@ -267,6 +384,7 @@ static struct slice reason_phrase(uint16_t status)
     case 414: return SLICE("URI Too Long");
     case 417: return SLICE("Expectation Failed");
     case 426: return SLICE("Upgrade Required");
+    case 429: return SLICE("Too Many Requests");
     case 431: return SLICE("Request Header Fields Too Large");
     case 501: return SLICE("Not Implemented");
     case 502: return SLICE("Bad Gateway");
@@ -292,8 +410,11 @@ int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool cl
     put(&wr, (struct slice){text, (size_t)n});
     if (status == 426)
         put(&wr, SLICE("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"));
-    if (status == 503)
-        put(&wr, SLICE("Retry-After: 1\r\n"));
+    if (status == 503 || status == 429)
+        put_number_field(&wr, SLICE("Retry-After"), r->retry_s > 0 ? r->retry_s : 1);
+    if (status == 301 || status == 308)
+        put_location(&wr, r);
+    (void)put_hsts(&wr, r);
     n = snprintf(text, sizeof text, "Content-Type: text/plain\r\nContent-Length: %zu\r\n",
                  phrase.n + 5);
     put(&wr, (struct slice){text, (size_t)n});

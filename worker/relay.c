@@ -2,6 +2,8 @@
 #include "worker/relay.h"
 
 #include "worker/crash_point.h"
+#include "worker/relay_step.h"
+#include "worker/relay_tls.h"
 #include "worker/tunnel.h"
 
 #include <errno.h>
@@ -13,21 +15,6 @@ enum { READS_PER_TURN = 8 };
 static struct arena_op *op_of(const struct worker *w)
 {
     return &w->arena->header->op;
-}
-
-/* From here on a successor looks at the kernel's counts of this tunnel before it goes on. */
-static void op_begin(struct worker *w, enum op_kind kind, uint32_t tunnel, uint32_t d)
-{
-    COMMIT_FENCE();
-    op_of(w)->cur = (uint32_t)kind << 28 | tunnel << 1 | d;
-    COMMIT_FENCE();
-}
-
-/* All stores of the step stand before this one: a successor finds either the op or its result. */
-static void op_end(struct worker *w)
-{
-    COMMIT_FENCE();
-    op_of(w)->cur = 0;
 }
 
 void relay_publish(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t bytes)
@@ -43,13 +30,13 @@ void relay_publish(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t bytes
     STORE_RELAXED(&pub->active_ms, w->mono_ms);
 }
 
-static enum relay_result failed(uint32_t side, enum reason *reason)
+enum relay_result relay_failed(uint32_t side, enum reason *reason)
 {
     *reason = side == 0 ? REASON_CLIENT_RESET : REASON_BACKEND_RESET;
     return RELAY_FAILED;
 }
 
-static void note_blocked(struct worker *w, uint32_t tunnel, uint32_t d)
+void relay_note_blocked(struct worker *w, uint32_t tunnel, uint32_t d)
 {
     worker_count(w, COUNTER_BLOCKED);
     tunnel_note_blocked(w, tunnel, d);
@@ -65,6 +52,8 @@ static enum relay_result half_close(struct worker *w, uint32_t tunnel, uint32_t 
     if (t->dir[!d].flags & DIR_SHUT)
         return RELAY_CLOSED;
     if (!(t->dir[d].flags & DIR_SHUT)) {
+        if (t->tls != 0 && !relay_tls_say_end(w, tunnel, d))
+            return RELAY_WAIT; /* for room: flush comes back here */
         shutdown(t->fd[!d], SHUT_WR);
         CRASH_POINT(half_shut);
         t->dir[d].flags |= DIR_SHUT;
@@ -90,16 +79,17 @@ static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, en
     uint32_t chunk = dir->chunk;
     const uint8_t *bytes = arena_chunk(w->arena, chunk) + (dir->tx - dir->base);
 
-    op_begin(w, OP_FLUSH, tunnel, d);
+    op_of(w)->base = dir->tx;
+    relay_op_begin(w, OP_FLUSH, tunnel, d);
     CRASH_POINT(flush_op_set);
-    ssize_t sent = send(t->fd[!d], bytes, pending, MSG_NOSIGNAL);
+    ssize_t sent = relay_write(w, t, d, bytes, pending);
     if (sent < 0) {
         if (errno != EAGAIN)
-            return failed(!d, reason); /* the op stays set until the close takes over */
-        op_end(w);
+            return relay_failed(!d, reason); /* the op stays set until the close takes over */
+        relay_op_end(w);
         if (!(dir->flags & DIR_BLOCKED)) {
             dir->flags |= DIR_BLOCKED;
-            note_blocked(w, tunnel, d);
+            relay_note_blocked(w, tunnel, d);
         }
         return RELAY_WAIT;
     }
@@ -111,7 +101,7 @@ static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, en
         if (!(dir->flags & DIR_BLOCKED))
             worker_count(w, COUNTER_BLOCKED);
         dir->flags |= DIR_BLOCKED;
-        op_end(w);
+        relay_op_end(w);
         tunnel_note_blocked(w, tunnel, d);
         return RELAY_WAIT;
     }
@@ -119,7 +109,7 @@ static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, en
     dir->chunk = 0;
     unblock(dir);
     CRASH_POINT(flush_chunk_free);
-    op_end(w);
+    relay_op_end(w);
     tunnel_chunk_free(w, chunk);
     return RELAY_MORE;
 }
@@ -148,25 +138,27 @@ static void park(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t n, uint
     COMMIT_FENCE();
     op->scratch = tunnel_chunk_take(w);
     CRASH_POINT(park_scratch);
-    op_end(w);
-    note_blocked(w, tunnel, d);
+    relay_op_end(w);
+    relay_note_blocked(w, tunnel, d);
 }
 
-/* recv has failed or read the end. An error is consumed: the op stays set until the close takes over. */
-static enum relay_result read_ended(struct worker *w, uint32_t tunnel, uint32_t d, ssize_t n,
-                                    enum reason *reason)
+enum relay_result relay_source_ended(struct worker *w, uint32_t tunnel, uint32_t d)
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];
-    if (n < 0 && errno != EAGAIN)
-        return failed(d, reason);
-    op_end(w);
-    if (n < 0)
-        return RELAY_WAIT;
     if (!(t->dir[!d].flags & DIR_EOF))
         t->reason = d == 0 ? REASON_CLIENT_CLOSED : REASON_BACKEND_CLOSED;
     t->dir[d].flags |= DIR_EOF;
     CRASH_POINT(half_eof);
     return half_close(w, tunnel, d);
+}
+
+enum relay_result relay_read_ended(struct worker *w, uint32_t tunnel, uint32_t d, ssize_t n,
+                                   enum reason *reason)
+{
+    if (n < 0 && errno != EAGAIN)
+        return relay_failed(d, reason);
+    relay_op_end(w);
+    return n < 0 ? RELAY_WAIT : relay_source_ended(w, tunnel, d);
 }
 
 /*
@@ -184,29 +176,30 @@ static enum relay_result peek_once(struct worker *w, uint32_t tunnel, uint32_t d
     worker_count(w, COUNTER_CHUNKS_SHORT);
     op->base = dir->rx;
     op->track = t->track[d];
-    op_begin(w, OP_PEEK, tunnel, d);
+    relay_op_begin(w, OP_PEEK, tunnel, d);
     ssize_t n = recv(t->fd[d], bytes, ARENA_CHUNK_SIZE, MSG_PEEK);
     if (n <= 0)
-        return read_ended(w, tunnel, d, n, reason);
-    ssize_t sent = send(t->fd[!d], bytes, (size_t)n, MSG_NOSIGNAL);
+        return relay_read_ended(w, tunnel, d, n, reason);
+    ssize_t sent = relay_write(w, t, d, bytes, (size_t)n);
     if (sent < 0 && errno != EAGAIN)
-        return failed(!d, reason);
+        return relay_failed(!d, reason);
     if (sent > 0) {
-        /* Death here: tx of the kernel is ahead of rx: the successor drops the difference. */
-        ssize_t dropped = recv(t->fd[d], NULL, (size_t)sent, MSG_TRUNC);
+        /* Death here: what was sent is ahead of what was read: the successor drops the difference. */
+        ssize_t dropped = dir->flags & DIR_EXACT ? relay_read(w, t, d, bytes, (size_t)sent)
+                                                 : recv(t->fd[d], NULL, (size_t)sent, MSG_TRUNC);
         if (dropped != sent)
-            return failed(d, reason);
+            return relay_failed(d, reason);
         ws_track_feed(&t->track[d], bytes, (size_t)sent);
         dir->rx += (uint32_t)sent;
         dir->tx += (uint32_t)sent;
     }
     if (sent < n)
         dir->flags |= DIR_BLOCKED;
-    op_end(w);
+    relay_op_end(w);
     if (sent > 0)
         relay_publish(w, tunnel, d, (uint32_t)sent);
     if (sent < n) {
-        note_blocked(w, tunnel, d);
+        relay_note_blocked(w, tunnel, d);
         return RELAY_WAIT;
     }
     return n == ARENA_CHUNK_SIZE || dir->flags & DIR_HANGUP ? RELAY_MORE : RELAY_WAIT;
@@ -226,16 +219,16 @@ static enum relay_result relay_once(struct worker *w, uint32_t tunnel, uint32_t 
         return peek_once(w, tunnel, d, reason);
     op->base = dir->rx;
     op->track = t->track[d];
-    op_begin(w, OP_RELAY, tunnel, d);
+    relay_op_begin(w, OP_RELAY, tunnel, d);
     CRASH_POINT(relay_op_set);
-    ssize_t n = recv(t->fd[d], bytes, ARENA_CHUNK_SIZE, 0);
+    ssize_t n = relay_read(w, t, d, bytes, ARENA_CHUNK_SIZE);
     CRASH_POINT(relay_received);
     if (n <= 0)
-        return read_ended(w, tunnel, d, n, reason);
+        return relay_read_ended(w, tunnel, d, n, reason);
     /* Death from here on: the successor scans the chunk again from op->track. */
     ws_track_feed(&t->track[d], bytes, (size_t)n);
     CRASH_POINT(relay_tracked);
-    ssize_t sent = send(t->fd[!d], bytes, (size_t)n, MSG_NOSIGNAL);
+    ssize_t sent = relay_write(w, t, d, bytes, (size_t)n);
     CRASH_POINT(relay_sent);
     if (LIKELY(sent == n)) {
         /* Death between the two: the op is still set and both come from the kernel. */
@@ -243,12 +236,12 @@ static enum relay_result relay_once(struct worker *w, uint32_t tunnel, uint32_t 
         CRASH_POINT(relay_rx_stored);
         dir->tx += (uint32_t)n;
         CRASH_POINT(relay_tx_stored);
-        op_end(w);
+        relay_op_end(w);
         CRASH_POINT(relay_op_cleared);
     } else {
         /* The op stays set until the close takes over: a cleared one would drop the bytes read. */
         if (sent < 0 && errno != EAGAIN)
-            return failed(!d, reason);
+            return relay_failed(!d, reason);
         park(w, tunnel, d, (uint32_t)n, sent < 0 ? 0 : (uint32_t)sent);
     }
     relay_publish(w, tunnel, d, (uint32_t)n);
@@ -272,8 +265,10 @@ enum relay_result relay_run(struct worker *w, uint32_t tunnel, uint32_t d, enum 
         unblock(dir);
     if (dir->flags & DIR_EOF)
         return half_close(w, tunnel, d);
+    bool tls = w->tunnels[tunnel].tls != 0;
     for (int i = 0; i < READS_PER_TURN; i++) {
-        enum relay_result result = relay_once(w, tunnel, d, reason);
+        enum relay_result result =
+            tls ? relay_tls_once(w, tunnel, d, reason) : relay_once(w, tunnel, d, reason);
         if (result == RELAY_WAIT)
             dir->flags &= (uint8_t)~DIR_RESUME;
         if (result != RELAY_MORE)

@@ -10,10 +10,11 @@
 #include "worker/context.h"
 
 enum relay_result {
-    RELAY_WAIT,   /* nothing more to do before the next event */
-    RELAY_MORE,   /* the budget is used up: run again without an event */
-    RELAY_CLOSED, /* both directions have ended in order: close the tunnel */
-    RELAY_FAILED, /* *reason tells why: abort the tunnel */
+    RELAY_WAIT,    /* nothing more to do before the next event */
+    RELAY_MORE,    /* the budget is used up: run again without an event */
+    RELAY_CLOSED,  /* both directions have ended in order: close the tunnel */
+    RELAY_FAILED,  /* *reason tells why: abort the tunnel */
+    RELAY_REFUSED, /* likewise, but close it in order: what was sent shall arrive */
 };
 
 /*

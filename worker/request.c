@@ -3,6 +3,11 @@
 
 #include "common/uri.h"
 #include "common/ws_handshake.h"
+#include "worker/admit.h"
+#include "worker/queue.h"
+#include "worker/remote.h"
+#include "worker/template.h"
+#include "worker/tls_context.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,8 +24,10 @@ struct request *request_new(struct client *client)
         return NULL;
     memset(r, 0, sizeof *r);
     r->client = client;
+    r->remote = &client->address;
     r->image = image_acquire(w->image);
     r->balancer = balance_acquire(w->balancer);
+    r->tls = w->tls ? tls_contexts_acquire(w->tls) : NULL;
     r->started_ms = w->mono_ms;
     STORE_RELAXED(&w->me->requests_open, w->me->requests_open + 1);
     http_request_init(&r->head, r->fields, *limits);
@@ -34,11 +41,14 @@ void request_drop(struct request **request)
     if (!r)
         return;
     struct worker *w = r->client->conn.w;
+    queue_leave(r);
     dispatch_release(r, false);
+    admit_leave(r);
     STORE_RELAXED(&w->me->requests_open, w->me->requests_open - 1);
     buf_release(&w->pool, &r->head_buf);
     balance_fini(&r->pick);
     balance_release(&r->balancer);
+    tls_contexts_release(&r->tls);
     image_release(&r->image);
     free(r->names);
     free(r);
@@ -57,7 +67,7 @@ void request_log(struct request *r)
         return;
     bool parsed = r->head_buf.data != NULL;
     struct access_request line = {
-        .client = &r->client->address,
+        .client = r->remote,
         .ended_real_ms = w->real_ms,
         .duration_ms = w->mono_ms - r->started_ms,
         .body_in = r->up.passed,
@@ -107,12 +117,12 @@ void request_abort(struct request *r, enum reason reason)
     client_close(client, true);
 }
 
-void request_refuse(struct request *r, uint16_t status, enum reason reason)
+/* An answer of our own, whatever it says. */
+static void answer(struct request *r, uint16_t status, enum reason reason)
 {
     struct conn *conn = &r->client->conn;
     ASSERT(!r->answer_begun);
     dispatch_release(r, false);
-    worker_count(conn->w, status < 500 ? COUNTER_REQUESTS_REFUSED : COUNTER_REQUESTS_FAILED);
     /* Bytes of a body that nobody reads would be taken for the next request. */
     r->keep_client = r->keep_client && r->up.done && reason != REASON_BAD_REQUEST;
     r->status = status;
@@ -126,7 +136,28 @@ void request_refuse(struct request *r, uint16_t status, enum reason reason)
     request_finish(r, reason);
 }
 
+void request_refuse(struct request *r, uint16_t status, enum reason reason)
+{
+    worker_count(r->client->conn.w,
+                 status < 500 ? COUNTER_REQUESTS_REFUSED : COUNTER_REQUESTS_FAILED);
+    answer(r, status, reason);
+}
+
 /* ---- from the head to a server ---- */
+
+void request_vars(const struct request *r, struct template_vars *vars)
+{
+    *vars = (struct template_vars){
+        .client = r->remote,
+        .head = &r->head,
+        .head_buf = r->head_buf.data,
+        .host = r->host,
+        .uri = r->uri,
+        .backend = r->server ? image_slice(r->image, r->server->text) : SLICE(""),
+        .server_port = r->client->port,
+        .tls = r->client->tls,
+    };
+}
 
 /* The head's bytes become the request's; what follows them stays with the client. */
 static int keep_head(struct request *r, uint32_t len)
@@ -239,6 +270,20 @@ static void refuse_head(struct request *r)
     request_refuse(r, r->status, r->status == 503 ? REASON_NO_MEMORY : REASON_BAD_REQUEST);
 }
 
+/*
+ * The same by TLS, please: to be asked with the same method (RFC 9110 15.4.9), if it is not one that
+ * every client keeps after a 301. A client of HTTP/1.0 that does not say which host it wants cannot be
+ * told where to go.
+ */
+static void redirect(struct request *r)
+{
+    bool harmless = r->head.method == HTTP_GET || r->head.method == HTTP_HEAD;
+    if (r->host.n == 0)
+        request_refuse(r, 400, REASON_BAD_REQUEST);
+    else
+        answer(r, harmless ? 301 : 308, REASON_DONE);
+}
+
 void request_start(struct request *r)
 {
     struct worker *w = r->client->conn.w;
@@ -261,6 +306,13 @@ void request_start(struct request *r)
         request_refuse(r, 404, REASON_NO_ROUTE);
         return;
     }
+    remote_find(r);
+    if (!admit_request(r))
+        return;
+    if (r->route->flags & ROUTE_REDIRECT_HTTPS && !r->client->tls) {
+        redirect(r);
+        return;
+    }
     r->upstream = image_upstream(r->image, r->route->upstream);
     r->up.max = r->route->max_body;
     if (r->up.max != 0 && r->head.body == HTTP_BODY_LENGTH && r->head.content_length > r->up.max) {
@@ -273,6 +325,8 @@ void request_start(struct request *r)
         request_refuse(r, 503, REASON_NO_MEMORY);
         return;
     }
+    if (r->upgrade && !admit_upgrade(r))
+        return;
     dispatch_first(r);
 }
 
@@ -285,9 +339,16 @@ void request_run(struct request *r)
         request_abort(r, REASON_CLIENT_RESET);
         return;
     }
+    if (r->state == REQUEST_QUEUED || r->state == REQUEST_WAITING) {
+        /* A plain client that has finished sending may wait for its answer; a WebSocket is gone. */
+        if (r->upgrade && client->hangup)
+            request_abort(r, REASON_CLIENT_CLOSED);
+        return;
+    }
     if (r->state == REQUEST_CONNECT && r->backend) {
         if (r->backend->conn.error != 0) {
-            dispatch_failed(r, REASON_CONNECT_FAILED);
+            dispatch_failed(r, r->backend->state == BACKEND_SHAKING ? REASON_BACKEND_TLS
+                                                                    : REASON_CONNECT_FAILED);
             return;
         }
         if (r->backend->state != BACKEND_BUSY)
@@ -300,7 +361,9 @@ void request_run(struct request *r)
 
 void request_client_timer(struct request *r)
 {
-    if (r->client_wait == WAIT_BODY && !r->answer_begun)
+    if (r->client_wait == WAIT_TURN)
+        admit_turn(r);
+    else if (r->client_wait == WAIT_BODY && !r->answer_begun)
         request_refuse(r, 408, REASON_BODY_TIMEOUT);
     else
         request_abort(r, r->client_wait == WAIT_BODY ? REASON_BODY_TIMEOUT : REASON_SEND_TIMEOUT);

@@ -16,6 +16,8 @@
 
 enum request_state {
     REQUEST_HEAD,     /* its head is arriving */
+    REQUEST_QUEUED,   /* all servers are full: waits in worker/queue.c, at most queue_timeout */
+    REQUEST_WAITING,  /* for its turn, by a timer; counted in at its server or not yet */
     REQUEST_CONNECT,  /* waits for a connection to a server */
     REQUEST_EXCHANGE, /* request and answer are on their way */
     REQUEST_ANSWERED, /* the whole answer is in the client's buffer */
@@ -29,19 +31,23 @@ enum request_wait {
     WAIT_CONNECT, /* connect_timeout */
     WAIT_BACKEND, /* send_timeout: room at the backend */
     WAIT_ANSWER,  /* response_timeout: bytes from the backend */
+    WAIT_TURN,    /* handshakes come at a pace: its turn */
 };
 
 struct request {
     struct client *client;
     struct backend *backend; /* NULL before and after */
-    struct image *image;     /* its own reference, as is balancer */
+    struct image *image;     /* its own reference, as are balancer and tls */
     struct balancer *balancer;
+    struct tls_contexts *tls; /* NULL: the image has no use for TLS */
     const struct image_site *site;
     const struct image_route *route;
     const struct image_upstream *upstream;
     const struct image_server *server; /* chosen last */
     struct balance_pick pick;
-    struct buf head_buf; /* the request's head: fields point into it */
+    struct buf head_buf;       /* the request's head: fields point into it */
+    const struct addr *remote; /* whose request it is: the connection's peer, or `forwarded` */
+    struct addr forwarded;
     struct http_head head;
     struct http_head answer;
     struct body up;      /* the request's body: client to backend */
@@ -50,6 +56,10 @@ struct request {
     struct slice host;   /* lower case, without port; in names */
     struct slice uri;    /* normalised path; in names */
     uint64_t started_ms; /* monotonic */
+    uint64_t tried_ms;   /* monotonic: when the first server was tried */
+    uint64_t queued_ns;  /* monotonic: since when it waits in the queue */
+    struct request *queue_next;
+    struct request *queue_prev;
     uint64_t tunnel;     /* id of the tunnel it became */
     uint32_t interim;    /* 1xx answers relayed */
     uint16_t status;     /* of the answer that the client gets, 0: none yet */
@@ -64,6 +74,10 @@ struct request {
     bool answer_begun;          /* bytes of an answer are in the client's buffer */
     bool keep_client;           /* the client's connection may carry another request */
     bool counted;               /* in conns of its server's cell */
+    bool gauged;                /* in the gauges of tunnels (shm/board_gauge.h) */
+    bool turn_taken;            /* at its server */
+    uint32_t client_gauge;      /* where its client is counted; 0: nowhere */
+    uint32_t retry_s;           /* of Retry-After, 0: the usual */
     struct http_field fields[]; /* fields_max for the head, as many for the answer */
 };
 
@@ -101,8 +115,16 @@ void request_abort(struct request *request, enum reason reason);
 /* Its access log line; request_finish and request_abort write it themselves. */
 void request_log(struct request *request);
 
+/* What the variables of templates stand for. */
+struct template_vars;
+void request_vars(const struct request *request, struct template_vars *vars);
+
 /* dispatch.c: choose a server and connect, or refuse when there is none left. */
 void dispatch_first(struct request *request);
+/* A server has been chosen, and its turn there has come. */
+void dispatch_chosen(struct request *request);
+/* It waits in the queue: false if it still has to. Else it runs on, or is over: touch it no more. */
+bool dispatch_queued(struct request *request) MUST_CHECK;
 /* The chosen server failed with this reason: try another one, or answer 502 or 504. */
 void dispatch_failed(struct request *request, enum reason reason);
 /* Let go of the server: count it out, close its connection or keep it. */

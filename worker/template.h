@@ -25,4 +25,7 @@ struct template_vars {
 int template_eval(const struct image *image, struct image_array parts,
                   const struct template_vars *vars, char *out, size_t size) MUST_CHECK;
 
+/* Value of the cookie of this name, of the first field that has it; empty without. Borrows head_buf. */
+struct slice template_cookie(const struct http_head *head, const char *head_buf, struct slice name);
+
 #endif

@@ -14,7 +14,11 @@ struct ssl_ctx_st;
 
 /* What is worth knowing after the SSL object is gone. Texts are NUL-terminated, cut if too long. */
 struct tls_facts {
-    char server_name[256];  /* SNI, lower case; "" none */
+    /*
+     * SNI, lower case; "" none. Of a resumed TLS 1.2 session OpenSSL tells the name of its first
+     * handshake, and only if a server name callback had accepted it (SSL_TLSEXT_ERR_OK).
+     */
+    char server_name[256];
     char alpn[16];          /* "" none */
     bool resumed;           /* by a session ticket */
     bool client_verified;   /* the peer has shown a certificate that verifies */
@@ -27,7 +31,17 @@ struct tls_facts {
 
 struct tls_handshake;
 
-/* A context must have been made by tls_handshake_prepare'd SSL_CTX: with our key callback set. */
+/* The suites that can be exported: what a context may offer (SSL_CTX_set_cipher_list, _ciphersuites). */
+#define TLS_HANDSHAKE_SUITES_12 "ECDHE+AESGCM:ECDHE+CHACHA20"
+#define TLS_HANDSHAKE_SUITES_13                                                                    \
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
+/*
+ * Every context of a handshake, and every one that a callback switches to (SNI), must have been here:
+ * sets our key callback, TLS 1.2 as the oldest version, one ticket a handshake; no early data,
+ * renegotiation, post-handshake authentication, session cache or kernel TLS. Certificates, suites,
+ * groups, ALPN, verification and a newer oldest version are the caller's, afterwards.
+ */
 void tls_handshake_prepare(struct ssl_ctx_st *context);
 
 /*
@@ -44,15 +58,16 @@ struct tls_handshake *tls_handshake_connect(struct ssl_ctx_st *context, const ch
 void tls_handshake_free(struct tls_handshake **handshake);
 
 /*
- * Bytes of the whole record at `p` of which n have come; 0: more needed; negative: not TLS (an HTTP
- * request, say), or larger than a handshake may send now: close.
+ * Bytes of the whole record at `p` of which n have come; 0: more needed; -EPROTONOSUPPORT: not TLS (an
+ * HTTP request, say; told from the first byte); -EMSGSIZE: larger than a handshake's records are: close.
  */
 int tls_handshake_need(const struct tls_handshake *handshake, const uint8_t *p, size_t n);
 
 /*
  * Take exactly one record (or, for a client to begin, none: n = 0). Returns 1 (done: export now, no
- * record more), 0 (more is needed) or -EPROTO (failed: send what is in the output, then close; *why
- * says in few words, never empty).
+ * record more), 0 (more is needed) or -EPROTO (failed, or too many records: send what is in the output,
+ * then close; *why says in few words, never empty, static: an alert of the peer's, a certificate's fault,
+ * or OpenSSL's reason).
  */
 int tls_handshake_feed(struct tls_handshake *handshake, const uint8_t *record, size_t n,
                        const char **why);
@@ -64,9 +79,15 @@ void tls_handshake_sent(struct tls_handshake *handshake, size_t n);
 /*
  * After 1: make the session and tell the facts. Output that is not sent yet stays to be sent before
  * anything is sealed. Fails closed: -EPROTO if anything does not fit (suite, secrets, self check, bytes
- * left in OpenSSL); *why says what. On 0 the SSL object is gone; the handshake still holds the output.
+ * left in OpenSSL); *why says what. The SSL object is gone then; the handshake still holds the output.
  */
 int tls_handshake_export(struct tls_handshake *handshake, struct tls_engine *engine,
                          struct tls_session *session, struct tls_facts *facts, const char **why);
+
+/*
+ * After an export as a client: the session to be resumed next time, the caller's from now on
+ * (SSL_SESSION_free). NULL: none, always so with TLS 1.3, whose tickets come after the handshake.
+ */
+struct ssl_session_st *tls_handshake_take_session(struct tls_handshake *handshake);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "shm/vault.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum tls_record_type { TLS_ALERT = 21, TLS_HANDSHAKE = 22, TLS_APPLICATION = 23 };
@@ -43,17 +44,22 @@ struct tls_engine;
 struct tls_engine *tls_engine_new(void); /* NULL: no memory, or a cipher is missing */
 void tls_engine_free(struct tls_engine **engine);
 
-/* Forget expanded keys of a session that ends. The session itself is the caller's to wipe. */
+/*
+ * A session ends: forget what is expanded for its suite, so that none of its keys, old ones included,
+ * stays behind. The session itself is the caller's to wipe (tls_session_wipe).
+ */
 void tls_engine_forget(struct tls_engine *engine, const struct tls_session *session);
 
 /*
  * Bytes of the whole record that begins at `p`, of which n are there; 0: more are needed to tell.
- * Negative: no such record may come now.
+ * Negative: an alert, no such record may come now, or none at all: after TLS_RECV_CLOSE the peer has
+ * nothing more to say, and it is passed over rather than answered (RFC 8446 6.1).
  */
 int tls_record_need(const struct tls_session *session, const uint8_t *p, size_t n);
 
 /*
- * Open one whole record of n bytes into `dst` (room for n; must not overlap). Returns the bytes of
+ * Open one whole record of n bytes, as tls_record_need has measured it, into `dst` (room for n; must not
+ * overlap). Returns the bytes of
  * content (0 is possible) and its type. Negative: an alert; then dst holds nothing of the record.
  */
 int tls_record_open(struct tls_engine *engine, struct tls_session *session, const uint8_t *record,
@@ -71,8 +77,9 @@ int tls_record_control(struct tls_session *session, enum tls_record_type type, c
 size_t tls_record_content_max(const struct tls_session *session);
 
 /*
- * Seal n bytes (<= tls_record_content_max) into one record at `out` (room for n + TLS_OVERHEAD_MAX).
- * Returns its length or -TLS_INTERNAL_ERROR (sequence number used up, or the library failed).
+ * Seal n bytes (<= tls_record_content_max) into one record at `out` (room for n + TLS_OVERHEAD_MAX; must
+ * not overlap). Returns its length or -TLS_INTERNAL_ERROR: after TLS_SENT_CLOSE or TLS_FATAL, at the end
+ * of the sequence numbers, or if the library failed.
  */
 int tls_record_seal(struct tls_engine *engine, struct tls_session *session,
                     enum tls_record_type type, const uint8_t *in, size_t n, uint8_t *out);
@@ -99,11 +106,17 @@ int tls_record_alert(struct tls_engine *engine, struct tls_session *session, enu
 
 /* ---- making a session: from a handshake (worker/tls_handshake.c) ---- */
 
-/* Keys of TLS 1.3 from both traffic secrets (32 bytes, 48 for AES-256). Returns 0 or -EIO. */
+/*
+ * Keys of TLS 1.3 from both traffic secrets (32 bytes, 48 for AES-256). Sets version, suite and both
+ * directions; the rest stays. Returns 0 or -EIO (the library failed).
+ */
 int tls_session_from_secrets(struct tls_session *session, enum tls_suite suite,
                              const uint8_t *rx_secret, const uint8_t *tx_secret) MUST_CHECK;
 
-/* Keys of TLS 1.2 from the master secret; TLS_CLIENT_ROLE in flags says whose are whose. */
+/*
+ * The same for TLS 1.2, from the master secret; TLS_CLIENT_ROLE in flags says whose keys are whose. Whoever
+ * goes on from another's records sets seq and, for GCM, tx.u.nonce_base.
+ */
 int tls_session_from_master(struct tls_session *session, enum tls_suite suite,
                             const uint8_t master[48], const uint8_t client_random[32],
                             const uint8_t server_random[32]) MUST_CHECK;

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/tunnel.h"
 
+#include "shm/board_gauge.h"
+#include "shm/board_reserve.h"
 #include "worker/conn.h"
 #include "worker/crash_point.h"
+#include "worker/exact.h"
 #include "worker/position.h"
-#include "worker/relay.h"
+#include "worker/relay_tls.h"
+#include "worker/tunnel_tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +21,9 @@
 
 /* Free chunks below this number keep their memory; above it they give it back to the kernel. */
 enum { CHUNKS_KEPT = 64 };
+
+/* Records that are given memory on the board at a time: 48 KiB. */
+enum { TUNNELS_RESERVED = 512 };
 
 /* ---- chunks ---- */
 
@@ -70,17 +77,20 @@ static uint64_t public_id(const struct worker *w, uint32_t tunnel)
     return (uint64_t)w->slot << 56 | (uint64_t)w->tunnels[tunnel].gen << 32 | (tunnel + 1);
 }
 
-/* Bytes that wait to be sent in a new tunnel's direction, the chunk filled. */
-static void stage(struct worker *w, struct arena_dir *dir, struct slice bytes)
+/* Bytes that wait to be sent in a new tunnel's direction: into a chunk. The 101's head does not count. */
+static void stage(struct worker *w, uint32_t tunnel, uint32_t d, const struct tunnel_opening *o)
 {
-    dir->rx = (uint32_t)bytes.n;
-    if (bytes.n == 0)
+    struct arena_dir *dir = &w->tunnels[tunnel].dir[d];
+    dir->tx = d == 1 ? 0 - o->head_len : 0;
+    dir->base = dir->tx;
+    dir->rx = dir->tx;
+    if (o->held[d].n + o->tls[d].plain.n + o->tls[!d].wire_out.n == 0)
         return;
     dir->chunk = (uint16_t)tunnel_chunk_take(w);
-    memcpy(arena_chunk(w->arena, dir->chunk), bytes.p, bytes.n);
+    dir->rx += tunnel_tls_stage(w, tunnel, d, o, arena_chunk(w->arena, dir->chunk));
 }
 
-static void fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_opening *o)
+static int fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_opening *o)
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];
     uint16_t gen = t->gen;
@@ -90,18 +100,25 @@ static void fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_o
     t->active_ms = w->now_ms;
     t->idle_ms = o->route->idle_timeout_ms;
     t->send_100ms = (uint16_t)(send_100ms > UINT16_MAX ? UINT16_MAX : send_100ms);
-    t->head_len = (uint16_t)o->head_len;
-    t->backend = o->backend;
+    t->backend = (uint16_t)o->backend;
+    int rc = tunnel_tls_fill(w, tunnel, o);
+    if (rc < 0)
+        return rc;
+    uint8_t flags = exact_is_needed(o->fd) ? DIR_EXACT : 0;
     for (uint32_t d = 0; d < 2; d++) {
+        t->dir[d].flags = flags;
         t->fd[d] = o->fd[d];
         t->cookie[d] = cookie_of(o->fd[d]);
-        stage(w, &t->dir[d], o->held[d]);
+        stage(w, tunnel, d, o);
         t->src_off[d] = o->rx[d] - t->dir[d].rx;
-        t->dst_off[d] = o->tx[!d];
+        t->dst_off[d] = o->tx[!d] - t->dir[d].tx;
         ws_track_init(&t->track[d]);
     }
     ws_track_feed(&t->track[0], o->held[0].p, o->held[0].n);
+    ws_track_feed(&t->track[0], o->tls[0].plain.p, o->tls[0].plain.n);
     ws_track_feed(&t->track[1], o->held[1].p + o->head_len, o->held[1].n - o->head_len);
+    ws_track_feed(&t->track[1], o->tls[1].plain.p, o->tls[1].plain.n);
+    return 0;
 }
 
 static void fill_public(struct worker *w, uint32_t tunnel, const struct tunnel_opening *o)
@@ -119,9 +136,14 @@ static void fill_public(struct worker *w, uint32_t tunnel, const struct tunnel_o
     memcpy(pub->client_ip + 16 - len, raw, len);
     pub->client_port = addr_port(o->client);
     pub->site = (uint16_t)o->site;
-    pub->backend = o->backend;
+    pub->backend = (uint16_t)o->backend;
+    pub->client_gauge = o->client_gauge;
+    if (o->tls[0].session) {
+        pub->tls_version = o->tls[0].session->version;
+        pub->tls_suite = o->tls[0].session->suite;
+    }
     for (uint32_t d = 0; d < 2; d++) {
-        pub->bytes[d] = o->held[d].n - (d == 1 ? o->head_len : 0);
+        pub->bytes[d] = o->held[d].n + o->tls[d].plain.n - (d == 1 ? o->head_len : 0);
         pub->frames[d] = w->tunnels[tunnel].track[d].frames;
     }
     STORE_RELEASE(&pub->id, public_id(w, tunnel));
@@ -154,24 +176,45 @@ static void drop_chunks(struct worker *w, struct arena_tunnel *t)
     }
 }
 
+/* A record that was never used needs memory on the board: for many at a time. */
+static bool record_has_memory(struct worker *w, uint32_t tunnel)
+{
+    if (LIKELY(tunnel < w->tunnels_reserved))
+        return true;
+    uint32_t end = tunnel + TUNNELS_RESERVED;
+    int rc = board_reserve_tunnels(w->board, FD_BOARD, w->slot, w->tunnels_reserved, end);
+    if (rc < 0) {
+        log_limited(&w->limit_local, LOG_LEVEL_ERROR, "board_full", "tunnel=%u error=%d", tunnel,
+                    -rc);
+        return false;
+    }
+    w->tunnels_reserved = end;
+    return true;
+}
+
 int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
 {
     if (!tunnel_room(w))
         return -ENOBUFS;
-    if (o->held[0].n > ARENA_CHUNK_SIZE || o->held[1].n > ARENA_CHUNK_SIZE)
+    if (o->held[0].n + o->tls[0].plain.n > ARENA_CHUNK_SIZE ||
+        o->held[1].n + o->tls[1].plain.n > ARENA_CHUNK_SIZE)
         return -EMSGSIZE;
     /* Low numbers first: untouched records and their lists cost no memory. */
     bool reuse = w->free_tunnel_count > 0;
     uint32_t tunnel = reuse ? w->free_tunnels[w->free_tunnel_count - 1] : w->tunnels_used;
     struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (!record_has_memory(w, tunnel))
+        return -ENOBUFS;
     op_set(w, OP_OPEN, tunnel);
     /* Death before OPEN is stored: the record is free, the sweep closes both descriptors. */
-    fill_record(w, tunnel, o);
+    int rc = fill_record(w, tunnel, o);
     CRASH_POINT(open_filled);
-    int rc = watch_as_tunnel(t, tunnel);
+    if (rc == 0)
+        rc = watch_as_tunnel(t, tunnel);
     CRASH_POINT(open_watched);
     if (rc < 0) {
         drop_chunks(w, t);
+        tunnel_tls_drop(w, tunnel);
         op_set(w, OP_NONE, 0);
         return rc;
     }
@@ -188,7 +231,6 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
     /* Death in here: adoption counts what is open anew, and opened = closed + open. */
     struct board_cell *cell = board_cell(w->board, w->slot, o->backend);
     STORE_RELAXED(&cell->tunnels, cell->tunnels + 1);
-    STORE_RELAXED(&cell->conns, cell->conns + 1);
     STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_opened + 1);
     STORE_RELAXED(&w->me->tunnels_open, w->me->tunnels_open + 1);
     worker_count(w, COUNTER_TUNNELS_OPENED);
@@ -197,7 +239,7 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
     *id = public_id(w, tunnel);
     tunnel_arm(w, tunnel);
     tunnel_mark_ready(w, tunnel, 1);
-    if (o->held[0].n > 0)
+    if (o->held[0].n + o->tls[0].plain.n + o->tls[0].wire_in.n > 0)
         tunnel_mark_ready(w, tunnel, 0);
     return 0;
 }
@@ -259,6 +301,30 @@ static void settle_one(struct arena_op *op, uint32_t step, uint64_t *counter, ui
 }
 
 /* Its sums move from the live record to the counters; readers see close_seq odd meanwhile. */
+void tunnel_gauges(const struct worker *w, uint32_t tunnel, uint32_t gauges[TUNNEL_GAUGES])
+{
+    const struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
+    const struct board_backend *backend =
+        board_backend(w->board, w->tunnels[tunnel].backend % BOARD_BACKENDS_MAX);
+    /* A record that a wild store has hit counts nowhere. */
+    bool client = pub->client_gauge >= GAUGE_CLIENTS && pub->client_gauge < GAUGE_COUNT;
+    gauges[0] = GAUGE_ALL;
+    gauges[1] = GAUGE_SITES + pub->site % BOARD_SITES_MAX;
+    gauges[2] = GAUGE_UPSTREAMS + backend->upstream_index % BOARD_UPSTREAMS_MAX;
+    gauges[3] = client ? pub->client_gauge : TUNNEL_NO_GAUGE;
+}
+
+/* Counted in by the request that it was (worker/admit.c). */
+static void leave_gauges(const struct worker *w, uint32_t tunnel)
+{
+    uint32_t gauges[TUNNEL_GAUGES];
+    tunnel_gauges(w, tunnel, gauges);
+    for (uint32_t i = 0; i < TUNNEL_GAUGES; i++) {
+        if (gauges[i] != TUNNEL_NO_GAUGE)
+            board_gauge_leave(w->board, w->slot, gauges[i]);
+    }
+}
+
 static void settle(struct worker *w, uint32_t tunnel, enum reason reason)
 {
     struct arena_op *op = &w->arena->header->op;
@@ -289,6 +355,7 @@ static void settle(struct worker *w, uint32_t tunnel, enum reason reason)
     STORE_RELAXED(&cell->tunnels, cell->tunnels - 1);
     STORE_RELAXED(&cell->conns, cell->conns - 1);
     STORE_RELAXED(&w->me->tunnels_open, w->me->tunnels_open - 1);
+    leave_gauges(w, tunnel);
     CRASH_POINT(close_settled);
     STORE_RELEASE(&pub->id, 0);
     STORE_RELEASE(&w->me->close_seq, w->me->close_seq + 1);
@@ -313,6 +380,8 @@ void tunnel_finish_close(struct worker *w, uint32_t tunnel)
         t->fd[side] = -1;
     }
     drop_chunks(w, t);
+    tunnel_tls_drop(w, tunnel);
+    CRASH_POINT(close_wiped);
     if (pub->id != 0) {
         log_end(w, tunnel, t->reason);
         settle(w, tunnel, t->reason);
@@ -331,10 +400,22 @@ void tunnel_begin_close(struct worker *w, uint32_t tunnel)
     op_set(w, OP_CLOSE, tunnel);
 }
 
+/* TLS: a last word to whoever takes it at once (RFC 8446 6.1), so that the end is no truncation. */
+static void say_ends(struct worker *w, uint32_t tunnel)
+{
+    for (uint32_t d = 0; d < 2; d++) {
+        const struct arena_dir *dir = &w->tunnels[tunnel].dir[d];
+        if (dir->rx == dir->tx && !(dir->flags & DIR_SHUT))
+            (void)relay_tls_say_end(w, tunnel, d);
+    }
+}
+
 void tunnel_close(struct worker *w, uint32_t tunnel, enum reason reason, bool abort)
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];
     ASSERT(t->state == TUNNEL_OPEN);
+    if (t->tls != 0 && !abort && w->arena->header->op.cur == 0)
+        say_ends(w, tunnel);
     /* Before anything is closed, so that a successor, too, sends RST and not a clean FIN. */
     t->abort = abort;
     t->reason = (uint8_t)reason;
@@ -377,9 +458,9 @@ static enum relay_result run_direction(struct worker *w, uint32_t tunnel, uint32
     enum relay_result result = relay_run(w, tunnel, d, &reason);
     if (result == RELAY_CLOSED)
         tunnel_close_ended(w, tunnel);
-    else if (result == RELAY_FAILED)
-        tunnel_close(w, tunnel, reason, true);
-    return result == RELAY_FAILED ? RELAY_CLOSED : result;
+    else if (result == RELAY_FAILED || result == RELAY_REFUSED)
+        tunnel_close(w, tunnel, reason, result == RELAY_FAILED);
+    return result == RELAY_WAIT || result == RELAY_MORE ? result : RELAY_CLOSED;
 }
 
 /* The same, and put it on the ready list if there is more. Returns false if the tunnel is gone. */
@@ -522,6 +603,14 @@ void tunnel_timer(struct worker *w, uint32_t tunnel)
 
 /* ---- start ---- */
 
+/* A chunk of the op's own may have become a direction's in the last step of a dead worker. */
+static void keep_own(const struct arena_header *header, uint8_t *used, uint32_t *chunk)
+{
+    if (*chunk >= header->chunks_max || used[*chunk])
+        *chunk = 0;
+    used[*chunk] = 1;
+}
+
 int tunnel_init(struct worker *w)
 {
     const struct arena_header *header = w->arena->header;
@@ -547,19 +636,28 @@ int tunnel_init(struct worker *w)
                 used[t->dir[d].chunk] = 1;
         }
     }
-    /* The scratch chunk may have become a direction's in the last step of a dead worker. */
-    uint32_t *scratch = &w->arena->header->op.scratch;
-    if (*scratch >= header->chunks_max || used[*scratch])
-        *scratch = 0;
+    int rc = tunnel_tls_init(w, used);
+    if (rc < 0) {
+        free(used);
+        return rc;
+    }
     used[0] = 1;
-    used[*scratch] = 1;
+    struct arena_op *op = &w->arena->header->op;
+    struct vault_op *vop = &w->vault.header->op;
+    keep_own(header, used, &op->scratch);
+    keep_own(header, used, &op->out);
+    keep_own(header, used, &vop->rest);
     for (uint32_t i = header->chunks_max; i > 0; i--) {
         if (!used[i - 1])
             w->free_chunks[w->free_chunk_count++] = (uint16_t)(i - 1);
     }
     free(used);
     STORE_RELAXED(&w->me->chunks_used, header->chunks_max - 1 - w->free_chunk_count);
-    if (*scratch == 0)
-        *scratch = tunnel_chunk_take(w);
+    if (op->scratch == 0)
+        op->scratch = tunnel_chunk_take(w);
+    if (op->out == 0)
+        op->out = tunnel_chunk_take(w);
+    if (vop->rest == 0)
+        vop->rest = tunnel_chunk_take(w);
     return 0;
 }

@@ -8,6 +8,15 @@
 
 #include "worker/context.h"
 
+/* A side that is TLS: what its connection held. All borrowed. */
+struct tunnel_side_tls {
+    const struct tls_session *session; /* NULL: the side is plain */
+    struct slice plain;                /* content behind held[] */
+    struct slice wire_in;              /* read and not opened */
+    struct slice wire_out;             /* sealed and not sent */
+    uint32_t burst;                    /* worker/tls_burst.h */
+};
+
 /* Everything a tunnel is opened from. Descriptors are taken on success. */
 struct tunnel_opening {
     int fd[2];      /* client, backend; in the epoll set already */
@@ -16,17 +25,25 @@ struct tunnel_opening {
     struct slice
         held[2];       /* [0] client bytes behind the request; [1] the 101 head and what followed */
     uint32_t head_len; /* bytes of held[1] that are the 101 answer's head */
+    struct tunnel_side_tls tls[2];
     const struct addr *client;
+    uint32_t client_gauge; /* where its client is counted (shm/board_gauge.h); 0: nowhere */
     const struct image_route *route;
     uint32_t site;    /* index on the board */
     uint32_t backend; /* index on the board */
 };
 
+/* Where a tunnel is counted (shm/board_gauge.h); TUNNEL_NO_GAUGE stands for nowhere. */
+enum { TUNNEL_GAUGES = 4 };
+#define TUNNEL_NO_GAUGE UINT32_MAX
+void tunnel_gauges(const struct worker *w, uint32_t tunnel, uint32_t gauges[TUNNEL_GAUGES]);
+
 /* True if a tunnel could be opened now: a record and the chunks it begins with are free. */
 bool tunnel_room(const struct worker *w);
 
 /*
- * Commit a tunnel and begin to relay. *id is its public id. Returns 0, -ENOBUFS (no record or chunk),
+ * Commit a tunnel and begin to relay. *id is its public id. The request's count in `conns` of the
+ * backend's cell becomes the tunnel's: at no moment is there none, or one too many. Returns 0, -ENOBUFS (no record or chunk),
  * -EMSGSIZE (held bytes do not fit a chunk) or -errno; then nothing was taken.
  */
 int tunnel_open(struct worker *w, const struct tunnel_opening *opening, uint64_t *id) MUST_CHECK;

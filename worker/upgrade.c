@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A 101 has arrived: verified, it makes a tunnel (worker/request.h). */
 #include "common/ws_handshake.h"
+#include "worker/conn_tls.h"
 #include "worker/request.h"
 #include "worker/tunnel.h"
+#include "worker/verdict.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,7 +18,22 @@ static void refuse_101(struct request *r, const char *why)
     STORE_RELAXED(&cell->bad_upgrades, cell->bad_upgrades + 1);
     log_limited(&w->limit_backend, LOG_LEVEL_WARN, "bad_upgrade", "backend=%.*s/%.*s why=\"%s\"",
                 (int)upstream.n, upstream.p, (int)server.n, server.p, why);
-    request_refuse(r, 502, REASON_BAD_UPGRADE);
+    dispatch_failed(r, REASON_BAD_UPGRADE);
+}
+
+/* What a TLS connection holds beside its buffers. */
+static struct tunnel_side_tls side_of(const struct conn *conn)
+{
+    struct tunnel_side_tls side = {NULL, {NULL, 0}, {NULL, 0}, {NULL, 0}, 0};
+    const struct conn_tls *tls = conn->tls;
+    if (tls) {
+        side.session = &tls->session;
+        side.plain = buf_slice(&tls->plain);
+        side.wire_in = buf_slice(&tls->wire_in);
+        side.wire_out = buf_slice(&tls->wire_out);
+        side.burst = tls->burst;
+    }
+    return side;
 }
 
 /* The handshake's own log line and end; both connections live on as a tunnel. */
@@ -45,7 +62,9 @@ static void commit(struct request *r, struct slice answer, uint32_t head_len)
         .tx = {client->tx, backend->conn.tx},
         .held = {buf_slice(&client->in), answer},
         .head_len = head_len,
-        .client = &r->client->address,
+        .tls = {side_of(client), side_of(&backend->conn)},
+        .client = r->remote,
+        .client_gauge = r->client_gauge,
         .route = r->route,
         .site = r->site->board_site,
         .backend = r->server->backend,
@@ -57,7 +76,11 @@ static void commit(struct request *r, struct slice answer, uint32_t head_len)
         request_refuse(r, 503, REASON_NO_MEMORY);
         return;
     }
+    verdict_answered(r);
     r->backend = NULL;
+    r->counted = false; /* the tunnel is counted instead */
+    r->gauged = false;
+    r->client_gauge = 0;
     became_tunnel(r, backend);
 }
 

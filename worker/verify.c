@@ -2,6 +2,7 @@
 #include "worker/verify.h"
 
 #include "worker/position.h"
+#include "worker/tunnel_tls.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -45,7 +46,15 @@ bool verify_strike(struct worker *w, struct arena_tunnel *t)
 struct claims {
     uint8_t *chunks;
     uint8_t *fds;
+    uint8_t *sides; /* entries of the vault */
 };
+
+static void free_claims(struct claims *claims)
+{
+    free(claims->chunks);
+    free(claims->fds);
+    free(claims->sides);
+}
 
 static bool claim(uint8_t *taken, uint32_t index)
 {
@@ -118,6 +127,10 @@ static bool record_holds(const struct worker *w, struct claims *claims, struct a
             holds = false;
         }
     }
+    if (!tunnel_tls_holds(w, (uint32_t)(t - w->tunnels), claims->sides, claims->chunks)) {
+        t->tls = 0; /* the entries are nobody's: wiped when the lists are made */
+        holds = false;
+    }
     if (t->backend >= w->board->header->backends_max) {
         t->backend = 0;
         holds = false;
@@ -129,11 +142,11 @@ static bool record_holds(const struct worker *w, struct claims *claims, struct a
 
 int verify_records(struct worker *w)
 {
-    struct claims claims = {calloc(w->arena->header->chunks_max, 1), calloc(w->fd_max, 1)};
+    struct claims claims = {calloc(w->arena->header->chunks_max, 1), calloc(w->fd_max, 1),
+                            calloc(w->vault.header->sides_max, 1)};
     int condemned = 0;
-    if (!claims.chunks || !claims.fds) {
-        free(claims.chunks);
-        free(claims.fds);
+    if (!claims.chunks || !claims.fds || !claims.sides) {
+        free_claims(&claims);
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < w->arena->header->tunnels_max; i++) {
@@ -144,7 +157,6 @@ int verify_records(struct worker *w)
             condemned++;
         verify_condemn(t, REASON_WORKER_DIED);
     }
-    free(claims.chunks);
-    free(claims.fds);
+    free_claims(&claims);
     return condemned;
 }

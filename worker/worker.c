@@ -10,10 +10,14 @@
 #include "worker/client.h"
 #include "worker/context.h"
 #include "worker/crash_point.h"
+#include "worker/drain.h"
 #include "worker/park.h"
+#include "worker/queue.h"
 #include "worker/tunnel.h"
+#include "worker/tunnel_tls.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +26,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { BEAT_MS = 1000 };
+enum {
+    BEAT_MS = 1000,
+    STORM_MIN = 16, /* clients accepted in a second */
+    LOOK_MS = 5,    /* how often what nobody tells us about is looked at */
+};
 
 static void update_clock(struct worker *w)
 {
@@ -114,9 +122,28 @@ static void timer_due(void *context, uint32_t id)
         backend_timer((struct backend *)conn);
 }
 
+/*
+ * The allocator keeps what a storm of connections has used, up to 55 KB for each TLS handshake at a
+ * time. Give it back once the storm is over; not amid one, for the next second would fetch it again.
+ */
+static void give_back_memory(struct worker *w)
+{
+    uint64_t accepted = w->me->counters[COUNTER_ACCEPTED] - w->accepted_before;
+    w->accepted_before += accepted;
+    if (accepted > w->storm)
+        w->storm = accepted;
+    if (w->storm < STORM_MIN || accepted > w->storm / 8)
+        return;
+    buf_pool_trim(&w->pool);
+    (void)malloc_trim(0);
+    w->storm = 0;
+}
+
 static void each_second(struct worker *w)
 {
+    give_back_memory(w);
     access_log_flush(&w->access_log);
+    drain_run(w);
     STORE_RELAXED(&w->me->counters[COUNTER_LOG_LOST], w->access_log.lost + log_lost());
 }
 
@@ -137,10 +164,21 @@ static void prefetch_tunnel(const struct worker *w, uint64_t data)
     __builtin_prefetch(&pub->frames[1], 1);
 }
 
+/* Has a server room for a request that waits; are requests done, so that we can park? */
+static void look(struct worker *w)
+{
+    if (w->queue_waiting > 0) {
+        queue_run(w);
+        conn_free_dead(w);
+    }
+    if (w->parking)
+        park_when_ready(w);
+}
+
 static void one_turn(struct worker *w)
 {
     struct epoll_event *events = w->arena->header->events;
-    uint32_t limit = w->parking ? PARK_LOOK_MS : BEAT_MS;
+    uint32_t limit = w->looking ? LOOK_MS : BEAT_MS;
     uint32_t wait = w->ready_count > 0 ? 0 : timer_wait(&w->timers, w->now_ms, limit);
     int count = epoll_wait(FD_EPOLL, events, ARENA_EVENTS, (int)wait);
     update_clock(w);
@@ -162,10 +200,12 @@ static void one_turn(struct worker *w)
     if (w->ready_count > 0)
         tunnel_run_ready(w);
     timer_run(&w->timers, w->now_ms, timer_due, w);
+    tunnel_tls_feed(w);
+    client_shake_next(w);
     accept_regulate(w);
     conn_free_dead(w);
-    if (w->parking)
-        park_when_ready(w);
+    if (w->looking)
+        look(w);
 }
 
 static bool finished(const struct worker *w)
@@ -199,6 +239,7 @@ static int begin(struct worker *w, const struct worker_start *start)
     w->tunnels = start->arena->tunnels;
     w->slot = start->slot;
     w->me = board_slot(start->board, start->slot);
+    w->accepted_before = w->me->counters[COUNTER_ACCEPTED];
     prctl(PR_SET_NAME, "hf-worker");
     snprintf(who, sizeof who, "w%u", start->slot);
     log_init(STDERR_FILENO, LOG_LEVEL_INFO, who);
@@ -207,8 +248,9 @@ static int begin(struct worker *w, const struct worker_start *start)
     crash_point_init((unsigned)getpid());
     STORE_RELAXED(&w->me->started_real_ms, w->real_ms);
     STORE_RELAXED(&w->me->state, (uint32_t)SLOT_STARTING);
-    buf_pool_resize(&w->pool, 16384);
     int rc = make_tables(w);
+    if (rc == 0)
+        rc = vault_attach(&w->vault, FD_VAULT);
     return rc < 0 ? rc : watch_infrastructure();
 }
 

@@ -20,6 +20,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "scenario"))
 import hf  # noqa: E402
+import hf_tls  # noqa: E402
 
 LINGER_S = 1.0       # kills go on for a moment when the clients come to their ends
 DRAIN_S = 150        # until the last of them must have ended
@@ -54,10 +55,13 @@ def options(words=None):
     add("--ignore-counts", action="store_true",
         help="the control: successors of such a build believe their records instead of the kernel; "
              "then this command must fail")
+    add("--unix", action="store_true", help="backends on UNIX sockets, which keep no counts")
     add("--reload-every", type=float, default=2, metavar="S", help="0: no reloads")
     add("--upgrade-every", type=float, default=0, metavar="S", help="0: no binary upgrades")
     add("--recycle-every", type=float, default=0, metavar="S", help="0: no recycling")
     add("--no-kills", action="store_true", help="to see what the machine does without")
+    add("--tls", type=int, default=50, metavar="PERCENT",
+        help="of the tunnels are TLS, two thirds of them TLS 1.3 with KeyUpdates, one TLS 1.2")
     add("--load", default="", metavar="WORDS", help="further options of ws-load")
     return parser.parse_args(words)
 
@@ -72,19 +76,18 @@ class SmallBackend(hf.Backend):
             [str(hf.BUILD / "echo-backend"), "-q", "-l", address, "-n", self.name,
              "-b", str(SMALL_BUFFER)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-        host, _, port = self.process.stdout.readline().split()[1].rpartition(":")
-        self.address = host, int(port)
+        self.address = hf.listening(self.process.stdout.readline())
 
 
-class Load:
-    """The clients: build/ws-load."""
+class Clients:
+    """One build/ws-load."""
 
-    def __init__(self, scene, proxy, asked):
-        self.errors = scene.dir / "ws-load.stderr"
-        self.answer = scene.dir / "ws-load.json"
-        command = [str(hf.BUILD / "ws-load"), "-j", "-a", hf.text_address(proxy.address),
-                   "-n", str(asked.tunnels), "-t", f"{round(asked.seconds * 1000)}ms",
-                   "-s", str(asked.seed), *asked.load.split()]
+    def __init__(self, scene, name, address, asked, *words):
+        self.errors = scene.dir / f"ws-load-{name}.stderr"
+        self.answer = scene.dir / f"ws-load-{name}.json"
+        command = [str(hf.BUILD / "ws-load"), "-j", "-a", hf.text_address(address),
+                   "-t", f"{round(asked.seconds * 1000)}ms",
+                   "-s", str(asked.seed), *words, *asked.load.split()]
         with open(self.errors, "wb") as err, open(self.answer, "wb") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out,
                                             stderr=err)
@@ -106,6 +109,38 @@ class Load:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+class Load:
+    """All the clients: in the clear, by TLS 1.3 whose keys change all the time, by TLS 1.2."""
+
+    def __init__(self, scene, proxy, asked):
+        tls = asked.tunnels * asked.tls // 100
+        crowds = {"plain": (asked.tunnels - tls, 0, ()),
+                  "tls13": (tls - tls // 3, 1, ("-T", "13", "-K", "200")),
+                  "tls12": (tls // 3, 1, ("-T", "12"))}
+        self.clients = [Clients(scene, name, proxy.listener(index), asked, "-n", str(count), *words)
+                        for name, (count, index, words) in crowds.items() if count > 0]
+
+    def ends_within(self, seconds):
+        deadline = time.monotonic() + seconds
+        return all(one.ends_within(max(0, deadline - time.monotonic())) for one in self.clients)
+
+    def result(self):
+        """Counts added up, of times the worst."""
+        results = [one.result() for one in self.clients]
+        whole = {name: sum(result.get(name, 0) for result in results)
+                 for name, value in results[0].items() if isinstance(value, (int, float))}
+        whole["longest_gap_ms"] = max(result["longest_gap_ms"] for result in results)
+        whole["latency"] = {}
+        for result in results:
+            for name, row in result["latency"].items():
+                worst = whole["latency"].setdefault(name, row)
+                whole["latency"][name] = max(worst, row, key=lambda r: r["p999_us"])
+        return whole
+
+    def complaints(self):
+        return "".join(one.complaints() for one in self.clients)
 
 
 # ---- the chaos ----
@@ -140,12 +175,16 @@ class Chaos:
         self.random = random.Random(asked.seed)
         self.kills = self.crash_kills = self.keeper_kills = 0
         self.reloads = self.upgrades = self.recycles = 0
-        backends = [scene.backend("one"), SmallBackend(scene, "two", scene.host)]
+        if asked.unix:
+            backends = [hf.Backend(scene, "one", "unix", scene.dir / "one.sock"),
+                        SmallBackend(scene, "two", "unix", scene.dir / "two.sock")]
+        else:
+            backends = [scene.backend("one"), SmallBackend(scene, "two", scene.host)]
         if asked.crash_point:
             os.environ["HOLDFAST_CRASH_POINT"] = asked.crash_point
         if asked.ignore_counts:
             os.environ["HOLDFAST_IGNORE_COUNTS"] = "1"
-        self.proxy = scene.holdfast(hf.configuration(
+        self.proxy = scene.holdfast(hf_tls.configuration(
             scene, *backends, workers=asked.workers,
             error_log={"path": "stderr", "level": "info"}),
             program=hf.CRASH_BUILD / "holdfast" if asked.crash_point else None)
@@ -243,9 +282,10 @@ def disagreements(chaos, load):
     if accepted != closed:
         yield f"{accepted} connections accepted, {closed} closed"
     own = chaos.proxy.sum("crashes") - chaos.kills
-    # One that is killed while it is parked for a new program was about to be replaced, anyway.
-    parked = chaos.upgrades + chaos.recycles > 0
-    if (own > 0 and not chaos.asked.crash_point) or (own < 0 and not parked):
+    # A parked worker whose keeper was killed before is not the child of the new one: how it ended,
+    # as it was told to or by a kill in those milliseconds, nobody learns.
+    unknown = chaos.keeper_kills if chaos.upgrades + chaos.recycles > 0 else 0
+    if (own > 0 and not chaos.asked.crash_point) or own < -unknown:
         yield f"{chaos.kills} workers killed, but the board counts {own} crashes more"
 
 
@@ -287,6 +327,7 @@ def table(chaos, load):
         ("given up by a successor", counter("tunnels_lost")),
         ("in quarantine", chaos.proxy.reason("quarantined")),
         ("longest gap", f"{load['longest_gap_ms']:.1f} ms ({', '.join(fast)})"),
+        ("new keys by clients", load["key_updates"]),
         ("handshakes opened anew", f"{load['retried']}, refused {load['refused']}, "
                                    f"declined {load['declined']}"),
         ("directions blocked", counter("blocked")),

@@ -23,6 +23,7 @@ import traceback
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = TOP / os.environ.get("HOLDFAST_BUILD", "build")
 SANITIZED = "san-" in BUILD.name
+NEXT_BUILD = BUILD / "next"  # a program that comes after this one, see test/tools/make-next
 CRASH_BUILD = BUILD / "crash"  # holdfast with -DHOLDFAST_CRASH_POINTS, see worker/crash_point.h
 PATIENCE_S = 60 if SANITIZED else 20  # for what must come about, on a busy machine
 STORIES = []
@@ -215,7 +216,7 @@ def libconfig(value):
     """A Python value as libconfig text: dict a group, list of dicts a list, other list an array."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
+    if isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -459,12 +460,18 @@ class Holdfast:
 
 # ---- backends ----
 
+def listening(line):
+    """The address that an echo backend has printed."""
+    host, _, port = line.split()[1].rpartition(":")
+    return f"{host}:{port}" if host == "unix" else (host, int(port))
+
+
 class Backend:
     """An echo backend, see test/tools/echo_backend.c."""
 
     def __init__(self, scene, name, host, port=0):
         self.name = name
-        self.start(f"{host}:{port}")
+        self.start(text_address((host, port)) if host != "unix" else f"unix:{port}")
         scene.later(self.stop)
 
     def start(self, address):
@@ -473,8 +480,7 @@ class Backend:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         check(line.startswith("listening "), f"backend {self.name} did not start: {line!r}")
-        host, _, port = line.split()[1].rpartition(":")
-        self.address = host, int(port)
+        self.address = listening(line)
 
     def restart(self):
         """Again on the port that it had."""

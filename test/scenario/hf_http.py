@@ -32,9 +32,10 @@ def parse_fields(lines):
 
 
 class Client:
-    """One connection."""
+    """One connection; by TLS with `tls`, an ssl.SSLContext."""
 
-    def __init__(self, address, source=None, receive_buffer=None):
+    def __init__(self, address, source=None, receive_buffer=None, tls=None, name="site.test",
+                 session=None):
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.sock = socket.socket(family)
         self.sock.settimeout(hf.PATIENCE_S)
@@ -44,6 +45,8 @@ class Client:
             self.sock.bind((source, 0))
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname=name, session=session)
         self.buffer = b""
 
     def __enter__(self):

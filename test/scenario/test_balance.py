@@ -116,6 +116,50 @@ def all_workers_choose_alike(scene):
              "not all workers were asked")
 
 
+def client_of_each_worker(scene, proxy):
+    """A kept connection to each worker, by its number."""
+    clients = {}
+    while len(clients) < proxy.conf["workers"]:
+        before = {slot["worker"]: slot["counters"]["requests"] for slot in proxy.slots()}
+        client = Client(proxy.address)
+        client.get("/whoami?k=x")
+        number = next(slot["worker"] for slot in proxy.slots()
+                      if slot["counters"]["requests"] > before[slot["worker"]])
+        if number in clients:
+            client.close()
+        else:
+            clients[number] = client
+            scene.later(client.close)
+    return clients
+
+
+def ask_all(client, keys):
+    """Who serves each key; many requests on their way at a time."""
+    chosen = []
+    for start in range(0, len(keys), 50):
+        batch = keys[start:start + 50]
+        client.send(b"".join(f"GET /whoami?k={key} HTTP/1.1\r\nHost: t\r\n\r\n".encode()
+                             for key in batch))
+        chosen += [client.answer().body.decode() for _ in batch]
+    return chosen
+
+
+@story
+def four_workers_agree_on_10000_keys_while_a_server_is_dead(scene):
+    rows = named(scene, "abcdefg", {"c": {"fail_timeout": "1h"}}.items())
+    rows[2][0].stop()
+    proxy = scene.holdfast(configuration(scene, *rows, workers=4,
+                                         upstream={"balance": "hash", "hash_key": "$arg_k"}))
+    clients = client_of_each_worker(scene, proxy)
+    keys = [f"{number * 2654435761 % (1 << 32):x}" for number in range(10000)]
+    chosen = [ask_all(client, keys) for client in clients.values()]
+    for other in chosen[1:]:
+        equal(sum(mine != theirs for mine, theirs in zip(chosen[0], other)), 0,
+              "keys that two workers send to different servers")
+    equal(sorted(share(chosen[0])), list("abdefg"), "servers used")
+    equal(proxy.counter("backend_connects_failed"), 1, "connects that failed, of all workers")
+
+
 @story
 def the_choice_is_the_same_after_a_reload_and_another_start(scene):
     proxy, names = hashing(scene, "$arg_k")

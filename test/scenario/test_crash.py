@@ -79,7 +79,8 @@ def big_messages_live_on_through_kill_9(scene):
                                       kill_a_worker)
     check_all_right(proxy, mass)
     mass.rest()
-    hf.wait_equal(lambda: proxy.sum("chunks_used"), 2, "chunks in use when all is quiet")
+    # Each worker holds two of its own.
+    hf.wait_equal(lambda: proxy.sum("chunks_used"), 6, "chunks in use when all is quiet")
 
 
 @story

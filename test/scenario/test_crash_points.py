@@ -19,7 +19,7 @@ SECONDS = (2, 4, 8, 16)  # a rare place may need more than one try, on a busy ma
 # Places that are passed for each message are hit now and then, the rare ones nearly always.
 EVERY = {"relay": 900, "event": 900, "flush": 60, "half": 10, "close_settle": 150, "close": 20,
          "fd": 40, "open": 15, "park": 10, "ready": 40, "adopt": 2,
-         "adopt_positions": 1}
+         "adopt_positions": 1, "adopt_tls": 1, "tls": 900, "tls_end": 10, "random": 5000}
 HTTP_ONLY = {"fd_closing"}  # tunnels never pass there
 
 
@@ -34,32 +34,38 @@ def rage(scene, place, seconds, *words):
     shown = []
     # Places in the adoption are only passed when somebody else kills workers.
     kills = ["--every", "60,150"] if place.startswith("adopt") else ["--no-kills"]
-    if place == "adopt_positions":  # needs a death with a message in flight first
+    if place in ("adopt_positions", "adopt_tls_made"):  # needs a death amid a message first
         kills = ["--every", "30,80", "--load", "-x idle=0,short=0,slow=0"]
+    tls = "100" if "tls" in place or place == "close_wiped" else "40"
     wrong = chaos.run(scene, chaos.options(
-        ["--tunnels", TUNNELS, "--seconds", str(seconds), "--keepers", "0", "--reload-every", "0",
+        ["--tls", tls, "--tunnels", TUNNELS, "--seconds", str(seconds), "--keepers", "0", "--reload-every", "0",
          "--crash-point", f"{place}:{every}", *kills, *words]),
         lambda text, end: shown.append(text))
     proxy = scene.holdfasts[-1]
     return wrong, proxy.crashes_expected - proxy.killed, "".join(shown)
 
 
-def survives(place):
+def survives(place, *words):
     def tale(scene):
         for seconds in SECONDS:
-            wrong, deaths, shown = rage(scene, place, seconds)
+            wrong, deaths, shown = rage(scene, place, seconds, *words)
             check(not wrong, "\n".join([*wrong, shown]))
             if deaths > 0:
                 return
             scene.holdfasts[-1].stop()
         check(False, f"nobody died there\n{shown}")
-    tale.__name__ = f"nothing_is_lost_when_workers_die_at_{place}"
+    tale.__name__ = f"nothing_is_lost_when_workers_die_at_{place}{'_unix' if words else ''}"
     return tale
 
 
 for name in places():
     if name not in HTTP_ONLY:
         story(survives(name))
+
+
+for name in ("relay_received", "relay_sent", "relay_rx_stored", "park_chunk", "flush_sent",
+             "flush_tx_stored", "adopt_positions", "random"):
+    story(survives(name, "--unix"))
 
 
 @story
@@ -85,11 +91,18 @@ def no_descriptor_is_left_when_workers_die_while_they_close_one(scene):
     hf.wait_for(lambda: open_descriptors() <= before + 2, "descriptors of the dead are closed")
 
 
-@story
-def the_control_that_ignores_the_kernels_counts_is_caught(scene):
-    wrong, deaths, shown = rage(scene, "relay_received", SECONDS[0], "--ignore-counts")
-    check(deaths > 0, f"no worker died\n{shown}")
-    check(wrong, f"successors guessed, {deaths} times, and nobody saw it\n{shown}")
+def control(place, tls):
+    """Successors that believe the record instead of the kernel: this command must see it."""
+    def tale(scene):
+        wrong, deaths, shown = rage(scene, place, SECONDS[0], "--ignore-counts", "--tls", tls)
+        check(deaths > 0, f"no worker died\n{shown}")
+        check(wrong, f"successors guessed, {deaths} times, and nobody saw it\n{shown}")
+    tale.__name__ = f"the_control_that_ignores_the_kernels_counts_at_{place}_is_caught"
+    return tale
+
+
+story(control("relay_received", "0"))
+story(control("tls_sent", "100"))
 
 
 if __name__ == "__main__":

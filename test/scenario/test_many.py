@@ -79,18 +79,21 @@ def idle_tunnels_hold_no_buffer(scene):
     warm.sending = False
     warm.open(count)
     before = hf.status_kb(worker, "VmRSS")
-    proxy.wait_sum("chunks_used", 1)
+    proxy.wait_sum("chunks_used", 3)
     mass = Mass(scene, proxy.address)
     mass.sending = False
     mass.open(count)
     mass.resume()
     mass.run_echoes(1)
     mass.rest()
-    proxy.wait_sum("chunks_used", 1)
-    grown = hf.status_kb(worker, "VmRSS") - before
-    # 256 bytes each; and what handshakes have left in the allocator, whatever their number.
-    check(hf.SANITIZED or grown * 1024 < count * 256 + (512 << 10),
-          f"{count} tunnels took {grown} KB: {grown * 1024 // count} bytes each")
+    proxy.wait_sum("chunks_used", 3)
+
+    def small():
+        """256 bytes each, and some pages; what opening them took is given back when it is over."""
+        grown = hf.status_kb(worker, "VmRSS") - before
+        return hf.SANITIZED or grown * 1024 < count * 256 + (256 << 10)
+
+    hf.wait_for(small, f"{count} tunnels take little memory")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def nginx(scene, key, rows):
     """A real nginx with these servers; returns its address."""
     address = scene.host, scene.port()
     servers = "".join(f"server {row['address']} weight={row.get('weight', 1)}"
-                      + (" down" if row.get("down") else "") + ";\n" for row in rows)
+                      + (" down" if row.get("down") else "") + " fail_timeout=1h;\n" for row in rows)
     file = scene.dir / "nginx.conf"
     file.write_text(CONF.format(dir=scene.dir, key=key, servers=servers,
                                 listen=hf.text_address(address)))
@@ -59,9 +59,12 @@ def nginx(scene, key, rows):
     return address
 
 
-def compare(scene, key, layout, ask):
-    """The servers that both choose for each key."""
+def compare(scene, key, layout, ask, dead=()):
+    """The servers that both choose for each key; the `dead` ones refuse connections."""
     backends = [scene.backend() for _ in layout]
+    layout = [{"fail_timeout": "1h", **options} for options in layout]
+    for number in dead:
+        backends[number].stop()
     rows = hf.servers(*((backend, options) for backend, options in zip(backends, layout)))
     proxy = scene.holdfast(configuration(scene, *zip(backends, layout),
                                          upstream={"balance": "hash", "hash_key": key}))
@@ -74,7 +77,9 @@ def compare(scene, key, layout, ask):
     differ = [(one, theirs, ours) for one, theirs, ours in zip(keys, *chosen) if theirs != ours]
     equal(differ, [], "keys whose server differs: key, nginx, ours")
     equal(set(chosen[0]), {backend.name for backend, options in zip(backends, layout)
-                           if not options.get("down")}, "servers used")
+                           if not options.get("down") and backends.index(backend) not in dead},
+          "servers used")
+    return proxy
 
 
 def by_argument(client, key):
@@ -95,6 +100,13 @@ def weighted_servers_get_the_same_keys_as_from_nginx(scene):
 def keys_of_servers_that_are_down_go_where_nginx_sends_them(scene):
     compare(scene, "$arg_k", [{}, {"down": True}, {"weight": 2}, {"down": True}, {}, {}],
             by_argument)
+
+
+@story
+def keys_of_dead_servers_go_where_nginx_sends_them(scene):
+    proxy = compare(scene, "$arg_k", [{}, {"weight": 2}, {}, {}, {"weight": 3}, {}, {}], by_argument,
+                    dead=(1, 4))
+    equal(proxy.counter("backend_connects_failed"), 2, "connects that failed before the ejections")
 
 
 @story

@@ -3,6 +3,7 @@
 """Recycling and binary upgrade: new programs take over tunnels, bad ones are sent back, and nothing
 is lost either way."""
 import contextlib
+import json
 import os
 import pathlib
 import random
@@ -11,6 +12,7 @@ import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
 import hf
@@ -22,6 +24,7 @@ from hf_ws import Socket
 TUNNELS = 20 if hf.SANITIZED else 60
 ROUNDS = 4 if hf.SANITIZED else 20
 RELOADS = 60 if hf.SANITIZED else 300
+KEEPER_KB = 250
 TAKE_BACK_S = 1.5  # worker/park.c: a keeper that does not come back is given up
 PROGRAM = hf.BUILD / "holdfast"
 CRASHING = hf.CRASH_BUILD / "holdfast"
@@ -213,6 +216,43 @@ def after_an_upgrade_the_command_stop_ends_all(scene):
     proxy.check_gone()
 
 
+def next_counted(proxy):
+    """The figure that only the next program counts, as its own statistics tool shows it."""
+    done = subprocess.run([str(hf.NEXT_BUILD / "holdfast-stat"), "-b", proxy.board, "--json"],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=hf.PATIENCE_S)
+    equal(done.returncode, 0, f"status of the next holdfast-stat ({done.stderr})")
+    return json.loads(done.stdout)["overview"]["counters"]["next"]
+
+
+@story
+def a_program_with_more_counters_reasons_and_keys_follows_and_goes(scene):
+    """Its workers serve by the image of the master before, and the other way round."""
+    proxy, mass = with_tunnels(scene)
+    equal(next_counted(proxy), None, "what this program does not count")
+    answers, over = [], threading.Event()
+
+    def ask():
+        while not over.is_set():
+            answers.append(whoami(proxy))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    for turn in range(2):
+        proxy.install(hf.NEXT_BUILD / "holdfast")
+        proxy.upgrade(mass)
+        mass.run(lambda: next_counted(proxy), "the next program counts")
+        proxy.stat("workers")
+        proxy.install()
+        proxy.upgrade(mass)
+        equal(next_counted(proxy), None, f"what this program does not count, turn {turn}")
+        check_all_right(proxy, mass)
+    over.set()
+    asking.join(hf.PATIENCE_S)
+    check(len(answers) > 20 and set(answers) == {b"one"}, f"answers: {set(answers)}")
+    equal(proxy.said("image_refused|upgrade_failed|renew_failed"), 0, "troubles")
+
+
 # ---- what is no tunnel ----
 
 @story
@@ -312,8 +352,8 @@ def a_program_that_hangs_in_its_trial_is_refused(scene):
 @story
 def a_program_of_another_layout_is_refused(scene):
     refused(scene, lambda proxy: proxy.install_script(
-        'case "$1" in --fits) shift 2; exec "$real" --fits 99.99 "$@";; esac\nexec "$real" "$@"'),
-        why="those in use are 99 and 99", workers_live=True)
+        'case "$1" in --fits) shift 2; exec "$real" --fits 99.98.97 "$@";; esac\nexec "$real" "$@"'),
+        why="those in use are 99, 97 and 98", workers_live=True)
 
 
 @story
@@ -343,6 +383,111 @@ def when_the_second_slot_fails_the_first_goes_back(scene):
     equal(proxy.said("upgrade_failed kind=upgrade slot=1"), 1, "failures of the second slot")
 
 
+@story
+def a_program_that_fails_as_a_master_is_found_out_in_its_rehearsal(scene):
+    proxy = refused(scene, lambda proxy: proxy.install_script(
+        '[ "$1" = --master ] && exit 1\nexec "$real" "$@"'), "renewed kind=roll_back")
+    equal(proxy.said("upgrade_failed kind=upgrade"), 1, "failures")
+
+
+def catches(pid, number):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(re.search(r"SigCgt:\s+(\w+)", text)[1], 16) >> (number - 1) & 1
+
+
+def master_that_does_not_serve(proxy, mass):
+    """A new master, all keepers new, too, that waits in vain for a worker to follow."""
+    proxy.install_script('[ "$1" = --master ] && [ ! -e "$real.go" ] && {\n'
+                         'touch "$real.waits"; until [ -e "$real.go" ]; do sleep 0.01; done; }\n'
+                         'exec "$real" "$@"')
+    real = proxy.dir / f"real-{proxy.files}"
+    generation = proxy.generation()
+    proxy.send(signal.SIGUSR2)
+    mass.run(pathlib.Path(f"{real}.waits").exists, "the new program rehearses")
+    stopped = proxy.workers()[0]
+    os.kill(stopped, signal.SIGSTOP)
+    pathlib.Path(f"{real}.go").touch()
+    mass.run(lambda: proxy.generation() > generation, "the new master has published")
+    check(os.path.samefile(f"/proc/{proxy.pid}/exe", real), "the master is not the new program")
+    check(catches(proxy.pid, signal.SIGSEGV), "the new master has no way back")
+    return stopped
+
+
+def back_to_the_old_master(scene, strike):
+    proxy, mass = with_tunnels(scene)
+    exes = [os.stat(f"/proc/{pid}/exe").st_ino for pid in proxy.all_pids()]
+    proxy.crash_signals = True
+    stopped = master_that_does_not_serve(proxy, mass)
+    strike(proxy)
+    mass.run(lambda: os.stat(f"/proc/{proxy.pid}/exe").st_ino == exes[0], "the old master is back")
+    os.kill(stopped, signal.SIGCONT)
+    mass.run(lambda: proxy.said("renewed kind=roll_back"), "the slots are back")
+    mass.run(lambda: proxy.running(2), "both workers run")
+    equal([os.stat(f"/proc/{pid}/exe").st_ino for pid in proxy.all_pids()], exes,
+          "programs that run")
+    equal([catches(pid, signal.SIGSEGV) for pid in proxy.all_pids()], [0] * 5,
+          "who has a way back yet")
+    equal(proxy.stat()["overview"]["upgrades_failed"], 1, "failures counted")
+    check_all_right(proxy, mass)
+    generation = proxy.generation()
+    proxy.reload(wait=False)
+    mass.run(lambda: proxy.running(2, generation + 1), "a reload works")
+    proxy.install()
+    proxy.upgrade(mass)
+    check_all_right(proxy, mass)
+
+
+@story
+def a_new_master_that_crashes_before_it_serves_goes_back(scene):
+    back_to_the_old_master(scene, lambda proxy: os.kill(proxy.pid, signal.SIGSEGV))
+
+
+@story
+def a_new_master_that_hangs_before_it_serves_goes_back(scene):
+    back_to_the_old_master(scene, lambda proxy: os.kill(proxy.pid, signal.SIGALRM))
+
+
+@story
+def workers_that_are_killed_do_not_lead_back(scene):
+    proxy, mass = with_tunnels(scene, conf={"workers": 1})
+    proxy.install()
+    proxy.upgrade(mass)
+    for deaths in range(1, 6):
+        os.kill(proxy.workers()[0], signal.SIGKILL)
+        proxy.crashes_expected = deaths
+        mass.run(lambda deaths=deaths: proxy.sum("crashes") == deaths and proxy.running(1),
+                 "the worker runs again")
+    equal(proxy.said("program_rolled_back"), 0, "roll-backs")
+    check_all_right(proxy, mass)
+
+
+@story
+def a_recycle_to_a_bad_program_is_refused(scene):
+    proxy, mass = with_tunnels(scene)
+    workers = proxy.workers()
+    proxy.install("/bin/false")
+    proxy.recycle(mass, "upgrade_refused kind=recycle")
+    equal(proxy.workers(), workers, "workers")
+    check_all_right(proxy, mass)
+
+
+@story
+def a_trial_does_not_keep_the_master_from_its_work(scene):
+    proxy, mass = with_tunnels(scene)
+    proxy.install_script('[ "$1" = --fits ] && { touch "$real.tried"; sleep 1000; }\n'
+                         'exec "$real" "$@"')
+    proxy.send(signal.SIGUSR2)
+    tried = pathlib.Path(f"{proxy.dir}/real-{proxy.files}.tried")
+    mass.run(tried.exists, "the trial has begun")
+    generation = proxy.generation()
+    proxy.reload(wait=False)
+    mass.run(lambda: proxy.running(2, generation + 1), "a reload works meanwhile", timeout=5)
+    equal(proxy.said("upgrade_refused"), 0, "trials that have ended")
+    mass.run_echoes(2)
+    mass.close()
+    proxy.stop(signal.SIGQUIT)  # and what is on trial is not left behind
+
+
 def have_crashing():
     if CRASHING.exists():
         return True
@@ -354,9 +499,9 @@ def have_crashing():
 def a_program_whose_workers_crash_at_once_is_rolled_back(scene):
     if not have_crashing():
         return
-    proxy, mass = with_tunnels(scene)
+    proxy, mass = with_tunnels(scene, crash_signals=True)
     exes = [os.stat(f"/proc/{pid}/exe").st_ino for pid in proxy.all_pids()]
-    proxy.install_script('export HOLDFAST_CRASH_POINT=event_handled:1\nexec "$real" "$@"',
+    proxy.install_script('export HOLDFAST_CRASH_POINT=event_handled:1:segv\nexec "$real" "$@"',
                          CRASHING)
     proxy.upgrade(mass, "upgrade_failed")
     mass.run(lambda: proxy.running(2), "both workers run")
@@ -478,6 +623,43 @@ def a_tunnel_that_crashes_two_workers_is_quarantined_and_the_others_live_on(scen
     for client in quiet:
         client.echo(b"hello")
     equal(proxy.counter("tunnels_lost"), 0, "tunnels lost")
+
+
+# ---- what a keeper costs ----
+
+def pss_kb(pid):
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    return int(re.search(r"^Pss: +(\d+) kB", text, re.M)[1])
+
+
+def check_small(proxy, when):
+    for pid in proxy.keepers():
+        hf.wait_for(lambda pid=pid: pss_kb(pid) < KEEPER_KB, f"{when} keeper {pid} is small")
+        maps = pathlib.Path(f"/proc/{pid}/maps").read_text(encoding="ascii").splitlines()
+        moved = [line.split()[1] for line in maps if "holdfast-relro" in line]
+        check(moved and set(moved) == {"r--p"}, f"{when} relocations are mapped {moved}")
+
+
+@story
+def a_keeper_is_small_whatever_has_happened(scene):
+    if hf.SANITIZED:
+        print("# skipped: a sanitizer takes more than everything else", flush=True)
+        return
+    proxy, mass = with_tunnels(scene)
+    check_small(proxy, "at the start")
+    for when in ("after a death", "after an upgrade", "after an upgrade and a death"):
+        if "upgrade" in when and "death" not in when:
+            proxy.install()
+            proxy.upgrade(mass)
+        else:
+            for pid in proxy.workers():
+                os.kill(pid, signal.SIGKILL)
+            proxy.crashes_expected += 2
+            mass.run(lambda: proxy.sum("crashes") == proxy.crashes_expected and proxy.running(2),
+                     "both workers run")
+        mass.run_echoes(2)
+        check_small(proxy, when)
+    check_all_right(proxy, mass)
 
 
 # ---- again and again ----

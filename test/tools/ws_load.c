@@ -2,6 +2,7 @@
 #include "test/tools/ws_load.h"
 
 #include "common/units.h"
+#include "test/tools/ws_load_io.h"
 #include "test/tools/ws_load_report.h"
 #include "test/tools/ws_load_run.h"
 
@@ -43,6 +44,8 @@ static int usage(FILE *to)
         "                     tunnel, then it is closed and opened anew\n"
         "  -A, --active K     of the tunnels only K talk\n"
         "  -b N               use N source addresses, 127.0.0.1 and up\n"
+        "  -T 12|13           by TLS of that version; -C SUITES; -K N: new keys before one of N\n"
+        "                     sends\n"
         "  -j                 result as one line of JSON\n"
         "Exits 1 if a tunnel was lost, corrupt or stalled, 2 if nothing could be measured.\n");
     return to == stdout ? 0 : EXIT_TROUBLE;
@@ -122,6 +125,7 @@ static bool parse_traffic(struct ws_load_options *o, int c)
 static bool parse_option(struct ws_load_options *o, int c)
 {
     const char *why;
+    uint64_t value;
     switch (c) {
     case 'a': return addr_parse(&o->target, slice_of(optarg), 80, false, &why) == 0;
     case 'p': o->path = optarg; return *optarg == '/';
@@ -133,6 +137,13 @@ static bool parse_option(struct ws_load_options *o, int c)
     case 'A': return parse_u32(optarg, 0, CONNS_MAX, &o->active);
     case 'b': return parse_u32(optarg, 1, 60000, &o->sources);
     case 'j': o->json = true; return true;
+    case 'C': o->suites = optarg; return true;
+    case 'K': return parse_u32(optarg, 1, UINT32_MAX, &o->key_updates);
+    case 'T':
+        if (!parse_number(optarg, 12, 13, &value))
+            return false;
+        o->tls = (int)value;
+        return true;
     default: return parse_traffic(o, c);
     }
 }
@@ -144,7 +155,8 @@ static int parse_options(struct ws_load_options *o, int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     int c;
-    while ((c = getopt_long(argc, argv, "a:p:H:n:t:d:s:S:m:w:k:r:R:x:A:b:jh", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "a:p:H:n:t:d:s:S:m:w:k:r:R:x:A:b:T:C:K:jh", longs, NULL)) !=
+           -1) {
         if (c == 'h')
             exit(usage(stdout));
         if (!parse_option(o, c)) {
@@ -216,6 +228,8 @@ int main(int argc, char **argv)
     if (!raise_limit(&options))
         return EXIT_TROUBLE;
     load.options = &options;
+    if (ws_load_io_init(&load) < 0)
+        return EXIT_TROUBLE;
     ws_load_frame_init(options.seed);
     int rc = ws_load_run(&load, &result);
     if (rc < 0)

@@ -53,6 +53,9 @@ struct ws_load_options {
     uint64_t messages_per_s;
     uint32_t weights[WS_LOAD_SHAPES];
     bool json;
+    int tls;              /* 12, 13: by TLS of that version; 0: in the clear */
+    uint32_t key_updates; /* new keys before one of so many sends; 0: never */
+    const char *suites;   /* NULL: as OpenSSL likes */
 };
 
 /* One tunnel. The slot lives as long as the program; `id` is new for each connection in it. */
@@ -103,6 +106,9 @@ struct ws_load_conn {
     char *head; /* answer to the handshake while it comes in */
     uint32_t head_len;
     uint32_t request_sent;
+    struct ssl_st *ssl; /* NULL: in the clear */
+    bool wants_write;   /* OpenSSL waits for room */
+    size_t least;       /* bytes that the next send must have at least */
     char key[WS_LOAD_KEY_LEN + 1];
 
     uint64_t timer_ms; /* 0: not armed */
@@ -124,6 +130,7 @@ struct ws_load_counts {
     uint64_t payload;  /* bytes that were compared */
     uint64_t wire_tx, wire_rx; /* bytes of tunnels, headers included */
     uint64_t frames_tx, frames_rx;
+    uint64_t key_updates; /* of ours */
 };
 
 /* What limited shapes may still send. Goes below 0 by the last piece. */
@@ -135,6 +142,7 @@ struct ws_load_meter {
 
 struct ws_load {
     const struct ws_load_options *options;
+    struct ssl_ctx_st *tls; /* NULL: in the clear */
     int epoll_fd;
     uint64_t now_ns;
     uint64_t now_ms;

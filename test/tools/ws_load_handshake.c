@@ -3,11 +3,11 @@
 
 #include "common/http_head.h"
 #include "common/ws_handshake.h"
+#include "test/tools/ws_load_io.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 enum { FIELDS_MAX = 64, SWITCHING = 101, SIGNIFICANT = 21 };
 
@@ -34,8 +34,7 @@ int ws_load_handshake_send(struct ws_load *load, struct ws_load_conn *conn)
                      load->options->path, load->options->host, conn->key);
     ASSERT(n > 0 && (size_t)n < sizeof load->scratch);
     uint32_t len = (uint32_t)n;
-    ssize_t sent =
-        send(conn->fd, text + conn->request_sent, len - conn->request_sent, MSG_NOSIGNAL);
+    ssize_t sent = ws_load_io_send(load, conn, text + conn->request_sent, len - conn->request_sent);
     if (sent < 0)
         return errno == EAGAIN ? 1 : -errno;
     conn->request_sent += (uint32_t)sent;

@@ -72,6 +72,7 @@ static void report_json(const struct ws_load *load, const struct ws_load_result 
         {"wire_rx_bytes", c->wire_rx},
         {"frames_tx", c->frames_tx},
         {"frames_rx", c->frames_rx},
+        {"key_updates", c->key_updates},
         {"measured_messages", result->at_end.messages - result->at_begin.messages},
         {"measured_tunnels", result->at_end.completed - result->at_begin.completed},
         {"measured_wire_rx_bytes", result->at_end.wire_rx - result->at_begin.wire_rx},

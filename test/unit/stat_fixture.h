@@ -36,7 +36,7 @@ static inline void fixture_tunnel(uint32_t slot, uint32_t index, const char *ip,
         ck_assert_int_eq(inet_pton(AF_INET6, ip, tunnel->client_ip), 1);
     tunnel->client_port = (uint16_t)(5000 + index);
     tunnel->site = (uint16_t)(index % 2);
-    tunnel->backend = backend;
+    tunnel->backend = (uint16_t)backend;
     tunnel->opened_real_ms = clock_real_ms() - 1000 * (index + 1);
     tunnel->active_ms = clock_mono_ms() - 500 * (index + 1);
     tunnel->bytes[0] = rx;
@@ -64,6 +64,20 @@ static inline void fixture_names(void)
     struct ring_writer writer;
     ring_begin(&writer, &board, FIXTURE_GENERATION);
     ck_assert_int_eq(ring_publish(&writer, 0, fixture_servers, 3), 0);
+}
+
+static inline void fixture_certificate(uint32_t index, const char *names, uint64_t not_after_ms)
+{
+    struct board_certificate *one = board_certificate(&board, index);
+    one->type = 1 + index; /* ECDSA, EdDSA */
+    one->bits = 256;
+    one->name_count = 2;
+    one->not_before_real_ms = clock_real_ms() - 1000;
+    one->not_after_real_ms = not_after_ms;
+    snprintf(one->names, sizeof one->names, "%s", names);
+    snprintf(one->path, sizeof one->path, "c%u.pem", index);
+    one->used = FIXTURE_GENERATION;
+    board.header->certificates = index + 1;
 }
 
 static inline void fixture_worker(uint32_t slot)
@@ -103,6 +117,8 @@ static inline void fixture_setup(void)
     ck_assert_int_eq(board_create(&board, board_name, &shape, &owner), 0);
     ck_assert_int_eq(board_unlink(board_name), 0); /* this mapping is all that the tests use */
     fixture_names();
+    fixture_certificate(0, "a.example *.b.example", clock_real_ms() + 12ull * 86400000 + 5000);
+    fixture_certificate(1, "old.example \x1b[2J", clock_real_ms() - 1);
     for (uint32_t slot = 0; slot < 2; slot++) {
         fixture_worker(slot);
         fixture_tunnel(slot, 0, "::ffff:192.0.2.7", 0, 100 + slot);

@@ -1,71 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/balance.h"
 
+#include "shm/passive.h"
 #include "shm/ring.h"
-#include "test/unit/worker_fixture.h"
+#include "test/unit/balance_fixture.h"
 
 #include <errno.h>
 #include <zlib.h>
 
-enum { SERVERS_MAX = 200 };
-
-static struct worker_fixture fixture;
-static struct balancer *balancer;
-static const struct image_upstream *upstream;
-
-static void setup(void)
-{
-    worker_fixture_init(&fixture);
-    balancer = NULL;
-}
-
-static void teardown(void)
-{
-    balance_release(&balancer);
-    worker_fixture_fini(&fixture);
-}
-
-/* A configuration of `text`; its first upstream is the one to choose from. */
-static void load(const char *text)
-{
-    balance_release(&balancer);
-    worker_fixture_load(&fixture, text);
-    balancer = balance_new(fixture.image);
-    ck_assert_ptr_nonnull(balancer);
-    upstream = image_upstream(fixture.image, 0);
-}
-
-static int next_for(struct balance_pick *pick, struct slice key)
-{
-    uint32_t out = UINT32_MAX;
-    int rc = balance_next(pick, &fixture.board, fixture.image, balancer, upstream, key, &out);
-    if (rc == 0 && out >= upstream->servers.count)
-        ck_abort_msg("server %u of %u", out, upstream->servers.count);
-    return rc < 0 ? rc : (int)out;
-}
-
-/* The server of a request that needs one only. */
-static int one_for(struct slice key)
-{
-    struct balance_pick pick;
-    ck_assert_int_eq(balance_init(&pick, upstream), 0);
-    int server = next_for(&pick, key);
-    balance_fini(&pick);
-    return server;
-}
-
-/* The servers of `count` requests, as letters. */
-static void expect_order(const char *wanted)
-{
-    char order[256] = "";
-    for (size_t i = 0; i < strlen(wanted); i++) {
-        int server = one_for(SLICE(""));
-        order[i] = server < 0 ? '-' : (char)('a' + server);
-    }
-    ck_assert_str_eq(order, wanted);
-}
-
-#define SERVER(address, more) "{ address = \"" address "\"; " more " }"
 #define THREE                                                                                      \
     "servers = ( " SERVER("10.0.0.1:8080", "weight = 5;") ", " SERVER(                             \
         "10.0.0.2:8080", "") ", " SERVER("10.0.0.3:8080", "") " );"
@@ -112,13 +54,6 @@ START_TEST(a_request_meets_each_server_once)
 }
 END_TEST
 
-static void set_conns(uint32_t slot, uint32_t server, uint32_t conns)
-{
-    uint32_t backend = image_upstream_server(fixture.image, upstream, server)->backend;
-    board_slot(&fixture.board, slot)->starts = 1;
-    board_cell(&fixture.board, slot, backend)->conns = conns;
-}
-
 START_TEST(least_conn_sums_over_all_workers)
 {
     load("{ name = \"u\"; balance = \"least_conn\"; servers = ( " SERVER(
@@ -162,22 +97,47 @@ END_TEST
 
 /* ---- hash ---- */
 
-/* An upstream of servers 10.0.0.N:8080 with these weights; negative: down. */
-static void load_hash(const int *weights, uint32_t count)
+/* How a server with a negative weight is out of use. */
+enum out_of_use { DOWN, EJECTED, FAILING, FULL, OUT_OF_USE };
+
+static void take_out(const int *weights, uint32_t count, enum out_of_use how)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct board_backend *backend = board_backend(&fixture.board, backend_of(i));
+        backend->passive = 0;
+        backend->health = BACKEND_UNCHECKED;
+        if (weights[i] < 0 && how == EJECTED)
+            ck_assert(passive_failed(backend, (struct passive_limits){1, 10000}, now_ms));
+        if (weights[i] < 0 && how == FAILING)
+            backend->health = BACKEND_FAILING;
+        if (how == FULL)
+            set_conns(3, i, weights[i] < 0 ? 7 : 6);
+    }
+}
+
+/* An upstream of servers 10.0.0.N:8080 with these weights; negative: out of use. */
+static void load_hash_out(const int *weights, uint32_t count, enum out_of_use how)
 {
     static char text[1 << 15];
     size_t n = (size_t)snprintf(text, sizeof text,
                                 "{ name = \"u\"; balance = \"hash\"; hash_key = \"$remote_addr\"; "
-                                "servers = ( ");
+                                "max_ejected = 100; servers = ( ");
     for (uint32_t i = 0; i < count; i++) {
         int weight = weights[i];
-        n += (size_t)snprintf(text + n, sizeof text - n,
-                              "%s{ address = \"10.0.0.%u:8080\"; weight = %d; down = %s; }",
-                              i > 0 ? ", " : "", i + 1, weight < 0 ? -weight : weight,
-                              weight < 0 ? "true" : "false");
+        n += (size_t)snprintf(
+            text + n, sizeof text - n,
+            "%s{ address = \"10.0.0.%u:8080\"; weight = %d; down = %s; max_conns = 7; }",
+            i > 0 ? ", " : "", i + 1, weight < 0 ? -weight : weight,
+            weight < 0 && how == DOWN ? "true" : "false");
     }
     snprintf(text + n, sizeof text - n, " ); }");
     load(text);
+    take_out(weights, count, how);
+}
+
+static void load_hash(const int *weights, uint32_t count)
+{
+    load_hash_out(weights, count, DOWN);
 }
 
 START_TEST(a_key_has_the_server_that_nginx_gives_it)
@@ -290,7 +250,7 @@ static bool model_order(struct model *model, const char *key, int *order)
     }
 }
 
-START_TEST(the_walk_past_down_and_tried_servers_is_that_of_nginx)
+START_TEST(the_walk_past_servers_out_of_use_is_that_of_nginx)
 {
     static const int layouts[][8] = {
         {1, 1, 1, 1, 1, 1, 1, 1},   {3, -1, 1, 2, -2, 1, 1, 1},     {-1, -1, -1, -1, -1, 1, 1, 1},
@@ -299,7 +259,7 @@ START_TEST(the_walk_past_down_and_tried_servers_is_that_of_nginx)
     static struct model model;
     unsigned gave_up = 0;
     for (size_t i = 0; i < ARRAY_LEN(layouts); i++) {
-        load_hash(layouts[i], 8);
+        load_hash_out(layouts[i], 8, (enum out_of_use)_i);
         model_init(&model, layouts[i], 8);
         for (unsigned client = 0; client < 1000; client++) {
             struct balance_pick pick;
@@ -310,6 +270,8 @@ START_TEST(the_walk_past_down_and_tried_servers_is_that_of_nginx)
             ck_assert_int_eq(balance_init(&pick, upstream), 0);
             for (unsigned n = 0; n == 0 || wanted[n - 1] >= 0; n++) {
                 int server = next_for(&pick, slice_of(key));
+                if (server == -EBUSY && _i == FULL)
+                    server = -ENOENT;
                 if (server != wanted[n])
                     ck_abort_msg("layout %zu, key %s, try %u: %d, nginx takes %d", i, key, n,
                                  server, wanted[n]);
@@ -425,11 +387,12 @@ START_TEST(a_request_keeps_the_balancer_it_began_with)
     struct balance_pick pick;
     upstream = image_upstream(image, 0);
     ck_assert_int_eq(balance_init(&pick, upstream), 0);
-    ck_assert_int_eq(balance_next(&pick, &fixture.board, image, held, upstream, SLICE(""), &out),
-                     0);
+    struct balance_ask ask = ask_for(SLICE(""));
+    ask.image = image;
+    ask.balancer = held;
+    ck_assert_int_eq(balance_next(&pick, &ask, &out), 0);
     ck_assert_uint_eq(out, 0);
-    ck_assert_int_eq(balance_next(&pick, &fixture.board, image, held, upstream, SLICE(""), &out),
-                     0);
+    ck_assert_int_eq(balance_next(&pick, &ask, &out), 0);
     ck_assert_uint_eq(out, 2); /* where it stood */
     balance_fini(&pick);
     balance_release(&held);
@@ -452,7 +415,7 @@ int main(void)
     tcase_add_test(tc, least_conn_sums_over_all_workers);
     tcase_add_test(tc, least_conn_heeds_weights_and_what_was_tried);
     tcase_add_test(tc, a_key_has_the_server_that_nginx_gives_it);
-    tcase_add_test(tc, the_walk_past_down_and_tried_servers_is_that_of_nginx);
+    tcase_add_loop_test(tc, the_walk_past_servers_out_of_use_is_that_of_nginx, 0, OUT_OF_USE);
     tcase_add_test(tc, an_empty_key_goes_round);
     tcase_add_test(tc, a_ring_that_is_gone_goes_round);
     tcase_add_test(tc, what_a_ring_says_is_gossip);

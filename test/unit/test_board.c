@@ -159,7 +159,8 @@ START_TEST(what_is_not_our_board_is_refused_by_kind)
 }
 END_TEST
 
-/* Every number of the layout is checked: a bit flipped in any of them is noticed. */
+/* Every number of the layout is checked: a bit flipped in any of them is noticed, but in those of the
+   counters and reasons, which say how much of the room is used. */
 START_TEST(a_flipped_bit_in_any_size_or_offset_is_refused)
 {
     struct board seen;
@@ -167,12 +168,42 @@ START_TEST(a_flipped_bit_in_any_size_or_offset_is_refused)
     uint8_t *bytes = (uint8_t *)board.header;
     size_t end = offsetof(struct board_header, master_pid);
     for (size_t i = 0; i < end * 8; i++) {
+        if (i / 8 >= offsetof(struct board_header, counter_count) &&
+            i / 8 < offsetof(struct board_header, slots_off))
+            continue;
         bytes[i / 8] ^= (uint8_t)(1u << (i % 8));
         ck_assert_msg(board_attach(&seen, name, &version) < 0, "bit %zu", i);
         bytes[i / 8] ^= (uint8_t)(1u << (i % 8));
     }
     ck_assert_int_eq(board_attach(&seen, name, &version), 0);
     board_fini(&seen);
+}
+END_TEST
+
+START_TEST(a_board_whose_program_counts_more_or_less_is_taken)
+{
+    static const struct {
+        uint32_t counters, reasons;
+        int result;
+    } cases[] = {
+        {COUNTER_COUNT - 1, REASON_COUNT - 2, 0},
+        {COUNTER_COUNT + 1, REASON_COUNT + 1, 0},
+        {BOARD_COUNTERS_MAX, BOARD_REASONS_MAX, 0},
+        {BOARD_COUNTERS_MAX + 1, REASON_COUNT, -EBADMSG},
+        {COUNTER_COUNT, BOARD_REASONS_MAX + 1, -EBADMSG},
+    };
+    struct board seen;
+    uint32_t version;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        board.header->counter_count = cases[i].counters;
+        board.header->reason_count = cases[i].reasons;
+        ck_assert_int_eq(board_attach(&seen, name, &version), cases[i].result);
+        if (cases[i].result == 0)
+            board_fini(&seen);
+    }
+    board_show_counts(&board);
+    ck_assert_uint_eq(board.header->counter_count, COUNTER_COUNT);
+    ck_assert_uint_eq(board.header->reason_count, REASON_COUNT);
 }
 END_TEST
 
@@ -490,6 +521,7 @@ int main(void)
     tcase_add_test(tcase, a_board_whose_master_was_killed_is_replaced_and_old_maps_stay_readable);
     tcase_add_test(tcase, what_is_not_our_board_is_refused_by_kind);
     tcase_add_test(tcase, a_flipped_bit_in_any_size_or_offset_is_refused);
+    tcase_add_test(tcase, a_board_whose_program_counts_more_or_less_is_taken);
     tcase_add_test(tcase, areas_do_not_overlap);
     tcase_add_test(tcase, shapes_that_cannot_be_laid_out_are_refused);
     tcase_add_test(tcase, a_server_keeps_its_index_and_its_counts_across_reloads);

@@ -69,6 +69,8 @@ static struct control_message message_of(uint32_t listeners, uint32_t access_log
         .log_level = LOG_LEVEL_INFO,
         .listener_count = listeners,
         .has_access_log = access_log,
+        .has_keys = access_log, /* what may be left out is left out together */
+        .has_tickets = access_log,
     };
     for (uint32_t i = 0; i < listeners && i < ARENA_LISTENERS_MAX; i++)
         message.listeners[i] = (struct arena_listener){.id = 100 + i, .index = i};
@@ -77,10 +79,13 @@ static struct control_message message_of(uint32_t listeners, uint32_t access_log
 
 static struct control_fds fds_of(void)
 {
-    struct control_fds fds = {
-        .image = samples[0], .error_log = samples[1], .access_log = samples[2]};
+    struct control_fds fds = {.image = samples[0],
+                              .error_log = samples[1],
+                              .access_log = samples[2],
+                              .keys = samples[3],
+                              .tickets = samples[4]};
     for (uint32_t i = 0; i < ARENA_LISTENERS_MAX; i++)
-        fds.listeners[i] = samples[3 + i];
+        fds.listeners[i] = samples[5 + i];
     return fds;
 }
 
@@ -90,8 +95,12 @@ static void close_received(const struct control_fds *fds)
         close(fds->image);
     if (fds->error_log >= 0)
         close(fds->error_log);
+    if (fds->tickets >= 0)
+        close(fds->tickets);
     if (fds->access_log >= 0)
         close(fds->access_log);
+    if (fds->keys >= 0)
+        close(fds->keys);
     for (uint32_t i = 0; i < ARENA_LISTENERS_MAX; i++) {
         if (fds->listeners[i] >= 0)
             close(fds->listeners[i]);
@@ -144,7 +153,9 @@ START_TEST(every_descriptor_arrives_in_its_place)
     ck_assert_mem_eq(&got, &sent, sizeof got);
     ck_assert(same_file(fds.image, given.image));
     ck_assert(same_file(fds.error_log, given.error_log));
+    ck_assert(same_file(fds.tickets, given.tickets));
     ck_assert(same_file(fds.access_log, given.access_log));
+    ck_assert(same_file(fds.keys, given.keys));
     for (uint32_t i = 0; i < ARENA_LISTENERS_MAX; i++)
         ck_assert(same_file(fds.listeners[i], given.listeners[i]));
     ck_assert_int_eq(open_descriptors(), before + CONTROL_FDS_MAX);
@@ -152,7 +163,7 @@ START_TEST(every_descriptor_arrives_in_its_place)
 }
 END_TEST
 
-START_TEST(without_an_access_log_the_listeners_follow_the_error_log)
+START_TEST(without_what_may_be_left_out_the_listeners_follow_the_error_log)
 {
     struct control_message sent = message_of(2, 0);
     struct control_fds given = fds_of();
@@ -161,6 +172,8 @@ START_TEST(without_an_access_log_the_listeners_follow_the_error_log)
     ck_assert_int_eq(control_send(master_end, &sent, &given), 0);
     ck_assert_int_eq(control_receive(slot_end, &got, &fds), 0);
     ck_assert_int_eq(fds.access_log, -1);
+    ck_assert_int_eq(fds.keys, -1);
+    ck_assert_int_eq(fds.tickets, -1);
     ck_assert(same_file(fds.listeners[1], given.listeners[1]));
     ck_assert_int_eq(fds.listeners[2], -1);
     close_received(&fds);
@@ -235,7 +248,8 @@ START_TEST(too_few_or_too_many_descriptors_are_refused_and_leak_nothing)
 {
     struct control_message good = message_of(1, 1);
     int before = open_descriptors();
-    static const uint32_t counts[] = {0, 1, 2, 3, 5, CONTROL_FDS_MAX, CONTROL_FDS_MAX + 1, 130};
+    static const uint32_t counts[] = {0,  1, 2, 3, 4, 5, 7, CONTROL_FDS_MAX, CONTROL_FDS_MAX + 1,
+                                      130};
     for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
         send_raw(&good, sizeof good, counts[i]);
         refused(before);
@@ -246,7 +260,7 @@ END_TEST
 START_TEST(values_without_sense_are_refused_and_leak_nothing)
 {
     int before = open_descriptors();
-    for (int field = 0; field < 5; field++) {
+    for (int field = 0; field < 7; field++) {
         struct control_message bad = message_of(2, 1);
         switch (field) {
         case 0: bad.mode = SLOT_MODE_STOP + 1; break;
@@ -254,8 +268,10 @@ START_TEST(values_without_sense_are_refused_and_leak_nothing)
         case 2: bad.listener_count = UINT32_MAX; break;
         case 3: bad.has_access_log = 2; break;
         case 4: bad.listeners[1].id = 0; break;
+        case 5: bad.has_keys = 2; break;
+        case 6: bad.has_tickets = 2; break;
         }
-        send_raw(&bad, sizeof bad, 5);
+        send_raw(&bad, sizeof bad, 7);
         refused(before);
     }
 }
@@ -295,7 +311,7 @@ int main(void)
     TCase *tcase = tcase_create("control");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, every_descriptor_arrives_in_its_place);
-    tcase_add_test(tcase, without_an_access_log_the_listeners_follow_the_error_log);
+    tcase_add_test(tcase, without_what_may_be_left_out_the_listeners_follow_the_error_log);
     tcase_add_test(tcase, a_second_message_waits_until_the_first_was_read);
     tcase_add_test(tcase, a_master_that_has_gone_is_seen_after_its_last_message);
     tcase_add_test(tcase, sending_to_a_slot_that_has_gone_is_an_error_and_no_signal);

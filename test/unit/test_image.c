@@ -4,6 +4,8 @@
 #include "shm/image.h"
 
 #include "shm/image_check.h"
+#include "shm/image_fit.h"
+#include "test/unit/cert_fixture.h"
 #include "test/unit/conf_fixture.h"
 
 #include <errno.h>
@@ -14,12 +16,19 @@
 static struct conf_fixture fixture;
 static uint8_t *good; /* a good image */
 static size_t size;
+static uint8_t *theirs; /* one whose rows are not as long as ours: see make_theirs */
+static size_t theirs_size;
 
 static const char TEXT[] =
-    "listeners = ( { address = \"127.0.0.1:81\"; }, { address = \"*:82\"; } );\n"
+    "listeners = ( { address = \"127.0.0.1:81\"; }, { address = \"*:82\"; tls = true; } );\n"
+    "certificates = ( { certificate = \"a.pem\"; key = \"a.key\"; },\n"
+    "  { certificate = \"b.pem\"; key = \"b.key\"; } );\n"
+    "tls = { client_certificate = \"optional\"; client_ca = \"a.pem\"; };\n"
+    "hsts = \"max-age=1\";\n"
     "upstreams = ( { name = \"web\"; servers = ( { address = \"10.0.0.1\"; },\n"
     "    { address = \"unix:/run/s\"; } ); },\n"
     "  { name = \"chat\"; balance = \"hash\"; hash_key = \"$remote_addr:$arg_room\";\n"
+    "    tls = true; tls_ca = \"b.pem\"; tls_certificate = \"a.pem\"; tls_key = \"a.key\";\n"
     "    source = [ \"10.9.9.9\", \"::9\" ]; servers = ( { address = \"[::1]:80\"; } ); } );\n"
     "sites = ( { hosts = [ \"b.example\", \"*.example\" ];\n"
     "    routes = ( { path = \"/\"; upstream = \"web\"; },\n"
@@ -36,6 +45,8 @@ static void setup(void)
     int32_t owner;
     int fd;
     conf_fixture_init(&fixture);
+    cert_fixture_put("a", &(struct recipe){.names = "DNS:a.example,DNS:*.example"});
+    cert_fixture_put("b", &(struct recipe){.key = "ED25519", .names = "DNS:a.example,DNS:b"});
     snprintf(name, sizeof(name), "/holdfast-image-%d", (int)getpid());
     ck_assert_int_eq(board_create(&board, name, &shape, &owner), 0);
     ck_assert_int_eq(board_unlink(name), 0);
@@ -53,6 +64,12 @@ static void setup(void)
 static void teardown(void)
 {
     free(good);
+    free(theirs);
+    theirs = NULL;
+    unlink("a.pem");
+    unlink("a.key");
+    unlink("b.pem");
+    unlink("b.key");
     conf_fixture_fini(&fixture);
 }
 
@@ -125,6 +142,40 @@ static void walk_sites(const struct image *image)
     }
 }
 
+static void walk_choices(const struct image *image, struct image_array choices)
+{
+    ck_assert(choices.count > 0 || image->header->certificates.count == 0);
+    for (uint32_t i = 0; i < choices.count; i++) {
+        const struct image_certificate *one =
+            image_certificate(image, image_choice(image, choices, i));
+        touch(image_slice(image, one->chain));
+        touch(image_slice(image, one->staple));
+    }
+}
+
+static void walk_tls(const struct image *image)
+{
+    static const char *const names[] = {"a.example", "x.example", "a.b.example", "b",
+                                        "",          ".",         ".example"};
+    const struct image_tls *tls = &image->header->tls;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        walk_choices(image, image_find_certificates(image, slice_of(names[i])));
+    for (uint32_t i = 0; i < image->header->certificates.count; i++)
+        touch(image_slice(image, image_certificate(image, i)->chain));
+    touch(image_slice(image, tls->ciphers));
+    touch(image_slice(image, tls->suites));
+    touch(image_slice(image, tls->groups));
+    touch(image_slice(image, tls->client_ca));
+    for (uint32_t i = 0; i < image->header->routes.count; i++)
+        touch(image_slice(image, image_route(image, i)->hsts));
+    for (uint32_t i = 0; i < image->header->servers.count; i++)
+        touch(image_slice(image, image_server(image, i)->tls_name));
+    for (uint32_t i = 0; i < image->header->upstreams.count; i++) {
+        touch(image_slice(image, image_upstream(image, i)->tls_chain));
+        touch(image_slice(image, image_upstream(image, i)->tls_ca));
+    }
+}
+
 static void walk(const struct image *image)
 {
     for (uint32_t i = 0; i < image->header->listeners.count; i++) {
@@ -135,6 +186,7 @@ static void walk(const struct image *image)
         touch(image_slice(image, image_server(image, i)->text));
     walk_upstreams(image);
     walk_sites(image);
+    walk_tls(image);
 }
 
 /* Bytes on the heap, exactly as long as the image: what is beyond them is poisoned under ASan. */
@@ -349,6 +401,204 @@ START_TEST(what_could_change_behind_the_check_is_refused)
 }
 END_TEST
 
+/* ---- images of programs whose rows are not as long as ours ---- */
+
+/* The image in the making; what a longer row has behind ours is filled with ones. */
+
+static void resize_rows(enum image_kind kind, size_t array_at, int change)
+{
+    struct image_header header;
+    struct image_array array;
+    memcpy(&header, theirs, sizeof(header));
+    memcpy(&array, theirs + array_at, sizeof(array));
+    size_t ours = header.row_size[kind], row = (size_t)((int)ours + change);
+    size_t at = (theirs_size + 7) & ~(size_t)7;
+    theirs_size = at + array.count * row;
+    theirs = realloc(theirs, theirs_size);
+    memset(theirs + at, 0xff, array.count * row);
+    for (uint32_t i = 0; i < array.count; i++)
+        memcpy(theirs + at + i * row, theirs + array.off + i * ours, ours < row ? ours : row);
+    header.row_size[kind] = (uint16_t)row;
+    header.size = theirs_size;
+    memcpy(theirs, &header, sizeof(header));
+    array.off = (uint32_t)at;
+    memcpy(theirs + array_at, &array, sizeof(array));
+}
+
+static void move_run(size_t field, struct image_array was, struct image_array now, int change,
+                     size_t ours)
+{
+    struct image_array run;
+    memcpy(&run, theirs + field, sizeof(run));
+    run.off = now.off + (run.off - was.off) / (uint32_t)ours * (uint32_t)((int)ours + change);
+    memcpy(theirs + field, &run, sizeof(run));
+}
+
+/* As by a program whose rows of every kind are so much longer (or, these three, shorter) than ours. */
+static void make_theirs(int change)
+{
+    int all = change < 0 ? 0 : change;
+    theirs = realloc(theirs, size);
+    theirs_size = size;
+    memcpy(theirs, good, size);
+    struct image_header was, now;
+    memcpy(&was, good, sizeof(was));
+    /* Shorter by two fields: the last of ours is 0 in most listeners anyway. */
+    resize_rows(IMAGE_LISTENERS, offsetof(struct image_header, listeners),
+                change < 0 ? 2 * change : change);
+    resize_rows(IMAGE_HOSTS, offsetof(struct image_header, hosts), all);
+    resize_rows(IMAGE_SITES, offsetof(struct image_header, sites), all);
+    resize_rows(IMAGE_ROUTES, offsetof(struct image_header, routes), change);
+    resize_rows(IMAGE_UPSTREAMS, offsetof(struct image_header, upstreams), all);
+    resize_rows(IMAGE_SERVERS, offsetof(struct image_header, servers), change);
+    resize_rows(IMAGE_PARTS, offsetof(struct image_header, parts), all);
+    resize_rows(IMAGE_SOURCES, offsetof(struct image_header, sources), all);
+    memcpy(&now, theirs, sizeof(now));
+    for (uint32_t i = 0; i < now.sites.count; i++)
+        move_run(now.sites.off + i * now.row_size[IMAGE_SITES] +
+                     offsetof(struct image_site, routes),
+                 was.routes, now.routes, change, sizeof(struct image_route));
+    for (uint32_t i = 0; i < now.routes.count; i++)
+        move_run(now.routes.off + i * now.row_size[IMAGE_ROUTES] +
+                     offsetof(struct image_route, host_header),
+                 was.parts, now.parts, all, sizeof(struct image_part));
+    for (uint32_t i = 0; i < now.routes.count; i++)
+        move_run(now.routes.off + i * now.row_size[IMAGE_ROUTES] +
+                     offsetof(struct image_route, client_key),
+                 was.parts, now.parts, all, sizeof(struct image_part));
+    for (uint32_t i = 0; i < now.upstreams.count; i++) {
+        size_t row = now.upstreams.off + i * now.row_size[IMAGE_UPSTREAMS];
+        move_run(row + offsetof(struct image_upstream, servers), was.servers, now.servers, change,
+                 sizeof(struct image_server));
+        move_run(row + offsetof(struct image_upstream, hash_key), was.parts, now.parts, all,
+                 sizeof(struct image_part));
+        move_run(row + offsetof(struct image_upstream, sources), was.sources, now.sources, all,
+                 sizeof(struct addr));
+    }
+}
+
+static struct image *open_bytes(const uint8_t *bytes, size_t n)
+{
+    struct image *image;
+    int fd = memfd_of(bytes, n, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK);
+    ck_assert_int_eq(image_open(&image, fd), 0);
+    close(fd);
+    return image;
+}
+
+static void assert_same_text(const struct image *a, struct image_str x, const struct image *b,
+                             struct image_str y)
+{
+    struct slice p = image_slice(a, x), q = image_slice(b, y);
+    ck_assert_uint_eq(p.n, q.n);
+    ck_assert_mem_eq(p.p, q.p, p.n);
+}
+
+/* All that a request would find: hosts, routes, servers, parts and sources of both are the same. */
+static void assert_same(const struct image *a, const struct image *b)
+{
+    const struct image_site *site = image_find_site(a, SLICE("x.example"));
+    const struct image_site *same = image_find_site(b, SLICE("x.example"));
+    assert_same_text(a, site->name, b, same->name);
+    ck_assert_uint_eq(site->routes.count, 2);
+    const struct image_route *route = image_find_route(a, site, SLICE("/chat/x"));
+    const struct image_route *twin = image_find_route(b, same, SLICE("/chat/x"));
+    ck_assert_uint_eq(twin->idle_timeout_ms, route->idle_timeout_ms);
+    ck_assert_uint_eq(twin->host_header.count, 2);
+    assert_same_text(a, image_part(a, route->host_header, 0)->text, b,
+                     image_part(b, twin->host_header, 0)->text);
+    for (uint32_t i = 0; i < a->header->upstreams.count; i++) {
+        const struct image_upstream *x = image_upstream(a, i), *y = image_upstream(b, i);
+        assert_same_text(a, x->name, b, y->name);
+        ck_assert_uint_eq(x->servers.count, y->servers.count);
+        for (uint32_t j = 0; j < x->servers.count; j++)
+            assert_same_text(a, image_upstream_server(a, x, j)->text, b,
+                             image_upstream_server(b, y, j)->text);
+        ck_assert_uint_eq(x->hash_key.count, y->hash_key.count);
+        ck_assert_uint_eq(x->sources.count, y->sources.count);
+        for (uint32_t j = 0; j < x->sources.count; j++)
+            ck_assert_mem_eq(image_upstream_source(a, x, j), image_upstream_source(b, y, j),
+                             sizeof(struct addr));
+    }
+    ck_assert_mem_eq(&a->header->front, &b->header->front, sizeof(struct image_front));
+}
+
+START_TEST(an_image_with_longer_rows_is_read_as_far_as_we_know_them)
+{
+    make_theirs(8);
+    struct image *image = open_bytes(theirs, theirs_size), *ours = open_bytes(good, size);
+    assert_same(ours, image);
+    walk(image);
+    ck_assert_uint_eq(image_listener(image, 1)->backlog, image_listener(ours, 1)->backlog);
+    image_release(&image);
+    image_release(&ours);
+}
+END_TEST
+
+START_TEST(an_image_with_shorter_rows_has_zero_in_what_it_does_not_say)
+{
+    make_theirs(-8);
+    struct image *image = open_bytes(theirs, theirs_size), *ours = open_bytes(good, size);
+    assert_same(ours, image);
+    walk(image);
+    ck_assert_uint_ne(image_listener(ours, 1)->backlog, 0);
+    ck_assert_uint_eq(image_listener(image, 1)->backlog, 0);
+    image_release(&image);
+    image_release(&ours);
+}
+END_TEST
+
+/* As by a program that does not know the last kinds of rows: the header says nothing of them. */
+START_TEST(a_kind_of_rows_that_is_not_known_has_none)
+{
+    struct image_header header;
+    memcpy(&header, good, sizeof(header));
+    struct image_array none = {0};
+    header.sources = none;
+    header.row_size[IMAGE_SOURCES] = 0;
+    for (uint32_t i = 0; i < header.upstreams.count; i++)
+        memcpy(good + header.upstreams.off + i * sizeof(struct image_upstream) +
+                   offsetof(struct image_upstream, sources),
+               &none, sizeof(none));
+    memcpy(good, &header, sizeof(header));
+    struct image *image = open_bytes(good, size);
+    for (uint32_t i = 0; i < header.upstreams.count; i++)
+        ck_assert_uint_eq(image_upstream(image, i)->sources.count, 0);
+    walk(image);
+    image_release(&image);
+}
+END_TEST
+
+START_TEST(no_damage_to_an_image_of_other_rows_makes_its_reader_leave_it)
+{
+    uint64_t random = 21;
+    uint32_t refused = 0;
+    make_theirs(8);
+    uint8_t *bytes = malloc(theirs_size);
+    for (int round = 0; round < 30000; round++) {
+        struct image image = {.references = 1};
+        struct image_header *fit = NULL;
+        memcpy(bytes, theirs, theirs_size);
+        for (int i = 0; i < 2; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            size_t n = random >> 63 ? theirs_size : sizeof(struct image_header);
+            bytes[(random >> 33) % n] = (uint8_t)(random >> 24);
+        }
+        struct image_header *damaged = (struct image_header *)(void *)bytes;
+        int rc = image_fit(damaged, theirs_size, &fit, &image.size);
+        image.header = fit;
+        if (rc == 0 && image_check(fit, image.size) == 0)
+            walk(&image);
+        else
+            refused++;
+        if (rc == 0)
+            munmap(fit, image.size);
+    }
+    ck_assert_uint_gt(refused, 3000);
+    free(bytes);
+}
+END_TEST
+
 int main(void)
 {
     TCase *all = tcase_create("image");
@@ -364,6 +614,10 @@ int main(void)
     tcase_add_test(all, an_array_behind_the_end_is_refused_before_it_is_read);
     tcase_add_test(all, hosts_out_of_order_are_refused);
     tcase_add_test(all, what_could_change_behind_the_check_is_refused);
+    tcase_add_test(all, an_image_with_longer_rows_is_read_as_far_as_we_know_them);
+    tcase_add_test(all, an_image_with_shorter_rows_has_zero_in_what_it_does_not_say);
+    tcase_add_test(all, a_kind_of_rows_that_is_not_known_has_none);
+    tcase_add_test(all, no_damage_to_an_image_of_other_rows_makes_its_reader_leave_it);
     Suite *suite = suite_create("image");
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);

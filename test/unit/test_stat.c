@@ -48,16 +48,56 @@ START_TEST(a_backend_sums_its_cells_and_its_live_tunnels)
 }
 END_TEST
 
+/* Of the last counter and the last reason the board's programs know nothing yet. */
+START_TEST(what_the_boards_programs_do_not_count_is_unknown)
+{
+    board.header->counter_count = COUNTER_COUNT - 1;
+    board.header->reason_count = REASON_COUNT - 1;
+    SHOW("workers", "--json");
+    HAS(",\"clients_uncounted\":null}");
+    HAS("\"proxy_refused\":null}");
+}
+END_TEST
+
 START_TEST(the_overview_sums_all_workers)
 {
     SHOW("--json");
-    HAS("{\"page\":\"overview\",\"board\":\"/test\",\"layout\":1,");
+    HAS("{\"page\":\"overview\",\"board\":\"/test\",\"layout\":2,");
     HAS("\"generation\":4,\"master\":{\"pid\":");
     HAS("\"state\":\"running\",\"silent_ms\":");
     HAS("\"notes\":[],\"overview\":{\"software\":\"9.9\",\"config_path\":\"/etc/x.conf\",");
     HAS("\"workers\":2,\"workers_running\":2,\"crashes\":1,\"tunnels_open\":6,");
     HAS("\"counters\":{\"connections_accepted\":3000,");
     HAS("\"reasons\":{\"done\":300,\"client_closed\":302,");
+}
+END_TEST
+
+START_TEST(a_certificate_is_shown_with_what_is_left_of_it)
+{
+    SHOW("certificates", "--json");
+    HAS("\"certificates\":[{\"names\":\"a.example *.b.example\",\"type\":\"ECDSA\",\"bits\":256,"
+        "\"name_count\":2,");
+    HAS("\"days_left\":12,\"expired\":false,\"file\":\"c0.pem\"}");
+    HAS("\"type\":\"EdDSA\",");
+    HAS("\"days_left\":0,\"expired\":true,\"file\":\"c1.pem\"}]");
+    SHOW("certificates");
+    HAS("a.example *.b.example");
+    HAS("old.example \\x1b[2J");
+    SHOW("certificates", "--prometheus");
+    HAS("# TYPE holdfast_certificate_not_after_time_seconds gauge");
+    HAS("holdfast_certificate_days_left{names=\"a.example *.b.example\",type=\"ECDSA\","
+        "file=\"c0.pem\"} 12\n");
+    HAS("file=\"c1.pem\"} 1\n");
+    /* The whole brings them along. */
+    SHOW("--prometheus");
+    HAS("holdfast_certificate_expired{");
+    /* One that is just being written, or was taken out, is not shown. */
+    board_certificate(&board, 0)->used = 0;
+    SHOW("certificates", "--json");
+    HAS_NOT("a.example");
+    board.header->certificates = 0;
+    SHOW("certificates", "--json");
+    HAS("\"certificates\":[]");
 }
 END_TEST
 
@@ -68,7 +108,8 @@ START_TEST(a_tunnel_is_shown_with_names_and_figures)
         "7\","
         "\"client_port\":5000,\"site\":\"one.example\",\"upstream\":\"chat\","
         "\"backend\":\"10.0.0.1:8080\",");
-    HAS("\"rx_bytes\":100,\"tx_bytes\":1000,\"rx_frames\":10,\"tx_frames\":20,\"rtt_us\":null}");
+    HAS("\"rx_bytes\":100,\"tx_bytes\":1000,\"rx_frames\":10,\"tx_frames\":20,\"rtt_us\":null,"
+        "\"tls\":null}");
     HAS("\"client\":\"[2001:db8::9]:5001\",\"client_ip\":\"2001:db8::9\"");
     HAS("\"client\":\"unix:\",\"client_ip\":null,\"client_port\":null");
     HAS("{\"id\":\"100000100000002\",\"worker\":1,");
@@ -155,7 +196,8 @@ END_TEST
 START_TEST(the_ring_page_says_where_a_key_goes)
 {
     SHOW("ring", "192.0.2.1", "--json");
-    HAS("\"ring\":{\"upstream\":\"chat\",\"hash_key\":\"$remote_addr\",\"generation\":4,\"points\":"
+    HAS("\"ring\":{\"upstream\":\"chat\",\"hash_key\":\"$remote_addr\",\"max_load\":0,"
+        "\"generation\":4,\"points\":"
         "640,"
         "\"key\":\"192.0.2.1\",\"crc\":\"db610037\",\"point\":543,");
     HAS("\"owner\":\"10.0.0.2:8080\",\"tries\":0,\"server\":\"10.0.0.2:8080\"}");
@@ -478,7 +520,9 @@ int main(void)
     tcase_add_checked_fixture(tcase, fixture_setup, fixture_teardown);
     tcase_add_test(tcase, a_worker_counts_closed_and_live_tunnels_together);
     tcase_add_test(tcase, a_backend_sums_its_cells_and_its_live_tunnels);
+    tcase_add_test(tcase, what_the_boards_programs_do_not_count_is_unknown);
     tcase_add_test(tcase, the_overview_sums_all_workers);
+    tcase_add_test(tcase, a_certificate_is_shown_with_what_is_left_of_it);
     tcase_add_test(tcase, a_tunnel_is_shown_with_names_and_figures);
     tcase_add_loop_test(tcase, tunnels_are_filtered, 0, (int)ARRAY_LEN(filters));
     tcase_add_test(tcase, tunnels_are_sorted_the_greatest_first);

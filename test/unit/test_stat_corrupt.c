@@ -102,6 +102,9 @@ static const struct {
     {{"tunnels", "--backend", "chat", "--client", "::/1"}, STAT_TABLE},
     {{"ring", "chat", "192.0.2.1", "--json"}, STAT_JSON},
     {{"ring", "192.0.2.2"}, STAT_TABLE},
+    {{"certificates", "--json"}, STAT_JSON},
+    {{"certificates"}, STAT_TABLE},
+    {{"certificates", "--prometheus"}, STAT_PROMETHEUS},
     {{"events", "--json"}, STAT_JSON},
     {{"events", "--limit", "3"}, STAT_TABLE},
 };
@@ -179,6 +182,7 @@ static size_t list_regions(struct region *out)
     out[n++] = (struct region){board_cell(&board, 1, 0), 5 * sizeof(struct board_cell)};
     out[n++] = (struct region){board_upstream(&board, 0), 3 * sizeof(struct board_upstream)};
     out[n++] = (struct region){board_site(&board, 0), 3 * sizeof(struct board_site)};
+    out[n++] = (struct region){board_certificate(&board, 0), 3 * sizeof(struct board_certificate)};
     out[n++] = (struct region){board_ring_area(&board, 0), 640 * sizeof(struct ketama_point)};
     out[n++] = (struct region){board_event_at(&board, 0, 0), 4 * sizeof(struct board_event)};
     out[n++] = (struct region){board_event_at(&board, 2, 0), 4 * sizeof(struct board_event)};

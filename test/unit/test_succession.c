@@ -6,7 +6,7 @@
 #include "master/keeper.h"
 #include "shm/arena_migrate.h"
 #include "shm/board.h"
-#include "test/unit/arena_v1_fixture.h"
+#include "test/unit/arena_v2_fixture.h"
 #include "worker/context.h"
 #include "worker/position.h"
 
@@ -27,7 +27,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { SLOT = 1, TUNNELS = 2, TUNNELS_MAX = 16, ASIDE = 300, DESCRIPTORS = 1024, BULK = 16384 };
+enum { SLOT = 1, TUNNELS = 2, TUNNELS_MAX = 16, ASIDE = 300, DESCRIPTORS = 1024, BULK = 32768 };
 
 /* True as soon as `what` holds; false after ten seconds. */
 #define UNTIL(what)                                                                                \
@@ -39,7 +39,7 @@ enum { SLOT = 1, TUNNELS = 2, TUNNELS_MAX = 16, ASIDE = 300, DESCRIPTORS = 1024,
         holds;                                                                                     \
     })
 
-static struct arena_v1 old;
+static struct arena_v2 old;
 static struct board board;
 static char board_name[64];
 static int control[2];
@@ -94,17 +94,20 @@ static uint32_t cookie_of(int fd)
 
 static void fill_record(uint32_t tunnel)
 {
-    struct arena_v1_tunnel *t = &old.tunnels[tunnel];
+    struct arena_v2_tunnel *t = &old.tunnels[tunnel];
     struct position at[2];
-    *t = (struct arena_v1_tunnel){.gen = 7, .state = TUNNEL_OPEN, .send_s = 60};
+    *t = (struct arena_v2_tunnel){.gen = 7, .state = TUNNEL_OPEN, .send_100ms = 600};
     t->active_ms = (uint32_t)clock_mono_ms();
     if (tunnel == 1) {
         /* As taken from the sources and not yet sent: one unmasked frame of 14 bytes, and bulk. */
         t->dir[0].rx = t->dir[0].tx = 5000;
-        arena_v1_stage(&old, &t->dir[0], 9, 16384 - 14, "\x82\x0cto a backend", 14);
-        arena_v1_stage(&old, &t->dir[1], 10, 0, bulk, BULK);
-        t->dir[0].flags |= ARENA_V1_READY;
-        t->dir[1].flags |= ARENA_V1_READY;
+        /* The head of the 101 has passed: layout 2 counts it in its positions. */
+        t->head_len = 14;
+        t->dir[1].rx = t->dir[1].tx = 14;
+        arena_v2_stage(&old, &t->dir[0], 9, 32768 - 14, "\x82\x0cto a backend", 14);
+        arena_v2_stage(&old, &t->dir[1], 10, 0, bulk, BULK);
+        t->dir[0].flags |= ARENA_V2_READY;
+        t->dir[1].flags |= ARENA_V2_READY;
         t->track[0].frames = 1;
         t->track[1].left = 1 << 20;
     }
@@ -119,7 +122,7 @@ static void fill_record(uint32_t tunnel)
     }
     struct board_tunnel *pub = board_tunnel(&board, SLOT, tunnel);
     for (uint32_t d = 0; d < 2; d++)
-        pub->bytes[d] = t->dir[d].rx;
+        pub->bytes[d] = t->dir[d].rx - (d == 1 ? t->head_len : 0u);
     pub->id = (uint64_t)SLOT << 56 | 7ull << 32 | (tunnel + 1);
 }
 
@@ -141,7 +144,7 @@ static void set_up(void)
     ck_assert_int_eq(board_create(&board, board_name, &shape, &owner), 0);
     error_log = memfd_create("log", MFD_CLOEXEC);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, control), 0);
-    arena_v1_init(&old, SLOT, TUNNELS_MAX);
+    arena_v2_init(&old, SLOT, TUNNELS_MAX);
     for (uint32_t tunnel = 0; tunnel < TUNNELS; tunnel++) {
         connect_pair(tunnel, 0);
         connect_pair(tunnel, 1);
@@ -151,7 +154,6 @@ static void set_up(void)
         pass_aside(own[tunnel][0], peer[tunnel][0], "HTTP/1.1 101 S");
         fill_record(tunnel);
     }
-    old.header->tunnels_high = TUNNELS;
     old.header->renewed_seq = 3;
     shown()->renew_seq = 3;
     /* What the board says of a slot whose first worker has parked. */
@@ -279,7 +281,7 @@ static void tear_down(void)
     ck_assert_int_eq(errno, ECHILD);
     ck_assert_int_eq(board_unlink(board_name), 0);
     board_fini(&board);
-    arena_v1_fini(&old);
+    arena_v2_fini(&old);
     munmap(resumed, 4096);
     close(error_log);
 }
@@ -328,8 +330,10 @@ START_TEST(tunnels_of_an_older_arena_go_on_with_every_pending_byte)
     start_keeper(false);
     take_pending();
     talk("after the upgrade");
-    ck_assert(log_has("arena_migrated slot=1 from=1 to=2"));
+    ck_assert(log_has("arena_migrated slot=1 from=2 to=3"));
     ck_assert(log_has("adopted tunnels=2"));
+    ck_assert(
+        UNTIL(board_tunnel(&board, SLOT, 1)->bytes[1] == BULK + strlen("after the upgrade 1 1")));
     ck_assert_uint_eq(shown()->tunnels_open, TUNNELS);
     ck_assert_uint_eq(shown()->counters[COUNTER_TUNNELS_LOST], 0);
     ck_assert_uint_eq(shown()->renewed_seq, 3);
@@ -348,7 +352,7 @@ static bool maps_old(int32_t pid)
     FILE *maps = fopen(path, "re");
     ck_assert_ptr_nonnull(maps);
     while (fgets(line, sizeof line, maps)) {
-        if (strstr(line, "memfd:arena-v1"))
+        if (strstr(line, "memfd:arena-v2"))
             found = true;
     }
     fclose(maps);
@@ -408,7 +412,7 @@ START_TEST(a_half_close_passes_through_a_migrated_tunnel)
 }
 END_TEST
 
-/* The program before reads layout 1 only: going back to it would lose what it can not read. */
+/* The program before reads layout 2 only: going back to it would lose what it can not read. */
 START_TEST(workers_that_die_do_not_lead_back_to_a_program_that_cannot_read_the_arena)
 {
     start_keeper(false);
@@ -435,9 +439,9 @@ END_TEST
 static void assert_taken_back(void)
 {
     int status;
-    struct arena_v1_header before = *old.header;
-    size_t bytes = TUNNELS * sizeof(struct arena_v1_tunnel);
-    uint8_t records[TUNNELS * sizeof(struct arena_v1_tunnel)];
+    struct arena_v2_header before = *old.header;
+    size_t bytes = TUNNELS * sizeof(struct arena_v2_tunnel);
+    uint8_t records[TUNNELS * sizeof(struct arena_v2_tunnel)];
     memcpy(records, old.tunnels, bytes);
     start_keeper(false);
     ck_assert_int_eq(waitpid(keeper, &status, 0), keeper);
@@ -455,7 +459,7 @@ START_TEST(an_unreadable_layout_is_refused_and_the_worker_takes_back)
 {
     old.header->version = ARENA_VERSION + 1;
     assert_taken_back();
-    ck_assert(log_has("arena layout 3 cannot be read by this program (reads 1 to 2)"));
+    ck_assert(log_has("arena layout 4 cannot be read by this program (reads 2 to 3)"));
 }
 END_TEST
 

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates for a scene, made when they are needed, and contexts of TLS clients."""
+import socket
+import ssl
+import subprocess
+
+import hf
+import hf_ws
+
+
+def certificate(scene, name="site", *names, kind="ec", days=30, issuer=None, extra=()):
+    """(chain file, key file) of a new certificate for these DNS names ("site.test"); self-signed,
+    or signed by `issuer`, such a pair."""
+    names = names or ("site.test",)
+    chain, key = scene.dir / f"{name}.pem", scene.dir / f"{name}.key"
+    algorithm = {"ec": ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"],
+                 "rsa": ["rsa:2048"]}[kind]
+    alternatives = ",".join(f"DNS:{one}" for one in names)
+    signed_by = ["-CA", str(issuer[0]), "-CAkey", str(issuer[1])] if issuer else []
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", *algorithm, "-nodes", "-keyout", str(key),
+         "-out", str(chain), "-days", str(days), "-subj", f"/CN={names[0]}",
+         "-addext", f"subjectAltName={alternatives}", *extra, *signed_by],
+        stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=hf.PATIENCE_S)
+    key.chmod(0o600)
+    return chain, key
+
+
+def row(pair):
+    """A row of `certificates`."""
+    return {"certificate": str(pair[0]), "key": str(pair[1])}
+
+
+def listener(scene):
+    return {"address": hf.text_address((scene.host, scene.port())), "tls": True}
+
+
+def configuration(scene, *backends, pair=None, **top):
+    """As hf.configuration, with a TLS listener behind the plain one."""
+    conf = hf.configuration(scene, *backends, **top)
+    conf["listeners"].append(listener(scene))
+    conf.setdefault("certificates", [row(pair or certificate(scene))])
+    return conf
+
+
+def context(ca=None, version=None, **options):
+    """A client's context that trusts `ca` only; without it, everybody."""
+    made = ssl.create_default_context(cafile=str(ca) if ca else None)
+    if not ca:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    if version:
+        made.minimum_version = made.maximum_version = version
+    for name, value in options.items():
+        setattr(made, name, value)
+    return made
+
+
+class Wire:
+    """A TLS client that shows its records: what it seals is sent by the story, cut as it likes."""
+
+    def __init__(self, address, made=None, name="site.test"):
+        self.sock = socket.create_connection(address, hf.PATIENCE_S)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = (made or context()).wrap_bio(self.incoming, self.outgoing, server_hostname=name)
+        self.buffer = b""
+
+    def flush(self):
+        self.sock.sendall(self.outgoing.read())
+
+    def more(self):
+        data = self.sock.recv(65536)
+        if not data:
+            raise EOFError("connection closed")
+        self.incoming.write(data)
+
+    def shake(self):
+        while True:
+            try:
+                self.tls.do_handshake()
+                self.flush()
+                return self
+            except ssl.SSLWantReadError:
+                self.flush()
+                self.more()
+
+    def seal(self, data):
+        """The records of these bytes, not sent."""
+        self.tls.write(data)
+        return self.outgoing.read()
+
+    def read(self, size):
+        while len(self.buffer) < size:
+            try:
+                data = self.tls.read(65536)
+                if not data:
+                    raise EOFError("close_notify")
+                self.buffer += data
+            except ssl.SSLWantReadError:
+                self.more()
+        data, self.buffer = self.buffer[:size], self.buffer[size:]
+        return data
+
+    def upgrade(self, path="/load"):
+        key = hf_ws.new_key()
+        self.sock.sendall(self.seal(hf_ws.handshake(path, key)))
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.read(1)
+        hf.check(b" 101 " in head and hf_ws.accept_for(key).encode() in head, "no tunnel")
+        return self
+
+    def frame(self, payload):
+        """A binary frame, sealed."""
+        return self.seal(hf_ws.frame(hf_ws.BINARY, payload, mask=b"\1\2\3\4"))
+
+    def expect(self, payload):
+        want = hf_ws.frame(hf_ws.BINARY, payload)
+        hf.equal(self.read(len(want)), want, "echo")
+
+    def close(self):
+        self.sock.close()

@@ -1,0 +1,473 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""wss and https: handshakes, requests and tunnels by TLS, to clients and to backends."""
+import os
+import pathlib
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+
+import hf
+import hf_tls
+import hf_ws
+from hf import check, equal, story
+from hf_http import Client
+from hf_ws import Socket
+
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+SIZES = (0, 1, 125, 126, 1000, 4224, 4225, 16384, 16385, 65536, 300_000)
+SUITES_1_2 = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
+              "ECDHE-ECDSA-CHACHA20-POLY1305")
+
+
+def start(scene, *backends, **top):
+    proxy = scene.holdfast(hf_tls.configuration(scene, *(backends or [scene.backend()]), **top))
+    return proxy, proxy.listener(1)
+
+
+def kill_worker(proxy, number=signal.SIGKILL):
+    """Kill the only worker and wait until a successor has its tunnels."""
+    adopted = proxy.counter("tunnels_adopted")
+    proxy.crashes_expected += 1
+    os.kill(proxy.slots()[0]["worker_pid"], number)
+    hf.wait_for(lambda: proxy.counter("tunnels_adopted") > adopted, "a successor has adopted")
+
+
+# ---- requests ----
+
+@story
+def requests_are_served_by_both_versions_on_one_connection(scene):
+    proxy, address = start(scene)
+    for name, version in VERSIONS.items():
+        with Client(address, tls=hf_tls.context(version=version)) as client:
+            equal(client.sock.version(), f"TLSv{name}", "version")
+            for _ in range(3):
+                equal(client.get("/whoami").status, 200, "status")
+            client.request("POST", "/echo", body=b"x" * 200_000)
+            equal(client.answer().body, b"x" * 200_000, "body")
+    proxy.wait_counter("tls_handshakes", 2)
+
+
+@story
+def backends_hear_of_https(scene):
+    backend = scene.scripted(hf.answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+    _, address = start(scene, backend)
+    with Client(address, tls=hf_tls.context()) as client:
+        equal(client.get("/").status, 200, "status")
+    check(b"\r\nX-Forwarded-Proto: https\r\n" in backend.heads[0], f"{backend.heads[0]}")
+
+
+@story
+def the_certificate_is_the_one_for_the_name(scene):
+    one = hf_tls.certificate(scene, "one", "one.test", "*.one.test")
+    two = hf_tls.certificate(scene, "two", "two.test")
+    _, address = start(scene, certificates=[hf_tls.row(one), hf_tls.row(two)])
+    for name, pair in (("one.test", one), ("www.one.test", one), ("two.test", two)):
+        with Client(address, tls=hf_tls.context(ca=pair[0]), name=name) as client:
+            equal(client.get("/whoami").status, 200, name)
+    # An unknown name gets the first one, and whoever checks refuses it.
+    try:
+        Client(address, tls=hf_tls.context(ca=one[0]), name="three.test")
+        check(False, "a wrong certificate was believed")
+    except ssl.SSLCertVerificationError:
+        pass
+
+
+@story
+def a_reload_changes_the_certificate_and_touches_no_tunnel(scene):
+    old = hf_tls.certificate(scene, "old")
+    new = hf_tls.certificate(scene, "new")
+    proxy, address = start(scene, certificates=[hf_tls.row(old)])
+    tunnel = Socket(address, "/load", tls=hf_tls.context(ca=old[0]))
+    tunnel.echo(b"before")
+    proxy.conf["certificates"] = [hf_tls.row(new)]
+    proxy.reload()
+    with Client(address, tls=hf_tls.context(ca=new[0])) as client:
+        equal(client.get("/whoami").status, 200, "status by the new certificate")
+    tunnel.echo(b"after")
+    tunnel.goodbye()
+
+
+@story
+def who_speaks_no_tls_is_closed_and_counted(scene):
+    proxy, address = start(scene)
+    with Client(address) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        try:
+            client.rest()
+        except ConnectionResetError:
+            pass
+    proxy.wait_counter("tls_failed", 1)
+    proxy.wait_reason("tls_failed", 1)
+    proxy.wait_log(r"tls_failed .*why=")
+
+
+@story
+def a_client_without_a_common_version_is_told_so(scene):
+    proxy, address = start(scene, tls={"min_version": "1.3"})
+    made = hf_tls.context(version=VERSIONS["1.2"])
+    try:
+        Client(address, tls=made)
+        check(False, "TLS 1.2 was accepted")
+    except ssl.SSLError as error:
+        check("VERSION" in str(error).upper(), f"{error}")
+    proxy.wait_counter("tls_failed", 1)
+
+
+@story
+def a_handshake_that_stalls_is_ended(scene):
+    proxy, address = start(scene, tls={"handshake_timeout": "200ms"})
+    with Client(address) as silent, Client(address) as half:
+        half.send(bytes((22, 3, 1, 2, 0, 1)))
+        silent.expect_reset()
+        half.expect_reset()
+    proxy.wait_counter("tls_failed", 2)
+
+
+@story
+def handshakes_beyond_the_limit_wait_for_their_turn(scene):
+    proxy, address = start(scene, tls={"max_handshakes": 2, "handshake_timeout": "20s"})
+    stalled = []
+    for _ in range(2):
+        wire = hf_tls.Wire(address)
+        try:
+            wire.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            wire.flush()
+        wire.more()  # the server's answer is here: its turn is taken
+        stalled.append(wire)
+    done = []
+    waiting = threading.Thread(
+        target=lambda: done.append(Client(address, tls=hf_tls.context())), daemon=True)
+    waiting.start()
+    with Client(proxy.address) as plain:  # others are not kept waiting
+        equal(plain.get("/whoami").status, 200, "a plain request")
+    equal(done, [], "handshakes beyond the limit")
+    stalled[0].close()
+    hf.wait_for(lambda: done, "the next one has its turn")
+    equal(done[0].get("/whoami").status, 200, "status")
+    done[0].close()
+    stalled[1].close()
+
+
+# ---- sessions ----
+
+@story
+def a_session_is_resumed_by_any_worker_after_reload_and_crash(scene):
+    proxy, address = start(scene, workers=2)
+    for version in VERSIONS.values():
+        made = hf_tls.context(version=version)
+        with Client(address, tls=made) as client:
+            equal(client.get("/whoami").status, 200, "status")
+            session = client.sock.session
+        for step in range(8):
+            if step == 4:
+                proxy.reload()
+            if step == 6:
+                for pid in proxy.workers():
+                    proxy.crashes_expected += 1
+                    os.kill(pid, signal.SIGKILL)
+            with Client(address, tls=made, session=session) as client:
+                check(client.sock.session_reused, f"not resumed in step {step}")
+                equal(client.get("/whoami").status, 200, "status")
+                session = client.sock.session
+    check(proxy.counter("tls_resumed") >= 12, "resumptions counted")
+
+
+# ---- tunnels ----
+
+@story
+def tunnels_echo_by_every_suite(scene):
+    proxy, address = start(scene)
+    contexts = [hf_tls.context(version=VERSIONS["1.3"])]
+    for suite in SUITES_1_2:
+        contexts.append(hf_tls.context(version=VERSIONS["1.2"]))
+        contexts[-1].set_ciphers(suite)
+    for made in contexts:
+        tunnel = Socket(address, "/load", tls=made)
+        for size in SIZES:
+            tunnel.echo(os.urandom(size))
+        row, = proxy.stat("tunnels")["tunnels"]
+        check(re.fullmatch(r"1\.[23] (AES(128|256)-GCM|CHACHA20)", row["tls"]), row["tls"])
+        equal((row["rx_bytes"], row["tx_bytes"]), (tunnel.sent_bytes, tunnel.got_bytes), "bytes")
+        tunnel.goodbye()
+        proxy.wait_sum("tunnels_open", 0)
+    proxy.wait_reason("done", len(contexts))
+
+
+@story
+def bytes_that_come_early_and_many_in_one_record_are_not_lost(scene):
+    _, address = start(scene)
+    early = b"".join(hf_ws.frame(hf_ws.BINARY, bytes([i]) * 3000, mask=b"abcd") for i in range(4))
+    tunnel = Socket(address, "/load", tls=hf_tls.context(), early=early)
+    for i in range(4):
+        equal(tunnel.take(), (hf_ws.BINARY, bytes([i]) * 3000, True), "early frame")
+    tunnel.send(early * 20)
+    for i in range(80):
+        equal(tunnel.take()[1], bytes([i % 4]) * 3000, "frame")
+
+
+@story
+def records_may_be_cut_anywhere(scene):
+    _, address = start(scene)
+    for version in VERSIONS.values():
+        wire = hf_tls.Wire(address, hf_tls.context(version=version)).shake().upgrade()
+        records = b"".join(wire.frame(bytes([i]) * 5) for i in range(8))
+        for i in range(len(records)):
+            wire.sock.sendall(records[i:i + 1])
+        for i in range(8):
+            wire.expect(bytes([i]) * 5)
+        wire.close()
+
+
+@story
+def an_end_by_close_notify_is_passed_on_and_answered(scene):
+    gone = threading.Event()
+
+    def then(peer):
+        check(peer.read_end() == b"last", "what came before the end")
+        peer.send(b"answer")
+        gone.set()
+
+    _, address = start(scene, scene.scripted(hf_ws.accepting(then)))
+    for version in VERSIONS.values():
+        gone.clear()
+        wire = hf_tls.Wire(address, hf_tls.context(version=version)).shake().upgrade("/")
+        wire.sock.sendall(wire.seal(b"last"))
+        try:
+            wire.tls.unwrap()
+        except ssl.SSLWantReadError:
+            wire.flush()
+        check(gone.wait(hf.PATIENCE_S), "the end was not passed on")
+        data = b""
+        while chunk := wire.sock.recv(65536):
+            data += chunk
+        check(data[-2:] or True, "")
+        check(len(data) > 24 + 6, f"answer and close_notify, got {len(data)} bytes")
+        wire.close()
+
+
+@story
+def a_broken_record_ends_the_tunnel_with_an_alert(scene):
+    proxy, address = start(scene)
+    for version in VERSIONS.values():
+        wire = hf_tls.Wire(address, hf_tls.context(version=version)).shake().upgrade()
+        record = bytearray(wire.frame(b"x"))
+        record[-1] ^= 1
+        wire.sock.sendall(record)
+        try:
+            wire.read(1)
+            check(False, "bytes came back")
+        except ssl.SSLError as error:
+            check("bad record mac" in str(error).lower() or "BAD_RECORD_MAC" in str(error),
+                  f"{error}")
+        wire.close()
+    proxy.wait_reason("tls_error", 2)
+    proxy.wait_sum("tunnels_open", 0)
+
+
+# ---- survival ----
+
+@story
+def tunnels_live_on_through_kill_9_idle_amid_a_record_and_amid_a_frame(scene):
+    proxy, address = start(scene)
+    for version in VERSIONS.values():
+        wire = hf_tls.Wire(address, hf_tls.context(version=version)).shake().upgrade()
+        kill_worker(proxy)
+        wire.sock.sendall(wire.frame(b"after an idle death"))
+        wire.expect(b"after an idle death")
+        for cut in (1, 4, 5, 6, 20, 3000):
+            records = wire.frame(bytes([cut % 251]) * 6000)
+            wire.sock.sendall(records[:cut])
+            seen = proxy.stat("tunnels")["tunnels"]
+            kill_worker(proxy)
+            wire.sock.sendall(records[cut:])
+            wire.expect(bytes([cut % 251]) * 6000)
+            check(seen, "tunnel is shown")
+        halves = hf_ws.frame(hf_ws.BINARY, b"y" * 1000, mask=b"\1\2\3\4")
+        wire.sock.sendall(wire.seal(halves[:300]))
+        kill_worker(proxy)
+        wire.sock.sendall(wire.seal(halves[300:]))
+        wire.expect(b"y" * 1000)
+        wire.close()
+        proxy.wait_sum("tunnels_open", 0)
+    equal(proxy.counter("tunnels_lost"), 0, "tunnels lost")
+
+
+@story
+def tunnels_live_on_through_a_crash_signal(scene):
+    proxy = scene.holdfast(hf_tls.configuration(scene, scene.backend()), crash_signals=True)
+    tunnels = [Socket(proxy.listener(1), "/load", tls=hf_tls.context(version=version))
+               for version in VERSIONS.values() for _ in range(20)]
+    for tunnel in tunnels:
+        tunnel.echo(b"before" * 3000)
+    kill_worker(proxy, signal.SIGSEGV)
+    for tunnel in tunnels:
+        tunnel.echo(b"after" * 3000)
+    equal(proxy.counter("tunnels_lost"), 0, "tunnels lost")
+
+
+@story
+def blocked_tunnels_live_on(scene):
+    proxy, address = start(scene)
+    made = hf_tls.context()
+    slow = Socket(address, "/load", tls=made, receive_buffer=4096)
+    payload = os.urandom(3_000_000)
+    sender = threading.Thread(target=slow.post, args=(hf_ws.BINARY, payload), daemon=True)
+    sender.start()
+    hf.wait_for(lambda: proxy.counter("blocked") > 0, "a direction is blocked")
+    kill_worker(proxy)
+    equal(slow.take(), (hf_ws.BINARY, payload, True), "echo")
+    sender.join(hf.PATIENCE_S)
+    hf.wait_equal(lambda: proxy.sum("chunks_used"), 3, "chunks in use when all is quiet")
+
+
+# ---- secrets ----
+
+def memory_of(pid):
+    """All that can be read of a process."""
+    parts = []
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb") as mem:
+        for line in maps:
+            span, rights = line.split()[:2]
+            if not rights.startswith("r") or line.rstrip().endswith("[vvar]"):
+                continue
+            low, high = (int(word, 16) for word in span.split("-"))
+            if high - low > 1 << 28 and "memfd" not in line:
+                continue
+            try:
+                mem.seek(low)
+                parts.append(mem.read(min(high - low, 1 << 26)))
+            except (OSError, ValueError, OverflowError):
+                pass
+    return parts
+
+
+def secrets_of(path):
+    text = pathlib.Path(path).read_text(encoding="utf-8")
+    return {match[1]: bytes.fromhex(match[2]) for match in
+            re.finditer(r"^(\w+) [0-9a-f]+ ([0-9a-f]+)$", text, re.M)}
+
+
+@story
+def no_secret_of_a_closed_connection_stays_in_memory(scene):
+    proxy, address = start(scene)
+    pid = proxy.slots()[0]["worker_pid"]
+    for name, version in VERSIONS.items():
+        log = scene.dir / f"keys-{name}"
+        made = hf_tls.context(version=version, keylog_filename=str(log))
+        with Client(address, tls=made) as client:
+            equal(client.get("/whoami").status, 200, "status")
+        tunnel = Socket(address, "/load", tls=made)
+        tunnel.echo(b"x" * 1000)
+        newest = secrets_of(log)
+        if name == "1.3":  # that the search can find something
+            found = any(newest["CLIENT_TRAFFIC_SECRET_0"] in part for part in memory_of(pid))
+            check(found, "the live tunnel's secret was not found")
+        tunnel.goodbye()
+        proxy.wait_sum("tunnels_open", 0)
+        proxy.wait_sum("clients_open", 0)
+        everything = memory_of(pid)
+        text = pathlib.Path(log).read_text(encoding="utf-8")
+        secrets = {bytes.fromhex(word) for word in re.findall(r" ([0-9a-f]{64,})$", text, re.M)}
+        left = [secret.hex()[:8] for secret in secrets if any(secret in part for part in everything)]
+        check(secrets and not left, f"TLS {name}: secrets in memory: {left}")
+
+
+# ---- to the backend ----
+
+class TlsBackend(hf.Scripted):
+    """A scripted backend behind TLS."""
+
+    def __init__(self, scene, pair, handler):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*pair)
+        super().__init__(scene, handler)
+
+    def serve(self, peer):
+        try:
+            peer.sock = self.context.wrap_socket(peer.sock, server_side=True)
+        except OSError:
+            peer.sock.close()
+            return
+        super().serve(peer)
+
+
+def echo(peer):
+    while data := peer.sock.recv(65536):
+        peer.send(data)
+
+
+@story
+def backends_are_reached_by_tls_and_verified(scene):
+    pair = hf_tls.certificate(scene, "backend", "backend.test")
+    backend = TlsBackend(scene, pair, hf.answering(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+    trusting = {"tls": True, "tls_ca": str(pair[0]), "tls_server_name": "backend.test"}
+    proxy, _ = start(scene, backend, upstream=trusting)
+    with Client(proxy.address) as client:
+        equal(client.get("/").body, b"ok", "answer by TLS")
+        equal(client.get("/").body, b"ok", "answer on the kept connection")
+    for options, status in (({"tls_server_name": "other.test"}, 502),
+                            ({"tls_ca": str(hf_tls.certificate(scene, "stranger")[0])}, 502),
+                            ({"tls_server_name": "other.test", "tls_verify": False}, 200)):
+        proxy.conf["upstreams"][0].update(trusting)
+        proxy.conf["upstreams"][0].update(options)
+        if "tls_verify" in options:
+            del proxy.conf["upstreams"][0]["tls_ca"]
+        proxy.reload()
+        with Client(proxy.address) as client:
+            equal(client.get("/", "Connection: close").status, status, f"{options}")
+    proxy.wait_log(r"backend_tls backend=app/\S+ why=")
+    proxy.wait_reason("backend_tls", 2)
+
+
+@story
+def tunnels_to_tls_backends_live_on(scene):
+    pair = hf_tls.certificate(scene, "backend", "backend.test")
+    backend = TlsBackend(scene, pair, hf_ws.accepting(echo))
+    proxy, address = start(scene, backend, upstream={
+        "tls": True, "tls_ca": str(pair[0]), "tls_server_name": "backend.test"})
+    for made in (None, hf_tls.context()):  # in the clear to us, and by TLS on both sides
+        tunnel = Socket(address if made else proxy.address, "/", tls=made)
+        masked = hf_ws.frame(hf_ws.BINARY, os.urandom(40_000), mask=b"abcd")
+        for _ in range(3):
+            tunnel.send(masked)
+            equal(tunnel.read(len(masked)), masked, "echo")
+            kill_worker(proxy)
+        tunnel.send(masked)
+        equal(tunnel.read(len(masked)), masked, "echo after three deaths")
+        tunnel.close()
+        proxy.wait_sum("tunnels_open", 0)
+    equal(proxy.counter("tunnels_lost"), 0, "tunnels lost")
+
+
+# ---- others' clients ----
+
+@story
+def openssls_own_client_changes_keys_both_ways(scene):
+    backend = scene.scripted(hf_ws.accepting(echo))
+    proxy, address = start(scene, backend)
+    client = subprocess.Popen(
+        ["openssl", "s_client", "-connect", hf.text_address(address), "-quiet", "-no_ign_eof",
+         "-servername", "site.test", "-tls1_3"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    scene.later(client.wait)
+    scene.later(client.kill)
+    client.stdin.write(hf_ws.handshake("/", hf_ws.new_key()))
+    client.stdin.flush()
+    while client.stdout.readline() != b"\r\n":
+        pass
+    for _ in range(3):
+        client.stdin.write(b"hello\n")
+        client.stdin.flush()
+        equal(client.stdout.readline(), b"hello\n", "echo")
+        kill_worker(proxy)
+
+
+if __name__ == "__main__":
+    hf.main()

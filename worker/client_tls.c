@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The TLS handshake of a client's connection (worker/client.h), a bounded number at a time. */
+#include "worker/client_tls.h"
+
+#include "worker/conn_tls.h"
+#include "worker/tls_context.h"
+
+#include <errno.h>
+
+/* ---- whose turn it is ---- */
+
+static void queue(struct client *client)
+{
+    struct worker *w = client->conn.w;
+    client->shake_waits = true;
+    client->shake_next = NULL;
+    client->shake_prev = w->shake_tail;
+    if (w->shake_tail)
+        w->shake_tail->shake_next = client;
+    else
+        w->shake_head = client;
+    w->shake_tail = client;
+}
+
+static void unqueue(struct client *client)
+{
+    struct worker *w = client->conn.w;
+    if (!client->shake_waits)
+        return;
+    if (client->shake_prev)
+        client->shake_prev->shake_next = client->shake_next;
+    else
+        w->shake_head = client->shake_next;
+    if (client->shake_next)
+        client->shake_next->shake_prev = client->shake_prev;
+    else
+        w->shake_tail = client->shake_prev;
+    client->shake_waits = false;
+}
+
+void client_tls_leave(struct client *client)
+{
+    struct worker *w = client->conn.w;
+    unqueue(client);
+    if (!client->shaking)
+        return;
+    client->shaking = false;
+    w->shaking--;
+}
+
+/* ---- the handshake ---- */
+
+static int make_engine(struct worker *w)
+{
+    if (!w->tls_engine)
+        w->tls_engine = tls_engine_new();
+    return w->tls_engine ? 0 : -ENOMEM;
+}
+
+/* OpenSSL's object costs tens of kilobytes: none before the client has said something. */
+static int begin(struct client *client)
+{
+    struct worker *w = client->conn.w;
+    struct ssl_ctx_st *context = w->tls ? tls_contexts_server(w->tls) : NULL;
+    if (!context || make_engine(w) < 0)
+        return -ENOMEM;
+    client->conn.tls->contexts = tls_contexts_acquire(w->tls);
+    client->conn.tls->handshake = tls_handshake_accept(context);
+    if (!client->conn.tls->handshake)
+        return -ENOMEM;
+    client->shaking = true;
+    w->shaking++;
+    return 0;
+}
+
+static enum conn_tls_result failed(struct client *client, const char *why)
+{
+    struct worker *w = client->conn.w;
+    char text[ADDR_TEXT_MAX];
+    addr_print(&client->address, text);
+    worker_count(w, COUNTER_TLS_FAILED);
+    log_limited(&w->limit_client, LOG_LEVEL_INFO, "tls_failed", "client=%s why=\"%s\"", text, why);
+    return CONN_TLS_FAILED;
+}
+
+static void count_done(struct client *client)
+{
+    struct worker *w = client->conn.w;
+    const struct conn_tls *tls = client->conn.tls;
+    worker_count(w, COUNTER_TLS_DONE);
+    if (tls->facts.resumed)
+        worker_count(w, COUNTER_TLS_RESUMED);
+}
+
+enum conn_tls_result client_tls_run(struct client *client)
+{
+    struct conn *conn = &client->conn;
+    struct worker *w = conn->w;
+    const char *why = "";
+    if (!conn->tls->handshake) {
+        if (!conn_tls_knock(conn))
+            return conn->eof || conn->error ? failed(client, "closed by the peer") : CONN_TLS_MORE;
+        if (w->shaking >= w->image->header->tls.max_handshakes) {
+            if (!client->shake_waits)
+                queue(client);
+            return CONN_TLS_MORE;
+        }
+        unqueue(client);
+        if (begin(client) < 0)
+            return failed(client, "no memory");
+    }
+    enum conn_tls_result result = conn_tls_shake(conn, &why);
+    if (result == CONN_TLS_MORE)
+        return result;
+    client_tls_leave(client);
+    if (result == CONN_TLS_FAILED)
+        return failed(client, why);
+    count_done(client);
+    return result;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/conn_tls.h"
+
+#include "worker/tls_burst.h"
+#include "worker/tls_context.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+int conn_tls_new(struct conn *conn)
+{
+    conn->tls = calloc(1, sizeof *conn->tls);
+    return conn->tls ? 0 : -ENOMEM;
+}
+
+static void end_handshake(struct conn_tls *tls)
+{
+    tls_handshake_free(&tls->handshake);
+    tls_contexts_release(&tls->contexts);
+}
+
+void conn_tls_free(struct conn *conn)
+{
+    struct conn_tls *tls = conn->tls;
+    struct worker *w = conn->w;
+    if (!tls)
+        return;
+    end_handshake(tls);
+    if (tls->session.version != TLS_PLAIN)
+        tls_engine_forget(w->tls_engine, &tls->session);
+    tls_session_wipe(&tls->session);
+    buf_release(&w->pool, &tls->wire_in);
+    buf_release(&w->pool, &tls->plain);
+    buf_release(&w->pool, &tls->wire_out);
+    free(tls);
+    conn->tls = NULL;
+}
+
+/* ---- the socket ---- */
+
+/* Read behind what is there. True if bytes arrived; sets drained, eof and error. */
+static bool read_wire(struct conn *conn)
+{
+    struct conn_tls *tls = conn->tls;
+    struct worker *w = conn->w;
+    if (tls->drained || conn->eof || conn->error || conn->fd < 0)
+        return false;
+    if (buf_acquire(&w->pool, &tls->wire_in) < 0) {
+        conn->error = ENOMEM;
+        return false;
+    }
+    uint32_t room = buf_room(&tls->wire_in);
+    if (room == 0)
+        return false;
+    ssize_t n = recv(conn->fd, tls->wire_in.data + tls->wire_in.end, room, 0);
+    if (n <= 0) {
+        tls->drained = true;
+        if (n == 0)
+            conn->eof = true; /* without a close_notify: HTTP and WebSocket know their own ends */
+        else if (errno != EAGAIN && errno != EINTR)
+            conn->error = errno;
+        buf_release_empty(&w->pool, &tls->wire_in);
+        return false;
+    }
+    /* Edge-triggered: a short read has emptied the queue, unless a FIN stands behind it. */
+    tls->drained = (uint32_t)n < room && !conn->hangup;
+    tls->wire_in.end += (uint32_t)n;
+    conn->rx += (uint32_t)n;
+    if (conn->kind == CONN_CLIENT)
+        worker_add(w, COUNTER_HTTP_RX_BYTES, (uint64_t)n);
+    return true;
+}
+
+/* Returns the bytes that the socket took; sets writable and error. */
+static uint32_t write_wire(struct conn *conn, struct slice bytes)
+{
+    if (bytes.n == 0 || !conn->writable || conn->error || conn->fd < 0)
+        return 0;
+    ssize_t n = send(conn->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
+    if (n < 0) {
+        conn->writable = false;
+        if (errno != EAGAIN && errno != EINTR)
+            conn->error = errno;
+        return 0;
+    }
+    if ((size_t)n < bytes.n)
+        conn->writable = false;
+    conn->tx += (uint32_t)n;
+    if (conn->kind == CONN_CLIENT)
+        worker_add(conn->w, COUNTER_HTTP_TX_BYTES, (uint64_t)n);
+    return (uint32_t)n;
+}
+
+/* ---- handshake ---- */
+
+bool conn_tls_knock(struct conn *conn)
+{
+    return buf_len(&conn->tls->wire_in) > 0 || read_wire(conn);
+}
+
+static void send_handshake(struct conn *conn)
+{
+    struct tls_handshake *handshake = conn->tls->handshake;
+    tls_handshake_sent(handshake, write_wire(conn, tls_handshake_output(handshake)));
+}
+
+/* Keys are ours now. What OpenSSL has still to say goes out before anything that we seal. */
+static enum conn_tls_result finish(struct conn *conn, const char **why)
+{
+    struct conn_tls *tls = conn->tls;
+    struct worker *w = conn->w;
+    send_handshake(conn);
+    if (tls_handshake_export(tls->handshake, w->tls_engine, &tls->session, &tls->facts, why) < 0)
+        return CONN_TLS_FAILED;
+    struct slice rest = tls_handshake_output(tls->handshake);
+    if (rest.n > 0 &&
+        (buf_acquire(&w->pool, &tls->wire_out) < 0 || buf_append(&tls->wire_out, rest) < 0)) {
+        *why = "no memory";
+        return CONN_TLS_FAILED;
+    }
+    end_handshake(tls);
+    conn->readable = true; /* content may stand behind the last record already */
+    return CONN_TLS_DONE;
+}
+
+/* Feed the next whole record, if there is one. As tls_handshake_feed; -EAGAIN: none is there. */
+static int feed_next(struct conn *conn, const char **why)
+{
+    struct conn_tls *tls = conn->tls;
+    struct slice bytes = buf_slice(&tls->wire_in);
+    int need = tls_handshake_need(tls->handshake, (const uint8_t *)bytes.p, bytes.n);
+    if (need < 0) {
+        *why = "not TLS";
+        return -EPROTO;
+    }
+    if (need == 0 || (size_t)need > bytes.n)
+        return -EAGAIN;
+    int rc = tls_handshake_feed(tls->handshake, (const uint8_t *)bytes.p, (size_t)need, why);
+    tls->wire_in.start += (uint32_t)need;
+    buf_release_empty(&conn->w->pool, &tls->wire_in);
+    return rc;
+}
+
+enum conn_tls_result conn_tls_shake(struct conn *conn, const char **why)
+{
+    for (;;) {
+        int rc = feed_next(conn, why);
+        if (rc == 1)
+            return finish(conn, why);
+        send_handshake(conn);
+        if (rc == 0)
+            continue;
+        if (rc == -EAGAIN && read_wire(conn))
+            continue;
+        if (rc != -EAGAIN)
+            return CONN_TLS_FAILED;
+        if (conn->eof || conn->error) {
+            *why = "closed by the peer";
+            return CONN_TLS_FAILED;
+        }
+        return CONN_TLS_MORE;
+    }
+}
+
+/* ---- content ---- */
+
+/* Our own word in the stream, if it can go out now. Nothing may be half sent before it. */
+static void say(struct conn *conn, enum tls_alert alert)
+{
+    struct conn_tls *tls = conn->tls;
+    uint8_t record[TLS_CONTROL_MAX];
+    bool silent = tls->session.flags & (TLS_SENT_CLOSE | TLS_FATAL);
+    if (tls->session.version == TLS_PLAIN || silent || buf_len(&tls->wire_out) > 0)
+        return;
+    int n = tls_record_alert(conn->w->tls_engine, &tls->session, alert, record);
+    if (n > 0)
+        write_wire(conn, (struct slice){(const char *)record, (size_t)n});
+}
+
+void conn_tls_say_end(struct conn *conn)
+{
+    say(conn, TLS_CLOSE_NOTIFY);
+}
+
+/* The peer has broken the rules. */
+static int fail(struct conn *conn, int alert)
+{
+    if (alert < TLS_PEER_ALERT)
+        say(conn, (enum tls_alert)alert);
+    conn->error = alert < TLS_PEER_ALERT ? EPROTO : ECONNRESET;
+    return -EPROTO;
+}
+
+static int control(struct conn *conn, enum tls_record_type type, const uint8_t *content, int n)
+{
+    int rc = tls_record_control(&conn->tls->session, type, content, (size_t)n);
+    if (rc < 0)
+        return fail(conn, -rc);
+    if (rc > 0)
+        conn->eof = true;
+    return rc > 0 ? -EPIPE : 1;
+}
+
+/* Open the next record, into `in` if that has `room`. 1: done, 0: none is whole, negative: the end. */
+static int open_next(struct conn *conn, uint32_t room)
+{
+    struct conn_tls *tls = conn->tls;
+    struct worker *w = conn->w;
+    struct slice bytes = buf_slice(&tls->wire_in);
+    const uint8_t *record = (const uint8_t *)bytes.p;
+    enum tls_record_type type;
+    int need = bytes.n > 0 ? tls_record_need(&tls->session, record, bytes.n) : 0;
+    if (need < 0)
+        return fail(conn, -need);
+    if (need == 0 || (size_t)need > bytes.n)
+        return 0;
+    struct buf *to = (uint32_t)need <= room ? &conn->in : &tls->plain;
+    if (buf_acquire(&w->pool, to) < 0) {
+        conn->error = ENOMEM;
+        return -ENOMEM;
+    }
+    uint8_t *dst = (uint8_t *)to->data + to->end;
+    int n = tls_record_open(w->tls_engine, &tls->session, record, (size_t)need, dst, &type);
+    tls->wire_in.start += (uint32_t)need;
+    buf_release_empty(&w->pool, &tls->wire_in);
+    if (n < 0)
+        return fail(conn, -n);
+    int rc = 1;
+    if (type == TLS_APPLICATION)
+        to->end += (uint32_t)n;
+    else
+        rc = control(conn, type, dst, n);
+    buf_release_empty(&w->pool, &tls->plain);
+    return rc;
+}
+
+/* Content that was opened before and found no room. True if there was some. */
+static bool take_plain(struct conn *conn, uint32_t room)
+{
+    struct buf *plain = &conn->tls->plain;
+    uint32_t n = buf_len(plain) < room ? buf_len(plain) : room;
+    if (n == 0)
+        return false;
+    memcpy(conn->in.data + conn->in.end, plain->data + plain->start, n);
+    conn->in.end += n;
+    plain->start += n;
+    buf_release_empty(&conn->w->pool, plain);
+    return true;
+}
+
+static uint32_t room_for(struct conn *conn, uint32_t limit)
+{
+    uint32_t room = buf_room(&conn->in);
+    uint32_t held = buf_len(&conn->in);
+    if (limit < conn->in.size && held + room > limit)
+        return held < limit ? limit - held : 0;
+    return room;
+}
+
+bool conn_tls_fill(struct conn *conn, uint32_t limit)
+{
+    struct worker *w = conn->w;
+    if (!conn->readable || conn->eof || conn->error || conn->fd < 0)
+        return false;
+    if (buf_acquire(&w->pool, &conn->in) < 0) {
+        conn->error = ENOMEM;
+        return false;
+    }
+    uint32_t before = buf_len(&conn->in);
+    uint32_t room = room_for(conn, limit);
+    while (room > 0 && buf_len(&conn->in) == before && !take_plain(conn, room)) {
+        int rc = open_next(conn, room);
+        if (rc > 0)
+            continue;
+        if (rc < 0 || !read_wire(conn)) {
+            conn->readable = false;
+            break;
+        }
+    }
+    bool filled = buf_len(&conn->in) > before;
+    buf_release_empty(&w->pool, &conn->in);
+    return filled;
+}
+
+/* Seal a KeyUpdate that is due, then content from `out`, as much as fits. False: the library failed. */
+static bool seal_out(struct conn *conn)
+{
+    struct conn_tls *tls = conn->tls;
+    struct worker *w = conn->w;
+    struct buf *wire = &tls->wire_out;
+    struct slice content = buf_slice(&conn->out);
+    bool ask = false;
+    if (buf_acquire(&w->pool, wire) < 0)
+        return false;
+    if (tls_record_update_due(&tls->session, &ask)) {
+        int n = tls_record_update(w->tls_engine, &tls->session, ask, (uint8_t *)wire->data);
+        if (n < 0)
+            return false;
+        wire->end = (uint32_t)n;
+    }
+    tls->burst = tls_burst_at(tls->burst, tls->burst_ms, w->now_ms);
+    tls->burst_ms = w->now_ms;
+    while (tls->sealed < content.n) {
+        size_t k = tls_burst_content(&tls->session, tls->burst);
+        size_t left = content.n - tls->sealed;
+        k = left < k ? left : k;
+        if (wire->size - wire->end < k + TLS_OVERHEAD_MAX)
+            break;
+        int n = tls_record_seal(w->tls_engine, &tls->session, TLS_APPLICATION,
+                                (const uint8_t *)content.p + tls->sealed, k,
+                                (uint8_t *)wire->data + wire->end);
+        if (n < 0)
+            return false;
+        wire->end += (uint32_t)n;
+        tls->sealed += (uint32_t)k;
+        tls->burst = tls_burst_add(tls->burst, k);
+    }
+    return true;
+}
+
+bool conn_tls_flush(struct conn *conn)
+{
+    struct conn_tls *tls = conn->tls;
+    struct worker *w = conn->w;
+    if (!conn->writable || conn->error || conn->fd < 0)
+        return false;
+    if (buf_len(&tls->wire_out) == 0 && buf_len(&conn->out) == 0)
+        return false;
+    if (buf_len(&tls->wire_out) == 0 && !seal_out(conn)) {
+        conn->error = EPROTO;
+        return false;
+    }
+    uint32_t n = write_wire(conn, buf_slice(&tls->wire_out));
+    tls->wire_out.start += n;
+    if (buf_len(&tls->wire_out) == 0) {
+        /* Content counts as sent when its whole record is: who looks at `out` need not look here. */
+        conn->out.start += tls->sealed;
+        tls->sealed = 0;
+        buf_release(&w->pool, &tls->wire_out);
+        buf_release_empty(&w->pool, &conn->out);
+    }
+    return n > 0;
+}

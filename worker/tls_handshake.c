@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/tls_parts.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+
+enum {
+    RECORD_MAX = TLS_RECORD_HEADER + TLS_PLAIN_MAX + 256,
+    /* A certificate chain may have 100 KB in OpenSSL, and a client may cut it into 512 bytes each. */
+    RECORDS_MAX = 256,
+    FIRST_TYPE = TLS_CHANGE_CIPHER_SPEC,
+    LAST_TYPE = TLS_APPLICATION,
+};
+
+/* Which of an SSL's extra data is its struct tls_handshake: one number a process. */
+static int extra_index = -1;
+
+/* Hexadecimal up to the end of the line. Returns the bytes, 0 if it is none. */
+static uint8_t read_secret(const char *hex, uint8_t out[TLS_SECRET_MAX])
+{
+    size_t n = strlen(hex);
+
+    if (n % 2 != 0 || n / 2 > TLS_SECRET_MAX)
+        return 0;
+    for (size_t i = 0; i < n / 2; i++) {
+        int high = OPENSSL_hexchar2int((unsigned char)hex[2 * i]);
+        int low = OPENSSL_hexchar2int((unsigned char)hex[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return 0;
+        out[i] = (uint8_t)(high << 4 | low);
+    }
+    return (uint8_t)(n / 2);
+}
+
+/* `LABEL CLIENT_RANDOM SECRET`, as OpenSSL tells each secret of TLS 1.3. */
+static void on_secret(const SSL *ssl, const char *line)
+{
+    struct tls_handshake *handshake = SSL_get_ex_data(ssl, extra_index);
+    struct slice text = slice_of(line);
+    bool by_client = slice_starts(text, SLICE("CLIENT_TRAFFIC_SECRET_0 "));
+    const char *secret = strrchr(line, ' ');
+
+    if (!handshake || (!by_client && !slice_starts(text, SLICE("SERVER_TRAFFIC_SECRET_0 "))))
+        return;
+    struct tls_leak *leak = by_client == handshake->client ? &handshake->tx : &handshake->rx;
+    leak->secret_size = read_secret(secret + 1, leak->secret);
+}
+
+/* Counts records under the keys of application data: in TLS 1.3 tickets, in TLS 1.2 Finished. */
+static void on_message(int is_write, int version, int content_type, const void *bytes, size_t n,
+                       SSL *ssl, void *argument)
+{
+    struct tls_handshake *handshake = argument;
+    struct tls_leak *leak = is_write ? &handshake->tx : &handshake->rx;
+
+    (void)version;
+    if (content_type != SSL3_RT_HEADER || n < TLS_RECORD_HEADER)
+        return;
+    uint8_t type = *(const uint8_t *)bytes;
+    if (SSL_version(ssl) == TLS1_3_VERSION)
+        leak->records += type == TLS_APPLICATION && leak->secret_size > 0;
+    else if (type == TLS_CHANGE_CIPHER_SPEC)
+        leak->changed = true;
+    else
+        leak->records += leak->changed;
+}
+
+void tls_handshake_prepare(struct ssl_ctx_st *context)
+{
+    SSL_CTX_set_keylog_callback(context, on_secret);
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_clear_options(context, SSL_OP_ENABLE_KTLS);
+    SSL_CTX_clear_mode(context, SSL_MODE_ASYNC);
+    SSL_CTX_set_read_ahead(context, 0); /* it would read behind the record that it was given */
+    SSL_CTX_set_max_early_data(context, 0);
+    SSL_CTX_set_post_handshake_auth(context, 0);
+    SSL_CTX_set_num_tickets(context, 1);
+    /* Sessions live in tickets, or with whoever has asked for them. */
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+}
+
+static struct tls_handshake *start(SSL_CTX *context, bool client)
+{
+    if (extra_index < 0)
+        extra_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    struct tls_handshake *handshake = calloc(1, sizeof *handshake);
+    if (!handshake)
+        return NULL;
+    handshake->client = client;
+    handshake->ssl = SSL_new(context);
+    handshake->input = BIO_new(BIO_s_mem());
+    handshake->output = BIO_new(BIO_s_mem());
+    bool ok = handshake->ssl && handshake->input && handshake->output &&
+              SSL_set_ex_data(handshake->ssl, extra_index, handshake) == 1;
+    if (!ok) {
+        BIO_free(handshake->input);
+        tls_handshake_free(&handshake);
+        return NULL;
+    }
+    BIO_set_mem_eof_return(handshake->input, -1); /* no more yet; not the end */
+    BIO_up_ref(handshake->output);
+    SSL_set_bio(handshake->ssl, handshake->input, handshake->output);
+    SSL_set_msg_callback(handshake->ssl, on_message);
+    SSL_set_msg_callback_arg(handshake->ssl, handshake);
+    return handshake;
+}
+
+struct tls_handshake *tls_handshake_accept(struct ssl_ctx_st *context)
+{
+    struct tls_handshake *handshake = start(context, false);
+
+    if (handshake)
+        SSL_set_accept_state(handshake->ssl);
+    ERR_clear_error();
+    return handshake;
+}
+
+/* The name that the certificate must have, and SNI unless it is an address (RFC 6066 3). */
+static bool set_server_name(SSL *ssl, const char *name)
+{
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1)
+        return true;
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
+}
+
+struct tls_handshake *tls_handshake_connect(struct ssl_ctx_st *context, const char *server_name,
+                                            struct ssl_session_st *session)
+{
+    struct tls_handshake *handshake = start(context, true);
+
+    if (handshake) {
+        SSL_set_connect_state(handshake->ssl);
+        if ((server_name && !set_server_name(handshake->ssl, server_name)) ||
+            (session && SSL_set_session(handshake->ssl, session) != 1))
+            tls_handshake_free(&handshake);
+    }
+    ERR_clear_error();
+    return handshake;
+}
+
+void tls_handshake_drop(struct tls_handshake *handshake)
+{
+    if (!handshake->ssl)
+        return;
+    SSL_set_ex_data(handshake->ssl, extra_index, NULL);
+    /* As if both sides had closed: else the session could not be resumed. */
+    SSL_set_shutdown(handshake->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(handshake->ssl);
+    handshake->ssl = NULL;
+    handshake->input = NULL;
+    OPENSSL_cleanse(&handshake->rx, sizeof handshake->rx);
+    OPENSSL_cleanse(&handshake->tx, sizeof handshake->tx);
+    ERR_clear_error();
+}
+
+void tls_handshake_free(struct tls_handshake **handshake)
+{
+    if (!*handshake)
+        return;
+    tls_handshake_drop(*handshake);
+    BIO_free((*handshake)->output);
+    SSL_SESSION_free((*handshake)->session);
+    OPENSSL_cleanse(*handshake, sizeof **handshake);
+    free(*handshake);
+    *handshake = NULL;
+}
+
+int tls_handshake_need(const struct tls_handshake *handshake, const uint8_t *p, size_t n)
+{
+    enum { MAJOR = 3 }; /* of SSL 3.0 and all since */
+
+    if (n < 1)
+        return 0;
+    bool is_first = handshake->records == 0 && !handshake->client;
+    if (is_first ? p[0] != TLS_HANDSHAKE : p[0] < FIRST_TYPE || p[0] > LAST_TYPE)
+        return -EPROTONOSUPPORT;
+    if (n >= 2 && p[1] != MAJOR)
+        return -EPROTONOSUPPORT;
+    if (n < TLS_RECORD_HEADER)
+        return 0;
+    int whole = TLS_RECORD_HEADER + (p[3] << 8 | p[4]);
+    return whole > RECORD_MAX ? -EMSGSIZE : whole;
+}
+
+int tls_handshake_feed(struct tls_handshake *handshake, const uint8_t *record, size_t n,
+                       const char **why)
+{
+    ASSERT(handshake->ssl && !handshake->done && n <= RECORD_MAX);
+    ERR_clear_error();
+    if (n > 0 && ++handshake->records > RECORDS_MAX) {
+        *why = "too many records";
+        return -EPROTO;
+    }
+    if (n > 0 && BIO_write(handshake->input, record, (int)n) != (int)n) {
+        *why = tls_why_failed(handshake->ssl);
+        return -EPROTO;
+    }
+    int rc = SSL_do_handshake(handshake->ssl);
+    int error = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(handshake->ssl, rc);
+    if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ) {
+        *why = tls_why_failed(handshake->ssl);
+        return -EPROTO;
+    }
+    ERR_clear_error(); /* what OpenSSL has tried, and done without */
+    if (BIO_ctrl_pending(handshake->input) > 0) {
+        *why = "bytes behind the record";
+        return -EPROTO;
+    }
+    handshake->done = error == SSL_ERROR_NONE;
+    return handshake->done;
+}
+
+struct slice tls_handshake_output(const struct tls_handshake *handshake)
+{
+    char *bytes;
+    long n = BIO_get_mem_data(handshake->output, &bytes);
+
+    ASSERT(n >= 0 && (size_t)n >= handshake->sent);
+    return (struct slice){bytes + handshake->sent, (size_t)n - handshake->sent};
+}
+
+void tls_handshake_sent(struct tls_handshake *handshake, size_t n)
+{
+    ASSERT(n <= tls_handshake_output(handshake).n);
+    handshake->sent += n;
+}
+
+struct ssl_session_st *tls_handshake_take_session(struct tls_handshake *handshake)
+{
+    SSL_SESSION *session = handshake->session;
+
+    handshake->session = NULL;
+    return session;
+}

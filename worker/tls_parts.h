@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the TLS files share among themselves: tls_engine.c keeps cipher contexts, tls_keys.c derives
+ * keys, tls_record.c seals and opens, tls_control.c reads alerts and KeyUpdates; tls_handshake.c
+ * drives OpenSSL, tls_export.c takes the keys out of it, tls_facts.c the rest, tls_why.c has words for
+ * what went wrong. Nobody else includes this.
+ */
+#ifndef WORKER_TLS_PARTS_H
+#define WORKER_TLS_PARTS_H
+
+#include "worker/tls_handshake.h"
+
+#include <openssl/ssl.h>
+
+enum { TLS_TAG = 16, TLS_SECRET_MAX = 48, TLS_MASTER_SECRET = 48, TLS_CHANGE_CIPHER_SPEC = 20 };
+
+/* Handshake messages that matter once the handshake is over, and the one that ends it. */
+enum { TLS_NEW_SESSION_TICKET = 4, TLS_FINISHED = 20, TLS_KEY_UPDATE = 24 };
+
+/*
+ * The engine's context for a suite and direction, keyed with `key`. Borrowed until the next call for
+ * the same suite and direction. NULL: no such suite, or the library failed.
+ */
+EVP_CIPHER_CTX *tls_engine_cipher(struct tls_engine *engine, unsigned suite, bool sealing,
+                                  const uint8_t key[32]);
+
+/* Make what every derivation needs, once a process; never freed. 0, -ENOMEM or -ENOTSUP. */
+int tls_keys_init(void) MUST_CHECK;
+
+/* TLS 1.3: the secret that follows this direction's, and its keys (RFC 8446 7.2). 0 or -EIO. */
+int tls_keys_update(unsigned suite, struct tls_dir *dir) MUST_CHECK;
+
+/* Bytes of a TLS 1.3 traffic secret: the hash of the suite. */
+size_t tls_keys_secret_size(unsigned suite);
+
+/* TLS 1.2 GCM sends 8 bytes of the nonce with each record, the other AEADs none. */
+static inline size_t tls_explicit_nonce(const struct tls_session *session)
+{
+    return session->version == TLS_1_2 && session->suite != TLS_CHACHA20_POLY1305 ? 8 : 0;
+}
+
+/* What the handshake has shown of one direction. */
+struct tls_leak {
+    uint8_t secret[TLS_SECRET_MAX]; /* TLS 1.3: of application data, as the key callback had it */
+    uint8_t secret_size;            /* 0: not yet */
+    bool changed;                   /* TLS 1.2: ChangeCipherSpec has passed */
+    uint32_t records;               /* under the keys that application data will have */
+};
+
+struct tls_handshake {
+    SSL *ssl;   /* NULL once exported */
+    BIO *input; /* the SSL's */
+    BIO *
+        output; /* counted by us and by the SSL; all that was written stays: the self check reads it */
+    size_t sent;      /* bytes of the output */
+    uint32_t records; /* taken */
+    bool client;
+    bool done;
+    struct tls_leak rx;
+    struct tls_leak tx;
+    SSL_SESSION *session; /* counted: a client's, to be resumed; NULL none */
+};
+
+/* Free the SSL object, and wipe what was seen of its secrets. More calls do nothing. */
+void tls_handshake_drop(struct tls_handshake *handshake);
+
+/* What is worth knowing of a handshake that is over. 0 or -ENOMEM. */
+int tls_facts_take(SSL *ssl, struct tls_facts *facts) MUST_CHECK;
+
+/* Why the last call failed, from OpenSSL's error queue, which is emptied. Static text. */
+const char *tls_why_failed(SSL *ssl);
+
+#endif

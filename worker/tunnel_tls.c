@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/tunnel_tls.h"
+
+#include "worker/tls_burst.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FED_FROM = 16 }; /* free chunks with which it is worth to wake those that wait for one */
+
+int tunnel_tls_engine(struct worker *w)
+{
+    if (!w->tls_engine)
+        w->tls_engine = tls_engine_new();
+    return w->tls_engine ? 0 : -ENOMEM;
+}
+
+uint8_t *tunnel_tls_content(struct worker *w)
+{
+    static uint8_t content[ARENA_CHUNK_SIZE]; /* one a process, untouched until it is needed */
+    (void)w;
+    return content;
+}
+
+/* ---- entries ---- */
+
+static void wipe(struct worker *w, struct vault_side *entry)
+{
+    if (entry->session.version != TLS_PLAIN && w->tls_engine)
+        tls_engine_forget(w->tls_engine, &entry->session);
+    tls_session_wipe(&entry->session);
+    memset(entry, 0, sizeof *entry);
+}
+
+/* Bytes that n bytes of content take when they are sealed in the first records of a burst. */
+static size_t sealed_len(const struct tls_session *session, size_t n)
+{
+    size_t per = tls_burst_content(session, 0);
+    return n + (n / per + 1) * TLS_OVERHEAD_MAX;
+}
+
+static bool fits(const struct tunnel_opening *o, uint32_t d)
+{
+    const struct tunnel_side_tls *src = &o->tls[d];
+    const struct tunnel_side_tls *dst = &o->tls[!d];
+    size_t n = o->held[d].n + src->plain.n;
+    if (dst->session)
+        n = dst->wire_out.n + TLS_CONTROL_MAX + sealed_len(dst->session, o->held[d].n) +
+            sealed_len(dst->session, src->plain.n);
+    return n <= ARENA_CHUNK_SIZE && src->wire_in.n <= ARENA_CHUNK_SIZE;
+}
+
+static void fill_side(struct worker *w, uint32_t side, uint32_t index,
+                      const struct tunnel_side_tls *from)
+{
+    struct vault_side *entry = &w->vault.sides[side][index];
+    /* First, so that a successor looks at it and wipes it if the tunnel does not come to be. */
+    if (index >= w->vault.header->used[side])
+        w->vault.header->used[side] = index + 1;
+    COMMIT_FENCE();
+    memset(entry, 0, sizeof *entry);
+    entry->session = *from->session;
+    entry->burst = from->burst;
+    entry->burst_ms = w->now_ms;
+    if (from->wire_in.n > 0) {
+        entry->in_chunk = (uint16_t)tunnel_chunk_take(w);
+        entry->in_len = (uint16_t)from->wire_in.n;
+        memcpy(arena_chunk(w->arena, entry->in_chunk), from->wire_in.p, from->wire_in.n);
+    }
+}
+
+int tunnel_tls_fill(struct worker *w, uint32_t tunnel, const struct tunnel_opening *o)
+{
+    uint32_t mask = (o->tls[0].session ? 1u : 0) | (o->tls[1].session ? 2u : 0);
+    if (mask == 0)
+        return 0;
+    if (!fits(o, 0) || !fits(o, 1))
+        return -EMSGSIZE;
+    bool reuse = w->free_side_count > 0;
+    if (!reuse && w->sides_used == w->vault.header->sides_max)
+        return -ENOBUFS;
+    uint32_t index = reuse ? w->free_sides[--w->free_side_count] : w->sides_used++;
+    for (uint32_t side = 0; side < 2; side++) {
+        if (mask & 1u << side)
+            fill_side(w, side, index, &o->tls[side]);
+    }
+    w->tunnels[tunnel].tls = index << 2 | mask;
+    return 0;
+}
+
+/* Append content, sealed if the destination is TLS. Returns the bytes it has become. */
+static uint32_t stage_content(struct worker *w, struct vault_side *dst, struct slice content,
+                              uint8_t *to)
+{
+    const uint8_t *bytes = (const uint8_t *)content.p;
+    uint32_t out = 0;
+    if (!dst) {
+        if (content.n > 0)
+            memcpy(to, bytes, content.n);
+        return (uint32_t)content.n;
+    }
+    for (size_t done = 0; done < content.n;) {
+        size_t k = tls_burst_content(&dst->session, dst->burst);
+        k = content.n - done < k ? content.n - done : k;
+        int n = tls_record_seal(w->tls_engine, &dst->session, TLS_APPLICATION, bytes + done, k,
+                                to + out);
+        ASSERT(n > 0);
+        out += (uint32_t)n;
+        done += k;
+        dst->burst = tls_burst_add(dst->burst, k);
+    }
+    dst->sealed += (uint32_t)content.n;
+    return out;
+}
+
+uint32_t tunnel_tls_stage(struct worker *w, uint32_t tunnel, uint32_t d,
+                          const struct tunnel_opening *o, uint8_t *chunk)
+{
+    struct vault_side *src = tunnel_tls_side(w, tunnel, d);
+    struct vault_side *dst = tunnel_tls_side(w, tunnel, !d);
+    struct slice before = o->tls[!d].wire_out;
+    uint32_t head = d == 1 ? o->head_len : 0;
+    if (before.n > 0)
+        memcpy(chunk, before.p, before.n);
+    uint32_t n = (uint32_t)before.n;
+    n += stage_content(w, dst, o->held[d], chunk + n);
+    n += stage_content(w, dst, o->tls[d].plain, chunk + n);
+    if (src)
+        src->opened = (uint32_t)(o->held[d].n + o->tls[d].plain.n) - head;
+    if (dst)
+        dst->sealed -= head;
+    for (uint32_t side = 0; side < 2; side++) {
+        struct vault_side *entry = tunnel_tls_side(w, tunnel, side);
+        if (entry)
+            entry->check = vault_check(&entry->session);
+    }
+    return n;
+}
+
+void tunnel_tls_drop(struct worker *w, uint32_t tunnel)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (t->tls == 0)
+        return;
+    uint32_t index = t->tls >> 2;
+    /* The journal may hold what was this tunnel's. No step is in flight but the close. */
+    for (uint32_t i = 0; i < 2; i++)
+        tls_session_wipe(&w->vault.header->op.before[i].session);
+    for (uint32_t side = 0; side < 2; side++) {
+        struct vault_side *entry = tunnel_tls_side(w, tunnel, side);
+        if (!entry)
+            continue;
+        uint32_t chunk = entry->in_chunk;
+        wipe(w, entry);
+        if (chunk != 0)
+            tunnel_chunk_free(w, chunk);
+    }
+    /* Death before this: nothing is left in the entries, and the record is still ours to close. */
+    COMMIT_FENCE();
+    t->tls = 0;
+    w->free_sides[w->free_side_count++] = index;
+}
+
+bool tunnel_tls_content_bytes(const struct worker *w, uint32_t tunnel, uint32_t d, uint32_t *bytes)
+{
+    const struct vault_side *src = tunnel_tls_side(w, tunnel, d);
+    const struct vault_side *dst = tunnel_tls_side(w, tunnel, !d);
+    const struct vault_side *side = src ? src : dst;
+    *bytes = src ? src->opened : dst->sealed;
+    return side->session.version != TLS_PLAIN;
+}
+
+bool tunnel_tls_must_run(const struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    const struct vault_side *src = tunnel_tls_side(w, tunnel, d);
+    bool over = src && src->session.flags & TLS_RECV_CLOSE;
+    return over && !(w->tunnels[tunnel].dir[d].flags & DIR_EOF);
+}
+
+/* ---- directions that wait for chunks ---- */
+
+static bool is_starved(const struct worker *w, uint32_t entry)
+{
+    const struct arena_tunnel *t = &w->tunnels[entry >> 1];
+    return t->state == TUNNEL_OPEN && t->dir[entry & 1].flags & DIR_STARVED;
+}
+
+/* Tunnels that have ended leave their places in the list. */
+static void compact_starved(struct worker *w)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < w->starved_count; i++) {
+        if (is_starved(w, w->starved[i]))
+            w->starved[kept++] = w->starved[i];
+    }
+    w->starved_count = kept;
+}
+
+void tunnel_tls_starve(struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    struct arena_dir *dir = &w->tunnels[tunnel].dir[d];
+    if (dir->flags & DIR_STARVED)
+        return;
+    if (w->starved_count == w->arena->header->tunnels_max * 2)
+        compact_starved(w);
+    dir->flags |= DIR_STARVED;
+    w->starved[w->starved_count++] = tunnel << 1 | d;
+}
+
+void tunnel_tls_feed(struct worker *w)
+{
+    if (w->starved_count == 0 || w->free_chunk_count < FED_FROM)
+        return;
+    uint32_t count = w->starved_count;
+    w->starved_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t tunnel = w->starved[i] >> 1;
+        uint32_t d = w->starved[i] & 1;
+        if (!is_starved(w, w->starved[i]))
+            continue;
+        tunnel_mark_ready(w, tunnel, d); /* first: a successor runs what is marked either way */
+        w->tunnels[tunnel].dir[d].flags &= (uint8_t)~DIR_STARVED;
+    }
+}
+
+/* ---- start ---- */
+
+static void claim_entry(struct worker *w, uint32_t tunnel, uint8_t *owned, uint8_t *used_chunks)
+{
+    uint32_t index = w->tunnels[tunnel].tls >> 2;
+    owned[index] = 1;
+    for (uint32_t side = 0; side < 2; side++) {
+        const struct vault_side *entry = tunnel_tls_side(w, tunnel, side);
+        if (entry && entry->in_chunk < w->arena->header->chunks_max)
+            used_chunks[entry->in_chunk] = 1;
+    }
+}
+
+/* What no tunnel owns, because its worker died while it opened or closed it, keeps no key. */
+static void wipe_strays(struct worker *w, const uint8_t *owned)
+{
+    for (uint32_t side = 0; side < 2; side++) {
+        for (uint32_t i = 0; i < w->vault.header->used[side]; i++) {
+            if (!owned[i] && w->vault.sides[side][i].session.version != TLS_PLAIN)
+                wipe(w, &w->vault.sides[side][i]);
+        }
+    }
+}
+
+int tunnel_tls_init(struct worker *w, uint8_t *used_chunks)
+{
+    struct vault_header *header = w->vault.header;
+    uint32_t max = header->sides_max;
+    w->free_sides = malloc(max * sizeof *w->free_sides);
+    w->starved = malloc((size_t)w->arena->header->tunnels_max * 2 * sizeof *w->starved);
+    uint8_t *owned = calloc(max, 1);
+    if (!w->free_sides || !w->starved || !owned) {
+        free(owned);
+        return -ENOMEM;
+    }
+    for (uint32_t side = 0; side < 2; side++) {
+        if (header->used[side] > max)
+            header->used[side] = max; /* a wild store */
+    }
+    w->sides_used = header->used[0] > header->used[1] ? header->used[0] : header->used[1];
+    for (uint32_t i = 0; i < w->tunnels_used; i++) {
+        const struct arena_tunnel *t = &w->tunnels[i];
+        if (t->state != TUNNEL_FREE && t->tls != 0 && t->tls >> 2 < max)
+            claim_entry(w, i, owned, used_chunks);
+    }
+    wipe_strays(w, owned);
+    for (uint32_t i = w->sides_used; i > 0; i--) {
+        if (!owned[i - 1])
+            w->free_sides[w->free_side_count++] = i - 1;
+    }
+    free(owned);
+    return 0;
+}
+
+/* ---- after a crash ---- */
+
+static bool side_holds(const struct worker *w, const struct vault_side *entry, uint8_t *chunks)
+{
+    const struct tls_session *session = &entry->session;
+    if ((session->version != TLS_1_2 && session->version != TLS_1_3) ||
+        session->suite == TLS_SUITE_NONE || session->suite > TLS_CHACHA20_POLY1305 ||
+        entry->check != vault_check(session))
+        return false;
+    if (entry->in_chunk == 0)
+        return true;
+    bool first = entry->in_chunk < w->arena->header->chunks_max && chunks[entry->in_chunk] == 0;
+    if (first)
+        chunks[entry->in_chunk] = 1;
+    return first && entry->in_len <= ARENA_CHUNK_SIZE;
+}
+
+bool tunnel_tls_holds(const struct worker *w, uint32_t tunnel, uint8_t *claimed, uint8_t *chunks)
+{
+    uint32_t tls = w->tunnels[tunnel].tls;
+    uint32_t index = tls >> 2;
+    if (tls == 0)
+        return true;
+    if ((tls & 3) == 0 || index >= w->vault.header->sides_max || claimed[index])
+        return false;
+    claimed[index] = 1;
+    for (uint32_t side = 0; side < 2; side++) {
+        const struct vault_side *entry = tunnel_tls_side(w, tunnel, side);
+        if (entry && (index >= w->vault.header->used[side] || !side_holds(w, entry, chunks)))
+            return false;
+    }
+    return true;
+}
