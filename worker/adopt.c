@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/adopt.h"
 
+#include "shm/board_gauge.h"
 #include "worker/crash_point.h"
 #include "worker/exact.h"
 #include "worker/position.h"
@@ -271,6 +272,27 @@ static void set_cell(struct worker *w, uint32_t backend, uint32_t open, bool ope
  * What is open is counted anew, by public records: one that is closing has its id until its sums have
  * moved. A death while a tunnel was being opened may have missed a count: opened is closed and open.
  */
+/* What lives on is counted; what was a handshake has died with the worker, and its place is given back. */
+static int recount_gauges(struct worker *w)
+{
+    uint32_t *counts = calloc(GAUGE_COUNT, sizeof *counts);
+    if (!counts)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < w->tunnels_used; i++) {
+        uint32_t gauges[TUNNEL_GAUGES];
+        if (w->tunnels[i].state == TUNNEL_FREE || board_tunnel(w->board, w->slot, i)->id == 0)
+            continue;
+        tunnel_gauges(w, i, gauges);
+        for (uint32_t j = 0; j < TUNNEL_GAUGES; j++) {
+            if (gauges[j] != TUNNEL_NO_GAUGE)
+                counts[gauges[j]]++;
+        }
+    }
+    board_gauge_restore(w->board, w->slot, counts);
+    free(counts);
+    return 0;
+}
+
 static int recount(struct worker *w, uint32_t kind)
 {
     bool opening = kind == OP_OPEN;
@@ -299,7 +321,7 @@ static int recount(struct worker *w, uint32_t kind)
     STORE_RELAXED(&w->me->requests_open, 0u);
     STORE_RELAXED(&w->me->backend_idle, 0u);
     queue_forget(w);
-    return 0;
+    return recount_gauges(w);
 }
 
 /* Byte and frame counts of the public record follow the private one: mend what death cut off. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/tunnel.h"
 
+#include "shm/board_gauge.h"
 #include "shm/board_reserve.h"
 #include "worker/conn.h"
 #include "worker/crash_point.h"
@@ -135,7 +136,8 @@ static void fill_public(struct worker *w, uint32_t tunnel, const struct tunnel_o
     memcpy(pub->client_ip + 16 - len, raw, len);
     pub->client_port = addr_port(o->client);
     pub->site = (uint16_t)o->site;
-    pub->backend = o->backend;
+    pub->backend = (uint16_t)o->backend;
+    pub->client_gauge = o->client_gauge;
     if (o->tls[0].session) {
         pub->tls_version = o->tls[0].session->version;
         pub->tls_suite = o->tls[0].session->suite;
@@ -299,6 +301,30 @@ static void settle_one(struct arena_op *op, uint32_t step, uint64_t *counter, ui
 }
 
 /* Its sums move from the live record to the counters; readers see close_seq odd meanwhile. */
+void tunnel_gauges(const struct worker *w, uint32_t tunnel, uint32_t gauges[TUNNEL_GAUGES])
+{
+    const struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
+    const struct board_backend *backend =
+        board_backend(w->board, w->tunnels[tunnel].backend % BOARD_BACKENDS_MAX);
+    /* A record that a wild store has hit counts nowhere. */
+    bool client = pub->client_gauge >= GAUGE_CLIENTS && pub->client_gauge < GAUGE_COUNT;
+    gauges[0] = GAUGE_ALL;
+    gauges[1] = GAUGE_SITES + pub->site % BOARD_SITES_MAX;
+    gauges[2] = GAUGE_UPSTREAMS + backend->upstream_index % BOARD_UPSTREAMS_MAX;
+    gauges[3] = client ? pub->client_gauge : TUNNEL_NO_GAUGE;
+}
+
+/* Counted in by the request that it was (worker/admit.c). */
+static void leave_gauges(const struct worker *w, uint32_t tunnel)
+{
+    uint32_t gauges[TUNNEL_GAUGES];
+    tunnel_gauges(w, tunnel, gauges);
+    for (uint32_t i = 0; i < TUNNEL_GAUGES; i++) {
+        if (gauges[i] != TUNNEL_NO_GAUGE)
+            board_gauge_leave(w->board, w->slot, gauges[i]);
+    }
+}
+
 static void settle(struct worker *w, uint32_t tunnel, enum reason reason)
 {
     struct arena_op *op = &w->arena->header->op;
@@ -329,6 +355,7 @@ static void settle(struct worker *w, uint32_t tunnel, enum reason reason)
     STORE_RELAXED(&cell->tunnels, cell->tunnels - 1);
     STORE_RELAXED(&cell->conns, cell->conns - 1);
     STORE_RELAXED(&w->me->tunnels_open, w->me->tunnels_open - 1);
+    leave_gauges(w, tunnel);
     CRASH_POINT(close_settled);
     STORE_RELEASE(&pub->id, 0);
     STORE_RELEASE(&w->me->close_seq, w->me->close_seq + 1);

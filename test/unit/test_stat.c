@@ -54,8 +54,8 @@ START_TEST(what_the_boards_programs_do_not_count_is_unknown)
     board.header->counter_count = COUNTER_COUNT - 1;
     board.header->reason_count = REASON_COUNT - 1;
     SHOW("workers", "--json");
-    HAS(",\"http_tx_bytes\":null}");
-    HAS("\"quarantined\":null}");
+    HAS(",\"clients_uncounted\":null}");
+    HAS("\"proxy_refused\":null}");
 }
 END_TEST
 
