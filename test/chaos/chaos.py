@@ -176,8 +176,9 @@ class Chaos:
         self.kills = self.crash_kills = self.keeper_kills = 0
         self.reloads = self.upgrades = self.recycles = 0
         if asked.unix:
-            backends = [hf.Backend(scene, "one", "unix", scene.dir / "one.sock"),
-                        SmallBackend(scene, "two", "unix", scene.dir / "two.sock")]
+            run = len(scene.holdfasts)  # of this scene: the paths of those before are taken
+            backends = [hf.Backend(scene, "one", "unix", scene.dir / f"one-{run}.sock"),
+                        SmallBackend(scene, "two", "unix", scene.dir / f"two-{run}.sock")]
         else:
             backends = [scene.backend("one"), SmallBackend(scene, "two", scene.host)]
         if asked.crash_point:

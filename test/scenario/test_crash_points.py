@@ -8,6 +8,7 @@ import re
 import sys
 
 import hf
+import hf_tls
 from hf import check, configuration, story
 from hf_http import Client
 
@@ -21,6 +22,7 @@ EVERY = {"relay": 900, "event": 900, "flush": 60, "half": 10, "close_settle": 15
          "fd": 40, "open": 15, "park": 10, "ready": 40, "adopt": 2,
          "adopt_positions": 1, "adopt_tls": 1, "tls": 900, "tls_end": 10, "random": 5000}
 HTTP_ONLY = {"fd_closing"}  # tunnels never pass there
+RELOAD_ONLY = {"apply_keys", "apply_image"}  # nor there, but reloads do
 
 
 def places():
@@ -59,7 +61,7 @@ def survives(place, *words):
 
 
 for name in places():
-    if name not in HTTP_ONLY:
+    if name not in HTTP_ONLY | RELOAD_ONLY:
         story(survives(name))
 
 
@@ -89,6 +91,30 @@ def no_descriptor_is_left_when_workers_die_while_they_close_one(scene):
     proxy.crashes_expected = proxy.sum("crashes")
     check(proxy.crashes_expected > 2, "nobody died there")
     hf.wait_for(lambda: open_descriptors() <= before + 2, "descriptors of the dead are closed")
+
+
+def reloads(place):
+    """Between old keys and new image nobody is shown a certificate without its key."""
+    def tale(scene):
+        os.environ["HOLDFAST_CRASH_POINT"] = f"{place}:3"
+        scene.later(os.environ.pop, "HOLDFAST_CRASH_POINT")
+        pairs = [hf_tls.certificate(scene, name) for name in ("one", "two")]
+        proxy = scene.holdfast(hf_tls.configuration(scene, scene.backend(), pair=pairs[0]),
+                               program=hf.CRASH_BUILD / "holdfast")
+        for i in range(12):
+            pair = pairs[i % 2]
+            proxy.conf["certificates"] = [hf_tls.row(pair)]
+            proxy.reload()
+            with Client(proxy.listener(1), tls=hf_tls.context(ca=pair[0])) as client:
+                hf.equal(client.get("/whoami").status, 200, "status")
+        proxy.crashes_expected = proxy.sum("crashes")
+        check(proxy.crashes_expected > 1, "nobody died there")
+    tale.__name__ = f"a_reload_is_applied_by_the_successor_of_who_dies_at_{place}"
+    return tale
+
+
+for name in sorted(RELOAD_ONLY):
+    story(reloads(name))
 
 
 def control(place, tls):
