@@ -38,7 +38,9 @@
     X(COUNTER_CLOSED_RX_FRAMES, "closed_rx_frames", "frames from clients in tunnels closed since") \
     X(COUNTER_CLOSED_TX_FRAMES, "closed_tx_frames", "frames to clients in tunnels closed since")   \
     X(COUNTER_HTTP_RX_BYTES, "http_rx_bytes", "bytes read from clients outside tunnels")           \
-    X(COUNTER_HTTP_TX_BYTES, "http_tx_bytes", "bytes written to clients outside tunnels")
+    X(COUNTER_HTTP_TX_BYTES, "http_tx_bytes", "bytes written to clients outside tunnels")          \
+    X(COUNTER_BACKEND_TLS_DONE, "backend_tls_handshakes", "TLS handshakes with backends done")     \
+    X(COUNTER_BACKEND_TLS_RESUMED, "backend_tls_resumed", "of these, how many resumed a session")
 
 enum counter {
 #define X(name, word, doc) name,
