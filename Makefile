@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make                 build/holdfast, build/holdfast-stat and build/echo-backend
-#   make run             install what is missing, build, start the demo on port 8080
+#   make run             install what is missing, build, start the demo on ports 8080 and 8443 (TLS)
 #   make test            install what is missing, build, run all tests
 #   make bench           beside nginx, HAProxy and a bare relay: ROUNDS=5 SECONDS=2 ONLY=word CASES=a,b
 #   make chaos           kill workers under checked traffic: SECONDS=60 TUNNELS=2000 SEED=1
@@ -33,7 +33,7 @@ sanitizing := -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=$
 static_ubsan := $(if $(findstring clang,$(CC)),,-static-libubsan)
 all_cflags := -std=gnu11 $(CFLAGS) $(warnings) -I. -D_GNU_SOURCE $(if $(SAN),$(sanitizing),$(hardening))
 all_ldflags := $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN) $(static_ubsan))
-libs := -lconfig -lssl -lcrypto -lz
+libs := -lconfig -lssl -lcrypto -lcares -lpcre2-8 -lz
 check_libs := -lcheck -lsubunit -lm -lrt -lpthread
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

@@ -18,7 +18,7 @@ static const struct known_name known[HTTP_FIELD_NAME_MAX + 1][SAME_LENGTH_MAX] =
     [7] = {{"upgrade", HTTP_FIELD_UPGRADE},
            {"referer", HTTP_FIELD_REFERER},
            {"trailer", HTTP_FIELD_TRAILER}},
-    [9] = {{"x-real-ip", HTTP_FIELD_X_REAL_IP}},
+    [9] = {{"x-real-ip", HTTP_FIELD_X_REAL_IP}, {"forwarded", HTTP_FIELD_FORWARDED}},
     [10] = {{"connection", HTTP_FIELD_CONNECTION},
             {"user-agent", HTTP_FIELD_USER_AGENT},
             {"keep-alive", HTTP_FIELD_KEEP_ALIVE}},

@@ -96,3 +96,29 @@ size_t units_print_size(uint64_t bytes, char out[UNITS_TEXT_MAX])
 {
     return bytes == 0 ? print(0, &SIZES[3], out) : print(bytes, SIZES, out);
 }
+
+int units_parse_rate(struct slice text, uint64_t *interval_us)
+{
+    uint64_t count = 0;
+    uint64_t unit_us = UINT64_C(1000000);
+    *interval_us = 0;
+    if (text.n == 0)
+        return 0;
+    if (text.n < 3 || text.n > 9 || text.p[text.n - 2] != '/')
+        return -EINVAL;
+    switch (text.p[text.n - 1]) {
+    case 's': break;
+    case 'm': unit_us *= 60; break;
+    case 'h': unit_us *= 3600; break;
+    default: return -EINVAL;
+    }
+    for (size_t i = 0; i < text.n - 2; i++) {
+        if (text.p[i] < '0' || text.p[i] > '9')
+            return -EINVAL;
+        count = count * 10 + (uint64_t)(text.p[i] - '0');
+    }
+    if (count == 0 || count > unit_us)
+        return -EINVAL;
+    *interval_us = unit_us / count;
+    return 0;
+}

@@ -26,4 +26,10 @@ int units_parse_size(struct slice text, uint64_t *bytes) MUST_CHECK;
 size_t units_print_duration(uint64_t ms, char out[UNITS_TEXT_MAX]);
 size_t units_print_size(uint64_t bytes, char out[UNITS_TEXT_MAX]);
 
+/*
+ * "10/s", "30/m", "5/h": *interval_us is the time between two, 0 for "" (no limit). 1 an hour to
+ * 1,000,000 a second. Returns 0 or -EINVAL.
+ */
+int units_parse_rate(struct slice text, uint64_t *interval_us) MUST_CHECK;
+
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "master/bury.h"
 
+#include "shm/board_gauge.h"
+
 static void add(uint64_t *counter, uint64_t more)
 {
     STORE_RELAXED(counter, *counter + more);
@@ -59,6 +61,7 @@ uint32_t bury_slot(const struct board *board, uint32_t slot)
         lost = board->tunnels_max;
     close_records(board, slot);
     empty_cells(board, slot);
+    board_gauge_restore(board, slot, NULL);
     add(&shown->counters[COUNTER_TUNNELS_LOST], lost);
     add(&shown->counters[COUNTER_TUNNELS_CLOSED], lost);
     add(&shown->counters[COUNTER_CLIENTS_CLOSED], (uint64_t)lost + clients);

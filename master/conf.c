@@ -51,12 +51,15 @@ static int load(struct conf *conf, struct conf_errors *errors, bool files)
     settle(conf);
     if (rc == 0 && files)
         rc = conf_tls_read(conf, errors);
+    if (rc == 0)
+        rc = conf_front_read(conf, errors, files);
     if (rc < 0) {
         fprintf(errors->out, "%s: %s\n", conf->path, strerror(-rc));
         return rc;
     }
     conf_check_all(conf, errors);
     conf_tls_check(conf, errors);
+    conf_front_check(conf, errors);
     return errors->count > 0 ? -EINVAL : 0;
 }
 
@@ -92,6 +95,7 @@ void conf_free(struct conf **conf)
     if (!*conf)
         return;
     conf_tls_fini(*conf);
+    conf_front_fini(*conf);
     conf_value_free_all(CONF_TOP, *conf);
     conf_error_fini(*conf);
     free((*conf)->path);

@@ -10,6 +10,7 @@
 #include "common/addr.h"
 #include "common/compiler.h"
 #include "common/log.h"
+#include "master/conf_front.h"
 #include "master/conf_tls.h"
 #include "shm/board.h"
 #include "shm/image.h"
@@ -19,6 +20,7 @@
 #include <stdio.h>
 
 struct conf_place;
+struct names;
 
 /* What may stand at the top level, in a site and in a route, and is inherited downwards. */
 struct conf_options {
@@ -38,6 +40,20 @@ struct conf_options {
     enum image_forward x_client_cert;
     char *hsts; /* "": none */
     bool redirect_https;
+    enum image_forward forwarded;
+    char **trusted_proxies; /* prefixes, as are the next two */
+    uint32_t trusted_proxy_count;
+    char **allow;
+    uint32_t allow_count;
+    char **deny;
+    uint32_t deny_count;
+    char **origins;
+    uint32_t origin_count;
+    bool origin_required;
+    char *client_key;            /* template */
+    uint32_t client_max_tunnels; /* 0: no limit */
+    char *client_rate;           /* "": no limit */
+    uint32_t client_burst;
 };
 
 struct conf_error_log {
@@ -55,12 +71,15 @@ struct conf_listener {
     char *text; /* the address as written */
     uint32_t backlog;
     bool tls;
+    bool proxy_protocol;
     int line; /* where it stands, for messages about bind */
 };
 
+enum { CONF_WEIGHT_MAX = 1000 };
+
 struct conf_server {
-    struct addr address;
-    char *text; /* as written: what the ring hashes */
+    struct addr address; /* len 0: `text` is a name, to be resolved */
+    char *text;          /* as written: what the ring hashes */
     uint32_t weight;
     uint32_t max_conns; /* 0: no limit */
     uint32_t max_fails; /* 0: never ejected */
@@ -126,6 +145,11 @@ struct conf_upstream {
     uint32_t tries;            /* 0: all servers */
     uint32_t retry_timeout_ms; /* 0: no limit */
     uint32_t drain_timeout_ms; /* 0: none */
+    uint32_t max_tunnels;      /* 0: no limit */
+    char *handshake_rate;      /* "": no limit */
+    uint32_t handshake_burst;
+    uint32_t handshake_queue_ms;
+    enum image_proxy_protocol proxy_protocol;
 };
 
 struct conf_route {
@@ -139,6 +163,7 @@ struct conf_site {
     uint32_t host_count;
     struct conf_route *routes; /* in the order of the file */
     uint32_t route_count;
+    uint32_t max_tunnels; /* 0: no limit */
     struct conf_options options;
 };
 
@@ -166,8 +191,17 @@ struct conf {
     uint64_t max_line;        /* bytes */
     uint64_t max_head;        /* bytes */
     uint32_t max_headers;
+    char *resolver; /* NULL: the system's */
+    const struct names
+        *names;           /* borrowed: what names of servers stand for; NULL: nothing is known */
+    bool by_names;        /* they are why an image is built anew */
+    uint32_t max_tunnels; /* 0: no limit */
+    char *handshake_rate; /* "": no limit */
+    uint32_t handshake_burst;
+    uint32_t handshake_queue_ms;
     struct conf_options options;
-    struct conf_place *places; /* where each value was written, see conf_error.h */
+    struct conf_prefixes *prefixes; /* what the lists of prefixes came to */
+    struct conf_place *places;      /* where each value was written, see conf_error.h */
     struct conf_place *last_place;
 };
 

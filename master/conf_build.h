@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The image in the making, among the files that make it: conf_image.c and conf_image_tls.c. */
+/* The image in the making, among the files that make it: conf_image.c and conf_image_*.c. */
 #ifndef MASTER_CONF_BUILD_H
 #define MASTER_CONF_BUILD_H
 
 #include "master/conf.h"
+#include "master/conf_expand.h"
 
 /* Arrays of known size in `bytes`, strings behind them in `strings`. */
 struct conf_build {
@@ -17,9 +18,10 @@ struct conf_build {
     size_t strings_used, strings_room;
     struct image_header *header;
     /* Entries used so far of the arrays that are shared by sites, upstreams or certificates. */
-    uint32_t hosts, routes, servers, parts, sources, cert_names, choices;
-    int error; /* first that happened while filling; 0: none */
-    bool told; /* and whether it was printed */
+    uint32_t hosts, routes, servers, parts, sources, names, cert_names, choices, texts;
+    struct conf_expansion expansion; /* servers, with their names resolved */
+    int error;                       /* first that happened while filling; 0: none */
+    bool told;                       /* and whether it was printed */
 };
 
 /* Append to the strings; an error is kept in `build`. */
@@ -40,6 +42,10 @@ struct image_array conf_build_run(struct image_array array, uint32_t used, uint3
 /* Room for an array at *size, which moves on. */
 struct image_array conf_build_reserve(uint64_t *size, uint64_t count, size_t entry_size);
 
+/* The parts of a template (NULL: none), and how many there are. */
+struct image_array conf_build_template(struct conf_build *build, const char *text);
+uint32_t conf_build_count_parts(const char *text);
+
 /* Names in the order in which an image holds hosts and names of certificates; for qsort_r. */
 int conf_build_compare(const void *a, const void *b, void *build);
 
@@ -51,7 +57,11 @@ void conf_image_tls_reserve(const struct conf *conf, struct image_header *header
 /* Fill in the group `tls` and all certificates. */
 void conf_image_tls_fill(struct conf_build *build);
 
-/* The part of upstream `number` that is about TLS; its servers stand already. */
+/* What a server must be called in its certificate; empty: the upstream has no TLS. */
+struct image_str conf_image_tls_name(struct conf_build *build, const struct conf_upstream *upstream,
+                                     const struct conf_server *server);
+
+/* The part of upstream `number` that is about TLS, but for its servers. */
 void conf_image_tls_upstream(struct conf_build *build, uint32_t number);
 
 #endif

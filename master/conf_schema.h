@@ -36,6 +36,8 @@ enum conf_type {
     CONF_SIZE,        /* uint64_t, bytes */
     CONF_HASH_KEY,    /* char *, template */
     CONF_HOST_HEADER, /* char *, template of what may stand in a Host field */
+    CONF_TEMPLATE,    /* char *, any template */
+    CONF_RATE,        /* char *, such as "10/s"; "": none */
     CONF_LISTEN,      /* char *, and its struct addr at `extra` */
     CONF_ADDRESS,     /* the same, for a server */
     CONF_HOSTS,       /* char **, count at `extra` */

@@ -29,6 +29,8 @@ static const struct variable VARIABLES[] = {
     {"$arg_NAME", VAR_ARG, "argument NAME of the query"},
     {"$http_NAME", VAR_HTTP, "header field NAME, with _ for -"},
     {"$cookie_NAME", VAR_COOKIE, "cookie NAME"},
+    {"$remote_net_24_64", VAR_REMOTE_NET,
+     "client address cut to 24 bits of IPv4 or 64 of IPv6; any numbers may stand there"},
 };
 
 const char *conf_template_variable(uint32_t i, const char **doc)
@@ -48,11 +50,30 @@ static bool is_name_char(char c)
 static struct slice family_prefix(const struct variable *variable)
 {
     struct slice name = slice_of(variable->name + 1);
-    if (variable->var < VAR_ARG || variable->var > VAR_COOKIE)
-        name.n = 0;
-    else
-        name.n -= strlen("NAME");
+    switch (variable->var) {
+    case VAR_ARG:
+    case VAR_HTTP:
+    case VAR_COOKIE: name.n -= strlen("NAME"); break;
+    case VAR_REMOTE_NET: name.n -= strlen("24_64"); break;
+    default: name.n = 0; break;
+    }
     return name;
+}
+
+/* "24_64": bits that IPv4 and IPv6 have. */
+static bool fits_family(enum image_var var, struct slice name)
+{
+    char text[8];
+    unsigned v4, v6;
+    int used = 0;
+    if (var != VAR_REMOTE_NET)
+        return true;
+    if (name.n >= sizeof text)
+        return false;
+    memcpy(text, name.p, name.n);
+    text[name.n] = '\0';
+    return sscanf(text, "%2u_%3u%n", &v4, &v6, &used) == 2 && (size_t)used == name.n && v4 <= 32 &&
+           v6 <= 128;
 }
 
 static bool lookup(struct slice name, struct conf_template_part *part)
@@ -63,7 +84,8 @@ static bool lookup(struct slice name, struct conf_template_part *part)
             *part = (struct conf_template_part){.var = VARIABLES[i].var, .text = {name.p, 0}};
             return true;
         }
-        if (prefix.n > 0 && name.n > prefix.n && slice_starts(name, prefix)) {
+        if (prefix.n > 0 && name.n > prefix.n && slice_starts(name, prefix) &&
+            fits_family(VARIABLES[i].var, (struct slice){name.p + prefix.n, name.n - prefix.n})) {
             *part = (struct conf_template_part){.var = VARIABLES[i].var,
                                                 .text = {name.p + prefix.n, name.n - prefix.n}};
             return true;

@@ -2,6 +2,7 @@
 #include "master/conf_value.h"
 
 #include "common/units.h"
+#include "master/conf_name.h"
 #include "master/conf_template.h"
 
 #include <errno.h>
@@ -9,7 +10,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-enum { SHOWN_MAX = 80 }; /* bytes of a wrong value that a message repeats */
+enum {
+    SHOWN_MAX = 80, /* bytes of a wrong value that a message repeats */
+    TEMPLATE_MAX = 1024,
+};
 
 static int bad(char why[CONF_VALUE_WHY_MAX], const char *fmt, ...) PRINTF_LIKE(2, 3);
 static int bad(char why[CONF_VALUE_WHY_MAX], const char *fmt, ...)
@@ -133,9 +137,10 @@ static int set_template(char **field, const struct conf_key *key, const char *te
     struct conf_template template;
     if (conf_template_parse(&template, slice_of(text)) < 0)
         return bad(why, "%s", template.why);
-    /* The board shows the key as written: one byte less than its place, for the NUL. */
-    if (strlen(text) >= BOARD_SERVER_MAX)
-        return bad(why, "the template is longer than %d bytes", BOARD_SERVER_MAX - 1);
+    /* The board shows a hash key as written: one byte less than its place, for the NUL. */
+    size_t max = key->type == CONF_TEMPLATE ? TEMPLATE_MAX : BOARD_SERVER_MAX;
+    if (strlen(text) >= max)
+        return bad(why, "the template is longer than %zu bytes", max - 1);
     for (uint32_t i = 0; i < template.count; i++) {
         const struct conf_template_part *part = &template.parts[i];
         if (key->type == CONF_HASH_KEY && part->var == VAR_BACKEND)
@@ -147,14 +152,30 @@ static int set_template(char **field, const struct conf_key *key, const char *te
     return set_text(field, text);
 }
 
+static int set_rate(char **field, const char *text, char why[CONF_VALUE_WHY_MAX])
+{
+    char shown[SHOWN_MAX];
+    uint64_t interval_us;
+    log_escape(slice_of(text), shown, sizeof(shown));
+    if (units_parse_rate(slice_of(text), &interval_us) < 0)
+        return bad(why,
+                   "\"%s\" is not a rate: write a number and one of /s, /m, /h, such as \"10/s\"; "
+                   "at most a million a second",
+                   shown);
+    return set_text(field, text);
+}
+
 static int set_address(char **field, struct addr *addr, const struct conf_key *key,
                        const char *text, char why[CONF_VALUE_WHY_MAX])
 {
     char shown[SHOWN_MAX];
     const char *reason;
     bool listen = key->type == CONF_LISTEN;
+    struct conf_name name;
     int rc = addr_parse(addr, slice_of(text), listen ? 0 : 80, listen, &reason);
     log_escape(slice_of(text), shown, sizeof(shown));
+    if (rc < 0 && !listen && conf_name_parse(&name, slice_of(text)) == 0)
+        rc = 0; /* the address stays empty: it will be resolved */
     if (rc < 0)
         return bad(why, "\"%s\": %s", shown, reason);
     if (listen && addr->u.sa.sa_family == AF_UNIX)
@@ -190,7 +211,9 @@ int conf_value_set(enum conf_level level, void *object, const struct conf_key *k
                                                          : bad(why, "the text is empty");
     case CONF_WORD: return set_word(field, key, text, why);
     case CONF_HASH_KEY:
-    case CONF_HOST_HEADER: return set_template(field, key, text, why);
+    case CONF_HOST_HEADER:
+    case CONF_TEMPLATE: return set_template(field, key, text, why);
+    case CONF_RATE: return set_rate(field, text, why);
     case CONF_LISTEN:
     case CONF_ADDRESS:
         return set_address(field, conf_schema_extra(level, object, key), key, text, why);
@@ -285,7 +308,15 @@ int conf_value_copy(struct conf_options *to, const struct conf_options *from,
     case CONF_BOOL: memcpy(target, origin, sizeof(bool)); return 0;
     case CONF_TEXT:
     case CONF_HOST_HEADER:
-        return *(char *const *)origin ? set_text(target, *(char *const *)origin) : 0;
+    case CONF_TEMPLATE:
+    case CONF_RATE: return *(char *const *)origin ? set_text(target, *(char *const *)origin) : 0;
+    case CONF_TEXTS:
+    case CONF_LIST:
+        /* Borrowed: long lists stand once, and are known by their address (conf_value_free). */
+        *(void **)target = *(void *const *)origin;
+        *(uint32_t *)conf_schema_extra(CONF_OPTIONS, to, key) =
+            *(const uint32_t *)conf_schema_extra(CONF_OPTIONS, from, key);
+        return 0;
     default: ASSERT(key->level != CONF_OPTIONS); return -EINVAL;
     }
 }
@@ -322,6 +353,7 @@ bool conf_value_is_set(enum conf_level level, const void *object, const struct c
     case CONF_TEXT:
     case CONF_HASH_KEY:
     case CONF_HOST_HEADER:
+    case CONF_TEMPLATE:
     case CONF_LISTEN:
     case CONF_ADDRESS: return *(char *const *)conf_schema_field(level, object, key) != NULL;
     case CONF_WORD: /* 0 is a word, or, where that is empty, means that none was given */
@@ -384,6 +416,15 @@ static void free_elements(const struct conf_key *key, void *array, uint32_t coun
     free(array);
 }
 
+/* A list that a site or a route has from above. */
+static bool is_borrowed(enum conf_level level, const void *object, const struct conf_key *key)
+{
+    if (key->level != CONF_OPTIONS || (level != CONF_SITE && level != CONF_ROUTE))
+        return false;
+    const char *options = (const char *)conf_schema_field(level, object, key) - key->offset;
+    return !(((const struct conf_options *)(const void *)options)->set & conf_schema_bit(key));
+}
+
 void conf_value_free(enum conf_level level, void *object, const struct conf_key *key)
 {
     void *field = conf_schema_field(level, object, key);
@@ -399,6 +440,8 @@ void conf_value_free(enum conf_level level, void *object, const struct conf_key 
     case CONF_SOURCES:
     case CONF_TEXTS:
     case CONF_LIST:
+        if (is_borrowed(level, object, key))
+            break;
         free_elements(key, *(void **)field, *(uint32_t *)conf_schema_extra(level, object, key));
         break;
     default: free(*(char **)field); break;

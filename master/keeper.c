@@ -423,6 +423,7 @@ static void judge_trial(struct keeper *keeper, const struct obituary *death)
 static void watch_once(struct keeper *keeper)
 {
     await_death(keeper);
+    STORE_RELAXED(&keeper->shown->state, SLOT_STARTING); /* nobody serves */
     struct obituary death = {
         .slot = keeper->slot,
         .pid = keeper->worker,
@@ -453,7 +454,9 @@ static int make_vault(const struct keeper *keeper)
 {
     int vault;
     int error = vault_create(keeper->slot, keeper->arena.header->tunnels_max, &vault);
-    return error ? error : descriptors_place(vault, FD_VAULT);
+    if (error || vault == FD_VAULT)
+        return error < 0 || fcntl(FD_VAULT, F_SETFD, 0) == 0 ? error : -errno;
+    return descriptors_place(vault, FD_VAULT);
 }
 
 static int set_up(struct keeper *keeper, const struct keeper_start *start)
@@ -514,6 +517,14 @@ static NORETURN void fail_to_resume(const struct keeper *keeper, int error)
     _exit(1);
 }
 
+/* It has left, as it was told to; or somebody killed it while it was parked: that counts as any death. */
+static void mourn_parked(const struct keeper *keeper, int32_t pid)
+{
+    struct obituary death = {.slot = keeper->slot, .pid = pid};
+    if (waitpid(pid, &death.status, WNOHANG) == pid && WIFSIGNALED(death.status))
+        obituary_show(&death, &keeper->board);
+}
+
 /*
  * The new program's first worker is there before the old one leaves: were we killed between, nobody
  * would hold the descriptors.
@@ -540,7 +551,7 @@ static void take_over(struct keeper *keeper)
     go_wake(keeper->arena.header);
     succession_end(succession);
     arena_migrate_close(&keeper->old); /* or it would keep its memory as long as we live */
-    (void)waitpid(succession->parked_pid, NULL, WNOHANG);
+    mourn_parked(keeper, succession->parked_pid);
 }
 
 /* A new keeper, cloned by a worker whose keeper died, begins at the jump, with its worker running. */
@@ -597,12 +608,17 @@ static int inherit_arena(struct keeper *keeper)
     return descriptors_place(arena, FD_ARENA);
 }
 
-/* The slot's vault; made anew if the program before had none: then there are no keys to lose. */
+/*
+ * The slot's vault; made anew if the program before had none: then there are no keys to lose. Its place
+ * is given up first: the table may be full.
+ */
 static int inherit_vault(const struct keeper *keeper)
 {
     int error = vault_look(FD_VAULT);
-    if (error == -EPROTO && keeper->old.base)
+    if (error == -EPROTO && keeper->old.base) {
+        close(FD_VAULT);
         return make_vault(keeper);
+    }
     if (error)
         log_write(LOG_LEVEL_ERROR, "vault_unreadable", "slot=%u error=\"%s\"", keeper->slot,
                   strerror(-error));

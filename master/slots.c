@@ -79,6 +79,7 @@ static int send_state(const struct master *master, uint32_t slot)
     message.log_level = master->conf->error_log.level;
     message.has_access_log = master->logs.access >= 0;
     message.has_keys = master->keys >= 0;
+    message.has_tickets = 1;
     fds.image = master->image;
     fds.error_log = master->logs.error;
     fds.tickets = master->tickets.shared;

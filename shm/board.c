@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -125,6 +126,8 @@ int board_create(struct board *board, const char *name, const struct board_shape
         close(fd);
         return rc;
     }
+    if (getrandom(layout.hash_key, sizeof layout.hash_key, 0) < 0)
+        ASSERT(errno == EINTR); /* it blocks before the kernel has randomness, and never fails */
     layout.master_pid = (int32_t)getpid();
     layout.started_real_ms = clock_real_ms();
     layout.beat_ms = clock_mono_ms();

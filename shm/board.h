@@ -71,6 +71,8 @@ struct board_header {
     uint64_t rings_off;          /* struct ketama_point [2][ring_points_max] */
     uint64_t tunnels_off;        /* struct board_tunnel [slot][tunnel] */
     uint64_t events_off;         /* struct board_event [writer][event] */
+    uint64_t gauges_off;         /* struct board_gauges */
+    uint64_t paces_off;          /* struct board_paces */
     int32_t master_pid;          /* M */
     uint32_t state;              /* M: enum board_state */
     uint64_t started_real_ms;    /* M */
@@ -88,6 +90,7 @@ struct board_header {
     uint32_t certificates;       /* M: entries of board_certificate in use, the first ones */
     uint32_t tickets_changed;    /* M: times that the key of session tickets was changed */
     char config_path[256];       /* M */
+    uint64_t hash_key[2];        /* M: random: of the tables whose keys clients choose */
 };
 _Static_assert(sizeof(struct board_header) <= BOARD_HEADER_SIZE, "the slots begin behind it");
 _Static_assert((int)COUNTER_COUNT <= BOARD_COUNTERS_MAX, "room");
@@ -156,6 +159,8 @@ struct board_backend {
     uint32_t drain_timeout_ms; /* M: 0: none */
     uint64_t
         drain_until_ms; /* M: monotonic, when its tunnels are closed: it drains, or was removed; 0: never */
+    uint32_t upstream_index; /* M: of its upstream; the same while it has tunnels */
+    uint32_t pad;
 } ALIGNED(CACHE_LINE);
 
 enum backend_health { BACKEND_UNCHECKED, BACKEND_UP, BACKEND_FAILING };
@@ -256,14 +261,14 @@ struct board_tunnel {
     uint64_t frames[2]; /* whole frames */
     uint8_t client_ip[16]; /* IPv4 as ::ffff:a.b.c.d; all zero: UNIX socket */
     uint16_t client_port;
-    uint16_t site;       /* index of board_site */
-    uint32_t backend;    /* index of board_backend */
-    uint32_t rtt_us;     /* of the last ping we sent; 0: none */
-    uint32_t acked[2];   /* low half of what fd[d]'s peer has acknowledged, when last looked at:
+    uint16_t site;         /* index of board_site */
+    uint16_t backend;      /* index of board_backend */
+    uint8_t tls_version;   /* enum tls_version (shm/vault.h) of the client's side; 0: plain */
+    uint8_t tls_suite;     /* enum tls_suite */
+    uint32_t client_gauge; /* where its client is counted (shm/board_gauge.h); 0: nowhere */
+    uint32_t rtt_us;       /* of the last ping we sent; 0: none */
+    uint32_t acked[2];     /* low half of what fd[d]'s peer has acknowledged, when last looked at:
                                  tells a slow receiver from one that takes nothing */
-    uint8_t tls_version; /* enum tls_version (shm/vault.h) of the client's side; 0: plain */
-    uint8_t tls_suite;   /* enum tls_suite */
-    uint8_t pad[2];
 };
 _Static_assert(sizeof(struct board_tunnel) == 96,
                "with 128 in the arena: under 256 bytes a tunnel");

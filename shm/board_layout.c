@@ -32,6 +32,8 @@ int board_layout_fill(struct board_header *header, const struct board_shape *sha
     header->certificates_off = BOARD_CERTIFICATES_OFF;
     header->rings_off = BOARD_RINGS_OFF;
     header->events_off = BOARD_EVENTS_OFF;
+    header->gauges_off = BOARD_GAUGES_OFF;
+    header->paces_off = BOARD_PACES_OFF;
     header->tunnels_off = BOARD_TUNNELS_OFF;
     return 0;
 }
@@ -43,6 +45,7 @@ static bool same_offsets(const struct board_header *a, const struct board_header
            a->queues_off == b->queues_off && a->checks_off == b->checks_off &&
            a->sites_off == b->sites_off && a->certificates_off == b->certificates_off &&
            a->rings_off == b->rings_off && a->events_off == b->events_off &&
+           a->gauges_off == b->gauges_off && a->paces_off == b->paces_off &&
            a->tunnels_off == b->tunnels_off;
 }
 

@@ -8,6 +8,8 @@
 #define SHM_BOARD_LAYOUT_H
 
 #include "shm/board.h"
+#include "shm/board_gauge.h"
+#include "shm/board_pace.h"
 
 /* More could not be numbered in an arena op record, and would need 64 times this many bytes. */
 enum { BOARD_LAYOUT_TUNNELS_MAX = 1 << 22 };
@@ -38,9 +40,11 @@ enum { BOARD_LAYOUT_TUNNELS_MAX = 1 << 22 };
 #define BOARD_EVENTS_OFF                                                                           \
     (BOARD_RINGS_OFF +                                                                             \
      BOARD_LAYOUT_PAGE(2ull * BOARD_RING_POINTS_MAX * sizeof(struct ketama_point)))
-#define BOARD_TUNNELS_OFF                                                                          \
+#define BOARD_GAUGES_OFF                                                                           \
     (BOARD_EVENTS_OFF + BOARD_LAYOUT_PAGE((uint64_t)BOARD_EVENT_WRITERS *                          \
                                           BOARD_EVENTS_PER_WRITER * sizeof(struct board_event)))
+#define BOARD_PACES_OFF   (BOARD_GAUGES_OFF + BOARD_LAYOUT_PAGE(sizeof(struct board_gauges)))
+#define BOARD_TUNNELS_OFF (BOARD_PACES_OFF + BOARD_LAYOUT_PAGE(sizeof(struct board_paces)))
 
 /*
  * Fill in version, sizes and offsets for a shape; leaves `magic` and what the master tells alone.

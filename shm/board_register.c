@@ -3,6 +3,7 @@
 #include "shm/board.h"
 
 #include "common/ketama.h"
+#include "shm/board_gauge.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -167,7 +168,7 @@ static struct entry upstream_at(const struct board *board, uint32_t index)
     return (struct entry){&upstream->used, {upstream->name, NULL}, {sizeof upstream->name, 0}};
 }
 
-/* Images of its generation are gone by now, but for those of requests that still wait for it. */
+/* Images of its generation are gone by now, but for those of requests that still wait; tunnels count. */
 static bool upstream_busy(const struct board *board, uint32_t index)
 {
     for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
@@ -175,7 +176,7 @@ static bool upstream_busy(const struct board *board, uint32_t index)
             LOAD_RELAXED(&board_queue(board, slot, index)->waiting) != 0)
             return true;
     }
-    return false;
+    return board_gauge_sum(board, GAUGE_UPSTREAMS + index) != 0;
 }
 
 static void upstream_clear(const struct board *board, uint32_t index)

@@ -24,11 +24,12 @@ static uint32_t list_fds(const struct control_message *message, const struct con
     uint32_t n = 0;
     out[n++] = fds->image;
     out[n++] = fds->error_log;
-    out[n++] = fds->tickets;
     if (message->has_access_log)
         out[n++] = fds->access_log;
     if (message->has_keys)
         out[n++] = fds->keys;
+    if (message->has_tickets)
+        out[n++] = fds->tickets;
     for (uint32_t i = 0; i < message->listener_count; i++)
         out[n++] = fds->listeners[i];
     return n;
@@ -47,7 +48,7 @@ static bool unread(int socket)
 int control_send(int socket, const struct control_message *message, const struct control_fds *fds)
 {
     if (message->listener_count > ARENA_LISTENERS_MAX || message->has_access_log > 1 ||
-        message->has_keys > 1)
+        message->has_keys > 1 || message->has_tickets > 1)
         return -EINVAL;
     if (unread(socket))
         return -EAGAIN;
@@ -100,13 +101,14 @@ static bool well_formed(const struct control_message *message, uint32_t fd_count
 {
     if (message->mode > SLOT_MODE_STOP || message->log_level > LOG_LEVEL_DEBUG ||
         message->listener_count > ARENA_LISTENERS_MAX || message->has_access_log > 1 ||
-        message->has_keys > 1)
+        message->has_keys > 1 || message->has_tickets > 1)
         return false;
     for (uint32_t i = 0; i < message->listener_count; i++) {
         if (message->listeners[i].id == 0)
             return false;
     }
-    return fd_count == 3 + message->has_access_log + message->has_keys + message->listener_count;
+    return fd_count == 2 + message->has_access_log + message->has_keys + message->has_tickets +
+                           message->listener_count;
 }
 
 static void hand_out(const struct control_message *message, const int list[CONTROL_FDS_MAX],
@@ -115,11 +117,12 @@ static void hand_out(const struct control_message *message, const int list[CONTR
     uint32_t n = 0;
     fds->image = list[n++];
     fds->error_log = list[n++];
-    fds->tickets = list[n++];
     if (message->has_access_log)
         fds->access_log = list[n++];
     if (message->has_keys)
         fds->keys = list[n++];
+    if (message->has_tickets)
+        fds->tickets = list[n++];
     for (uint32_t i = 0; i < message->listener_count; i++)
         fds->listeners[i] = list[n++];
 }

@@ -20,20 +20,21 @@ struct control_message {
     uint32_t listener_count;
     uint32_t has_access_log; /* 1: a descriptor for it follows */
     uint32_t has_keys;       /* 1: the image has certificates, and their keys follow */
-    uint32_t pad;
+    uint32_t has_tickets;    /* 1: keys of session tickets follow */
     struct arena_listener listeners[ARENA_LISTENERS_MAX];
 };
 
 /*
- * Descriptors travel in this order: image, error log, ticket keys, access log (if has_access_log), keys
- * (if has_keys), then one for each listener. All are duplicates: the receiver owns what it gets.
+ * Descriptors travel in this order: image, error log, access log (if has_access_log), keys (if
+ * has_keys), ticket keys (if has_tickets), then one for each listener. All are duplicates: the receiver
+ * owns what it gets.
  */
 struct control_fds {
     int image;
     int error_log;
-    int tickets;
     int access_log; /* -1: none */
     int keys;       /* -1: none */
+    int tickets;    /* -1: none */
     int listeners[ARENA_LISTENERS_MAX];
 };
 

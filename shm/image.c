@@ -109,6 +109,11 @@ const struct image_server *image_server(const struct image *image, uint32_t inde
     return entry(image, image->header->servers, index, sizeof(struct image_server));
 }
 
+const struct image_name *image_name(const struct image *image, uint32_t index)
+{
+    return entry(image, image->header->names, index, sizeof(struct image_name));
+}
+
 const struct image_server *image_upstream_server(const struct image *image,
                                                  const struct image_upstream *upstream, uint32_t i)
 {
@@ -134,6 +139,20 @@ const struct image_certificate *image_certificate(const struct image *image, uin
 uint32_t image_choice(const struct image *image, struct image_array choices, uint32_t i)
 {
     return *(const uint32_t *)entry(image, choices, i, sizeof(uint32_t));
+}
+
+struct slice image_text(const struct image *image, struct image_array texts, uint32_t i)
+{
+    const struct image_text *text = entry(image, texts, i, sizeof(struct image_text));
+    return image_slice(image, text->text);
+}
+
+uint8_t image_verdict(const struct image *image, struct image_array tree,
+                      const struct addr *address)
+{
+    const char *base = (const char *)image->header;
+    return prefix_tree_find((const struct prefix_node *)(const void *)(base + tree.off), tree.count,
+                            address);
 }
 
 struct slice image_slice(const struct image *image, struct image_str str)

@@ -17,8 +17,10 @@
 #include "common/addr.h"
 #include "common/compiler.h"
 #include "common/http_head.h"
+#include "common/prefix_tree.h"
 #include "common/slice.h"
 #include "shm/board.h"
+#include "shm/board_pace.h"
 
 #include <stdint.h>
 
@@ -57,6 +59,7 @@ enum image_var {
     VAR_HTTP,        /* $http_NAME */
     VAR_COOKIE,      /* $cookie_NAME */
     VAR_BACKEND,     /* $proxy_host: the chosen server as written */
+    VAR_REMOTE_NET,  /* $remote_net_V4_V6: `text` is "V4_V6", bits of the address that count */
 };
 
 struct image_part {
@@ -113,6 +116,10 @@ struct image_front {
     uint32_t keepalive_timeout_ms; /* 0: no keep-alive with clients */
     uint32_t access_log_format;    /* enum image_log_format */
     uint32_t log_level;            /* enum log_level */
+    struct image_str resolver;     /* DNS servers, with commas between; empty: the system's */
+    uint32_t max_tunnels;          /* of all workers; 0: no limit */
+    uint32_t pad;
+    struct pace pace; /* of handshakes */
 };
 
 enum image_log_format { ACCESS_LOG_OFF, ACCESS_LOG_JSON, ACCESS_LOG_COMBINED };
@@ -121,9 +128,13 @@ struct image_listener {
     struct addr address;
     struct image_str text; /* as written */
     uint32_t backlog;
-    uint32_t flags; /* LISTENER_* */
+    uint32_t flags;             /* LISTENER_* */
+    struct image_array trusted; /* tree of prefixes: whose PROXY protocol is believed */
 };
-enum { LISTENER_TLS = 1 << 0 };
+enum {
+    LISTENER_TLS = 1 << 0,
+    LISTENER_PROXY = 1 << 1, /* connections begin with a header of the PROXY protocol */
+};
 
 struct image_host {
     struct image_str
@@ -136,6 +147,8 @@ struct image_site {
     struct image_str name;     /* its first host, "*" without hosts */
     uint32_t board_site;       /* index on the board */
     struct image_array routes; /* longest path first: the first that is a prefix wins */
+    uint32_t max_tunnels;      /* 0: no limit */
+    uint32_t pad;
 };
 
 /* What to do with a header that tells the backend about the client. */
@@ -165,12 +178,27 @@ struct image_route {
     uint8_t x_real_ip;
     uint8_t x_client_cert; /* of the X-Client-Cert-* family; REPLACE, PASS or REMOVE */
     uint8_t pad2[3];
-    struct image_str hsts; /* Strict-Transport-Security of answers over TLS; empty: none */
+    struct image_str hsts;         /* Strict-Transport-Security of answers over TLS; empty: none */
+    struct image_array trusted;    /* tree of prefixes: whose X-Forwarded-For is believed */
+    struct image_array access;     /* tree of prefixes with enum image_verdict */
+    struct image_array origins;    /* texts: patterns (common/origin.h); empty: all may come in */
+    struct image_array client_key; /* parts: what the limits of a client go by */
+    struct image_str client_scope; /* what they are counted for */
+    uint32_t client_max_tunnels;   /* 0: no limit */
+    uint32_t pad3;
+    struct pace client_pace; /* handshakes of one client */
+    uint32_t forwarded;      /* enum image_forward */
+    uint32_t pad4;
 };
 enum {
-    ROUTE_UPGRADE = 1 << 0,        /* upgrades are allowed */
-    ROUTE_REDIRECT_HTTPS = 1 << 1, /* what comes without TLS is sent to https */
+    ROUTE_UPGRADE = 1 << 0,         /* upgrades are allowed */
+    ROUTE_REDIRECT_HTTPS = 1 << 1,  /* what comes without TLS is sent to https */
+    ROUTE_ORIGIN_REQUIRED = 1 << 2, /* with origins: none is no reason to come in */
+    ROUTE_ALLOW_LISTED = 1 << 3,    /* whom no prefix of `access` holds stays outside */
 };
+
+/* Values in trees of prefixes. */
+enum image_verdict { VERDICT_ALLOW = 1, VERDICT_DENY = 2 };
 
 struct image_server {
     struct addr address;
@@ -209,6 +237,11 @@ struct image_health {
     } status[HEALTH_STATUS_MAX]; /* that are good */
 };
 
+/* A server whose name the checker resolves (master/conf_name.h). */
+struct image_name {
+    struct image_str text; /* as written */
+};
+
 struct image_upstream {
     struct image_str name;
     struct image_array servers;  /* struct image_server, in the order of the file */
@@ -232,6 +265,17 @@ struct image_upstream {
     uint32_t tls_key;           /* index in the keys, of tls_chain; UINT32_MAX: none */
     struct image_str tls_chain; /* our own certificate, DER; empty: none */
     struct image_str tls_ca;    /* who is trusted, DER; empty: nobody is asked */
+    uint32_t max_tunnels;       /* 0: no limit */
+    uint32_t proxy_protocol;    /* enum image_proxy_protocol */
+    struct pace pace;           /* of handshakes, for each server */
+};
+
+/* What a connection to a server begins with. */
+enum image_proxy_protocol { PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_V1, PROXY_PROTOCOL_V2 };
+
+/* A text in an array of texts. */
+struct image_text {
+    struct image_str text;
 };
 enum { UPSTREAM_TLS = 1 << 0, UPSTREAM_TLS_VERIFY = 1 << 1 };
 
@@ -247,6 +291,9 @@ enum image_kind {
     IMAGE_SOURCES,
     IMAGE_CERTIFICATES,
     IMAGE_CERT_NAMES,
+    IMAGE_NAMES,
+    IMAGE_PREFIXES,
+    IMAGE_TEXTS,
     IMAGE_KINDS,
     IMAGE_KINDS_MAX = 24, /* room for kinds that programs after this one may have */
 };
@@ -267,6 +314,9 @@ struct image_header {
     struct image_array sources; /* all source addresses */
     struct image_array certificates;
     struct image_array cert_names; /* sorted as hosts */
+    struct image_array names;      /* to be resolved */
+    struct image_array prefixes;   /* all nodes of all trees of prefixes */
+    struct image_array texts;      /* all; struct image_text */
     struct image_array spare[IMAGE_KINDS_MAX - IMAGE_KINDS];
     struct image_array choices; /* all: uint32_t */
     struct image_array strings; /* bytes */
@@ -308,6 +358,7 @@ const struct image_site *image_site(const struct image *image, uint32_t index);
 const struct image_route *image_route(const struct image *image, uint32_t index);
 const struct image_upstream *image_upstream(const struct image *image, uint32_t index);
 const struct image_server *image_server(const struct image *image, uint32_t index);
+const struct image_name *image_name(const struct image *image, uint32_t index);
 
 /* Entry `i` of a run inside a bigger array. */
 const struct image_server *image_upstream_server(const struct image *image,
@@ -316,6 +367,13 @@ const struct addr *image_upstream_source(const struct image *image,
                                          const struct image_upstream *upstream, uint32_t i);
 const struct image_part *image_part(const struct image *image, struct image_array parts,
                                     uint32_t i);
+
+/* Entry `i` of an array of texts. */
+struct slice image_text(const struct image *image, struct image_array texts, uint32_t i);
+
+/* The value of the longest prefix of a tree that holds the address; 0: none. */
+uint8_t image_verdict(const struct image *image, struct image_array tree,
+                      const struct addr *address);
 
 const struct image_certificate *image_certificate(const struct image *image, uint32_t index);
 

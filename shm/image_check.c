@@ -45,6 +45,16 @@ static struct slice str_slice(const struct image_header *header, struct image_st
     return (struct slice){(const char *)header + str.off, str.len};
 }
 
+bool image_check_run(struct image_array whole, struct image_array run, size_t size)
+{
+    return run_ok(whole, run, size);
+}
+
+bool image_check_str(const struct image_header *header, struct image_str str)
+{
+    return str_ok(header, str);
+}
+
 /* Whatever connect, bind and addr_print may be given. */
 static bool addr_ok(const struct addr *addr)
 {
@@ -80,6 +90,9 @@ static bool arrays_ok(const struct image_header *header)
            array_ok(header, header->sources, sizeof(struct addr)) &&
            array_ok(header, header->certificates, sizeof(struct image_certificate)) &&
            array_ok(header, header->cert_names, sizeof(struct image_cert_name)) &&
+           array_ok(header, header->names, sizeof(struct image_name)) &&
+           array_ok(header, header->prefixes, sizeof(struct prefix_node)) &&
+           array_ok(header, header->texts, sizeof(struct image_text)) &&
            array_ok(header, header->choices, sizeof(uint32_t)) &&
            strings->off >= IMAGE_HEADER_SIZE && strings->off <= header->size &&
            strings->count <= header->size - strings->off;
@@ -175,11 +188,10 @@ static bool upstreams_ok(const struct image_header *header)
     for (uint32_t i = 0; i < header->upstreams.count; i++) {
         const struct image_upstream *upstream = AT(header, upstreams, image_upstream, i);
         if (!str_ok(header, upstream->name) || upstream->board_upstream >= BOARD_UPSTREAMS_MAX ||
-            upstream->policy > BALANCE_RANDOM_TWO || upstream->servers.count == 0 ||
-            !str_ok(header, upstream->sticky_cookie) ||
+            upstream->policy > BALANCE_RANDOM_TWO || !str_ok(header, upstream->sticky_cookie) ||
             !str_ok(header, upstream->sticky_attributes) || !health_ok(header, &upstream->health) ||
-            upstream->primaries == 0 || upstream->primaries > upstream->servers.count ||
-            upstream->max_ejected > 100 || (upstream->max_load != 0 && upstream->max_load < 100) ||
+            upstream->primaries > upstream->servers.count || upstream->max_ejected > 100 ||
+            (upstream->max_load != 0 && upstream->max_load < 100) ||
             !run_ok(header->servers, upstream->servers, sizeof(struct image_server)) ||
             !run_ok(header->parts, upstream->hash_key, sizeof(struct image_part)) ||
             !run_ok(header->sources, upstream->sources, sizeof(struct addr)) ||
@@ -205,10 +217,19 @@ static bool parts_ok(const struct image_header *header)
 {
     for (uint32_t i = 0; i < header->parts.count; i++) {
         const struct image_part *part = AT(header, parts, image_part, i);
-        if (part->var > VAR_BACKEND || !str_ok(header, part->text))
+        if (part->var > VAR_REMOTE_NET || !str_ok(header, part->text))
             return false;
     }
     return true;
+}
+
+static bool names_ok(const struct image_header *header)
+{
+    for (uint32_t i = 0; i < header->names.count; i++) {
+        if (!str_ok(header, AT(header, names, image_name, i)->text))
+            return false;
+    }
+    return str_ok(header, header->front.resolver);
 }
 
 static bool sources_ok(const struct image_header *header)
@@ -275,7 +296,8 @@ int image_check(const struct image_header *header, uint64_t size)
         return -EBADMSG;
     if (!front_ok(&header->front) || !listeners_ok(header) || !sites_ok(header) ||
         !hosts_ok(header) || !routes_ok(header) || !upstreams_ok(header) || !servers_ok(header) ||
-        !parts_ok(header) || !sources_ok(header) || !tls_ok(header) || !certificates_ok(header))
+        !parts_ok(header) || !sources_ok(header) || !names_ok(header) || !tls_ok(header) ||
+        !certificates_ok(header) || !image_check_front(header))
         return -EBADMSG;
     return 0;
 }

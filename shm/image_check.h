@@ -22,4 +22,13 @@ struct image_named image_check_named(const void *host_or_cert_name);
 /* The order of hosts: by wildcard, then name. < 0, 0, > 0 as memcmp. */
 int image_check_order(uint32_t a_wildcard, struct slice a, uint32_t b_wildcard, struct slice b);
 
+/* A run of a shared array: begins at an entry and ends inside. */
+bool image_check_run(struct image_array whole, struct image_array run, size_t size) MUST_CHECK;
+
+/* A string inside the strings, or an empty one. */
+bool image_check_str(const struct image_header *header, struct image_str str) MUST_CHECK;
+
+/* shm/image_check_front.c: the arrays hold; what do the rows say of who may come in? */
+bool image_check_front(const struct image_header *header) MUST_CHECK;
+
 #endif

@@ -27,6 +27,9 @@ static const struct {
     [IMAGE_SOURCES] = KIND(sources, addr),
     [IMAGE_CERTIFICATES] = KIND(certificates, image_certificate),
     [IMAGE_CERT_NAMES] = KIND(cert_names, image_cert_name),
+    [IMAGE_NAMES] = KIND(names, image_name),
+    [IMAGE_PREFIXES] = KIND(prefixes, prefix_node),
+    [IMAGE_TEXTS] = KIND(texts, image_text),
 #undef KIND
 };
 
@@ -38,6 +41,11 @@ static const struct {
 } runs[] = {
     {IMAGE_SITES, IMAGE_ROUTES, offsetof(struct image_site, routes)},
     {IMAGE_ROUTES, IMAGE_PARTS, offsetof(struct image_route, host_header)},
+    {IMAGE_ROUTES, IMAGE_PARTS, offsetof(struct image_route, client_key)},
+    {IMAGE_ROUTES, IMAGE_PREFIXES, offsetof(struct image_route, trusted)},
+    {IMAGE_ROUTES, IMAGE_PREFIXES, offsetof(struct image_route, access)},
+    {IMAGE_ROUTES, IMAGE_TEXTS, offsetof(struct image_route, origins)},
+    {IMAGE_LISTENERS, IMAGE_PREFIXES, offsetof(struct image_listener, trusted)},
     {IMAGE_UPSTREAMS, IMAGE_SERVERS, offsetof(struct image_upstream, servers)},
     {IMAGE_UPSTREAMS, IMAGE_PARTS, offsetof(struct image_upstream, hash_key)},
     {IMAGE_UPSTREAMS, IMAGE_SOURCES, offsetof(struct image_upstream, sources)},

@@ -43,7 +43,15 @@
     X(REASON_TLS_LIMIT, "tls_limit", "the keys of a TLS 1.2 connection were used up")              \
     X(REASON_SHUTDOWN, "shutdown", "the worker stopped")                                           \
     X(REASON_WORKER_DIED, "worker_died", "the worker that served it died")                         \
-    X(REASON_QUARANTINED, "quarantined", "handling it crashed two workers")
+    X(REASON_QUARANTINED, "quarantined", "handling it crashed two workers")                        \
+    X(REASON_ACCESS_DENIED, "access_denied", "the client's address is not allowed")                \
+    X(REASON_ORIGIN_DENIED, "origin_denied", "the page's Origin is not allowed")                   \
+    X(REASON_CLIENT_RATE, "client_rate", "more handshakes of one client than client_rate")         \
+    X(REASON_CLIENT_TUNNELS, "client_tunnels", "the client has client_max_tunnels")                \
+    X(REASON_MAX_TUNNELS, "max_tunnels", "there are max_tunnels: in all, of the site or upstream") \
+    X(REASON_HANDSHAKE_RATE, "handshake_rate", "more handshakes than handshake_rate")              \
+    X(REASON_PROXY_REFUSED, "proxy_refused",                                                       \
+      "no PROXY header, a broken one, or not from a trusted proxy")
 
 enum reason {
 #define X(name, word, doc) name,

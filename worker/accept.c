@@ -56,8 +56,10 @@ static void take_client(struct worker *w, int fd, const struct addr *address,
                         const struct image_listener *listener)
 {
     worker_count(w, COUNTER_ACCEPTED);
-    if (client_open(w, fd, address, listener) < 0) {
-        worker_count(w, COUNTER_ACCEPT_SHED);
+    int rc = client_open(w, fd, address, listener);
+    if (rc < 0) {
+        if (rc != -EACCES) /* that one was not wanted */
+            worker_count(w, COUNTER_ACCEPT_SHED);
         worker_count(w, COUNTER_CLIENTS_CLOSED);
         close(fd);
         conn_no_fd(w);

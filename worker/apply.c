@@ -6,6 +6,7 @@
 #include "worker/backend.h"
 #include "worker/balance.h"
 #include "worker/client.h"
+#include "worker/crash_point.h"
 #include "worker/tls_context.h"
 #include "worker/tls_resume.h"
 
@@ -128,6 +129,14 @@ static void apply_logs(struct worker *w, const struct control_message *message,
         log_write(LOG_LEVEL_ERROR, "access_log_failed", "error=%d", errno);
 }
 
+/* The same for one that may be missing: then nothing of the old one is kept. */
+static int place_or_reserve(bool has, int fd, int number)
+{
+    if (has)
+        return place_fd(fd, number);
+    return dup2(FD_RESERVE, number) < 0 ? -errno : 0;
+}
+
 /*
  * Death between two of these: a successor that finds keys of another generation than the image refuses
  * both, and the master tells it again.
@@ -135,14 +144,13 @@ static void apply_logs(struct worker *w, const struct control_message *message,
 static int apply_configuration(struct worker *w, const struct control_message *message,
                                const struct control_fds *fds)
 {
-    int rc = message->has_keys                      ? place_fd(fds->keys, FD_KEYS)
-             : dup2(FD_RESERVE, FD_KEYS) == FD_KEYS ? 0
-                                                    : -errno;
-    int tickets = place_fd(fds->tickets, FD_TICKETS);
+    int keys = place_or_reserve(message->has_keys, fds->keys, FD_KEYS);
+    CRASH_POINT(apply_keys);
+    int tickets = place_or_reserve(message->has_tickets, fds->tickets, FD_TICKETS);
     int image = place_fd(fds->image, FD_IMAGE);
-    if (rc == 0)
-        rc = tickets < 0 ? tickets : image;
-    return rc == 0 ? use_image(w) : rc;
+    CRASH_POINT(apply_image);
+    int rc = keys < 0 ? keys : tickets < 0 ? tickets : image;
+    return rc < 0 ? rc : use_image(w);
 }
 
 /* Mode and image are in place: set what follows from them. */

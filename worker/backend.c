@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/backend.h"
 
+#include "worker/client_proxy.h"
 #include "worker/conn_tls.h"
 #include "worker/request.h"
 #include "worker/tls_context.h"
@@ -60,7 +61,9 @@ static int begin_tls(struct backend *backend)
 
 static void connected(struct backend *backend)
 {
-    int rc = begin_tls(backend);
+    int rc = client_proxy_write(backend);
+    if (rc == 0)
+        rc = begin_tls(backend);
     if (rc < 0)
         backend->conn.error = -rc;
     backend->state = rc > 0 ? BACKEND_SHAKING : BACKEND_BUSY;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/client.h"
 
+#include "worker/client_proxy.h"
 #include "worker/client_tls.h"
 #include "worker/request.h"
 
@@ -16,6 +17,7 @@ enum {
 
 /* May the state change so? Rows: from; bits: to. */
 static const uint8_t transitions[] = {
+    [CLIENT_PROXY] = 1 << CLIENT_TLS | 1 << CLIENT_IDLE | 1 << CLIENT_CLOSED,
     [CLIENT_TLS] = 1 << CLIENT_IDLE | 1 << CLIENT_CLOSED,
     [CLIENT_IDLE] = 1 << CLIENT_HEAD | 1 << CLIENT_CLOSED,
     [CLIENT_HEAD] = 1 << CLIENT_REQUEST | 1 << CLIENT_CLOSED,
@@ -69,10 +71,22 @@ static void set_state(struct client *client, enum client_state state)
     case CLIENT_HEAD: conn_timer_set(&client->conn, front->header_timeout_ms); break;
     case CLIENT_FLUSH:
     case CLIENT_LINGER: conn_timer_set(&client->conn, LINGER_MS); break;
-    case CLIENT_TLS: break; /* only the first state */
+    case CLIENT_TLS:
+        idle_link(client);
+        conn_timer_set(&client->conn, w->image->header->tls.handshake_timeout_ms);
+        break;
+    case CLIENT_PROXY: break; /* only the first state */
     case CLIENT_REQUEST:
     case CLIENT_CLOSED: conn_timer_clear(&client->conn); break;
     }
+}
+
+static void refuse_proxy(struct worker *w, const struct addr *peer, const char *why)
+{
+    char text[ADDR_TEXT_MAX];
+    addr_print(peer, text);
+    worker_ended(w, REASON_PROXY_REFUSED);
+    log_limited(&w->limit_client, LOG_LEVEL_INFO, "proxy_refused", "peer=%s why=\"%s\"", text, why);
 }
 
 int client_open(struct worker *w, int fd, const struct addr *address,
@@ -84,6 +98,12 @@ int client_open(struct worker *w, int fd, const struct addr *address,
         return -ENOMEM;
     client->conn.w = w;
     client->tls = listener && listener->flags & LISTENER_TLS;
+    bool proxy = listener && listener->flags & LISTENER_PROXY;
+    if (proxy && !client_proxy_trusts(w->image, listener, address)) {
+        refuse_proxy(w, address, "not one of trusted_proxies");
+        free(client);
+        return -EACCES;
+    }
     int rc = client->tls ? conn_tls_new(&client->conn) : 0;
     if (rc == 0)
         rc = conn_open(w, &client->conn, fd, CONN_CLIENT);
@@ -97,10 +117,10 @@ int client_open(struct worker *w, int fd, const struct addr *address,
     addr_unmap(&client->address);
     client->port = listener ? addr_port(&listener->address) : 0;
     client->opened_ms = w->now_ms;
-    client->state = client->tls ? CLIENT_TLS : CLIENT_IDLE;
+    client->state = proxy ? CLIENT_PROXY : client->tls ? CLIENT_TLS : CLIENT_IDLE;
     idle_link(client);
-    conn_timer_set(&client->conn, client->tls ? header->tls.handshake_timeout_ms
-                                              : header->front.header_timeout_ms);
+    conn_timer_set(&client->conn, client->state == CLIENT_TLS ? header->tls.handshake_timeout_ms
+                                                              : header->front.header_timeout_ms);
     STORE_RELAXED(&w->me->clients_open, w->me->clients_open + 1);
     return 0;
 }
@@ -132,7 +152,10 @@ void client_became_tunnel(struct client *client)
 /* Nothing of a further request is there, not even unread. */
 static bool is_idle(const struct client *client)
 {
+    const struct conn_tls *tls = client->conn.tls;
     char byte;
+    if (tls && (buf_len(&tls->wire_in) > 0 || buf_len(&tls->plain) > 0))
+        return false;
     return recv(client->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
@@ -144,7 +167,7 @@ uint32_t client_close_idle(struct worker *w, uint32_t count, uint32_t fresh_ms)
         next = client->idle_next;
         if (client->requests == 0 && w->now_ms - client->opened_ms < fresh_ms)
             break; /* those behind it are younger */
-        if (!is_idle(client))
+        if (!is_idle(client) || (client->shaking && fresh_ms == 0))
             continue;
         worker_ended(w, REASON_KEEPALIVE_TIMEOUT);
         client_close(client, false);
@@ -283,9 +306,32 @@ void client_request_done(struct client *client, bool keep)
 
 /* ---- events ---- */
 
+/* The header before everything else; then as if the client had just come. */
+static void read_proxy(struct client *client)
+{
+    struct conn *conn = &client->conn;
+    enum client_proxy_result result = client_proxy_read(client);
+    conn->readable = result == CLIENT_PROXY_DONE;
+    if (result == CLIENT_PROXY_MORE)
+        return;
+    if (result == CLIENT_PROXY_REFUSED) {
+        refuse_proxy(conn->w, &client->address, "no valid PROXY header");
+        client_close(client, false);
+        return;
+    }
+    set_state(client, client->tls ? CLIENT_TLS : CLIENT_IDLE);
+    if (client->tls) {
+        shake_hands(client);
+        return;
+    }
+    conn_timer_set(conn, conn->w->image->header->front.header_timeout_ms);
+    read_head(client);
+}
+
 static void run_state(struct client *client)
 {
     switch ((enum client_state)client->state) {
+    case CLIENT_PROXY: read_proxy(client); break;
     case CLIENT_TLS: shake_hands(client); break;
     case CLIENT_IDLE:
     case CLIENT_HEAD: read_head(client); break;
@@ -316,6 +362,10 @@ void client_timer(struct client *client)
 {
     struct worker *w = client->conn.w;
     switch ((enum client_state)client->state) {
+    case CLIENT_PROXY:
+        worker_ended(w, REASON_HEADER_TIMEOUT);
+        client_close(client, false);
+        break;
     case CLIENT_TLS:
         worker_count(w, COUNTER_TLS_FAILED);
         worker_ended(w, REASON_TLS_FAILED);

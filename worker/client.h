@@ -12,7 +12,8 @@
 struct request;
 
 enum client_state {
-    CLIENT_TLS,  /* TLS handshake, or its turn for one has not come; handshake_timeout */
+    CLIENT_PROXY, /* a PROXY protocol header is to come first; header_timeout */
+    CLIENT_TLS,   /* TLS handshake, or its turn for one has not come; handshake_timeout */
     CLIENT_IDLE, /* between requests, nothing buffered; keepalive_timeout (first: header_timeout) */
     CLIENT_HEAD, /* a head is arriving; header_timeout */
     CLIENT_REQUEST, /* a request runs and has the timer */
@@ -43,7 +44,8 @@ struct client {
 
 /*
  * A connection was accepted at this listener of the image (NULL: one that the newest configuration no
- * longer has). Takes `fd` on success. Returns 0 or -errno.
+ * longer has). Takes `fd` on success. Returns 0, -EACCES (a PROXY listener does not trust the peer, which
+ * was said) or -errno.
  */
 int client_open(struct worker *w, int fd, const struct addr *address,
                 const struct image_listener *listener) MUST_CHECK;
@@ -75,7 +77,8 @@ void client_became_tunnel(struct client *client);
 
 /*
  * Close the oldest clients between requests, at most `count`, but none whose next request has arrived
- * unread, and none that came less than `fresh_ms` ago and has not asked yet. Returns how many.
+ * unread, and none that came less than `fresh_ms` ago and has not asked yet. With `fresh_ms` 0 (nobody
+ * new is wanted, but there is no shortage) who is amid a TLS handshake may end it. Returns how many.
  */
 uint32_t client_close_idle(struct worker *w, uint32_t count, uint32_t fresh_ms);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which server gets a request, and what happens when it fails (worker/request.h). */
+#include "worker/admit.h"
 #include "worker/queue.h"
 #include "worker/request.h"
 #include "worker/template.h"
@@ -94,18 +95,10 @@ static void count_failure(struct request *r, enum reason reason, int error)
 /* Key of the upstream's hash for this request; empty: round robin. */
 static struct slice hash_key(struct request *r, char buffer[KEY_MAX])
 {
-    struct template_vars vars = {
-        .client = &r->client->address,
-        .head = &r->head,
-        .head_buf = r->head_buf.data,
-        .host = r->host,
-        .uri = r->uri,
-        .backend = SLICE(""),
-        .server_port = r->client->port,
-        .tls = r->client->tls,
-    };
+    struct template_vars vars;
     if (r->upstream->policy != BALANCE_HASH)
         return SLICE("");
+    request_vars(r, &vars);
     int len = template_eval(r->image, r->upstream->hash_key, &vars, buffer, KEY_MAX);
     /* A key too long to hold is a client's trick: it may have round robin. */
     return (struct slice){buffer, len < 0 ? 0 : (size_t)len};
@@ -168,10 +161,12 @@ static int choose(struct request *r)
  */
 static int try_server(struct request *r, bool kept)
 {
+    if (!admit_to_server(r))
+        return 0;
     r->head_built = false;
     r->answer.fields = NULL; /* an answer that another server began is forgotten */
     /* An upgrade gets a connection of its own: nothing that went before can confuse it. */
-    if (kept && !r->upgrade)
+    if (kept && !r->upgrade && r->upstream->proxy_protocol == PROXY_PROTOCOL_OFF)
         r->backend = backend_take_kept(r, r->server);
     int rc = 0;
     if (!r->backend)
@@ -214,6 +209,11 @@ static void go_on(struct request *r, int rc, enum reason reason, bool kept)
 void dispatch_first(struct request *r)
 {
     go_on(r, queue_is_waiting(r) ? -EBUSY : choose(r), REASON_NO_BACKEND, true);
+}
+
+void dispatch_chosen(struct request *r)
+{
+    go_on(r, 0, REASON_NO_BACKEND, true);
 }
 
 bool dispatch_queued(struct request *r)

@@ -3,6 +3,7 @@
  * Heads written anew: what goes to a backend or to a client was never copied as a whole, so it has one
  * reading only (worker/request.h).
  */
+#include "common/forwarded.h"
 #include "worker/conn_tls.h"
 #include "worker/request.h"
 #include "worker/template.h"
@@ -62,6 +63,7 @@ static enum image_forward policy_of(const struct image_route *route, uint8_t id)
     case HTTP_FIELD_X_FORWARDED_PROTO: return route->x_forwarded_proto;
     case HTTP_FIELD_X_FORWARDED_HOST: return route->x_forwarded_host;
     case HTTP_FIELD_X_REAL_IP: return route->x_real_ip;
+    case HTTP_FIELD_FORWARDED: return route->forwarded;
     default: return FORWARD_PASS;
     }
 }
@@ -139,6 +141,28 @@ static void put_forwarded(struct writer *wr, const struct request *r, enum http_
     put(wr, SLICE("\r\n"));
 }
 
+/* Who is named in a list of all: the one that gave us the request, if the others are named before. */
+static const struct addr *peer_of(const struct request *r)
+{
+    return r->route->x_forwarded_for == FORWARD_APPEND ? &r->client->address : r->remote;
+}
+
+/* Forwarded (RFC 7239): the same as X-Forwarded-For, -Host and -Proto in one. */
+static void put_rfc7239(struct writer *wr, const struct request *r)
+{
+    char text[512];
+    struct slice host = {r->head_buf.data + r->head.authority, r->head.authority_len};
+    const struct addr *who =
+        r->route->forwarded == FORWARD_APPEND ? &r->client->address : r->remote;
+    int n = forwarded_print(who, host, r->client->tls ? SLICE("https") : SLICE("http"), text,
+                            sizeof text);
+    if (n < 0)
+        wr->rc = n;
+    else
+        put_forwarded(wr, r, HTTP_FIELD_FORWARDED, SLICE("Forwarded"),
+                      (struct slice){text, (size_t)n});
+}
+
 static void put_text_field(struct writer *wr, struct slice name, const char *text)
 {
     if (text[0] != '\0')
@@ -163,16 +187,8 @@ static void put_client_cert(struct writer *wr, const struct request *r)
 
 static void put_host(struct writer *wr, const struct request *r)
 {
-    struct template_vars vars = {
-        .client = &r->client->address,
-        .head = &r->head,
-        .head_buf = r->head_buf.data,
-        .host = r->host,
-        .uri = r->uri,
-        .backend = image_slice(r->image, r->server->text),
-        .server_port = r->client->port,
-        .tls = r->client->tls,
-    };
+    struct template_vars vars;
+    request_vars(r, &vars);
     put(wr, SLICE("Host: "));
     if (wr->rc < 0)
         return;
@@ -212,7 +228,9 @@ int forward_request(struct request *r, struct buf *out)
     struct writer wr = {out, 0};
     const char *buf = r->head_buf.data;
     char client[ADDR_TEXT_MAX];
-    struct slice address = {client, addr_print_host(&r->client->address, client)};
+    char hop[ADDR_TEXT_MAX];
+    struct slice address = {client, addr_print_host(r->remote, client)};
+    struct slice peer = {hop, addr_print_host(peer_of(r), hop)};
     put_request_line(&wr, r);
     put_host(&wr, r);
     for (uint32_t i = 0; i < r->head.field_count; i++) {
@@ -220,12 +238,14 @@ int forward_request(struct request *r, struct buf *out)
         if (!drop_field(r, &r->head.fields[i], name))
             put_field(&wr, name, http_field_value(buf, &r->head.fields[i]));
     }
-    put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), address);
+    put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), peer);
     put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_PROTO, SLICE("X-Forwarded-Proto"),
                   r->client->tls ? SLICE("https") : SLICE("http"));
     put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_HOST, SLICE("X-Forwarded-Host"),
                   (struct slice){buf + r->head.authority, r->head.authority_len});
     put_forwarded(&wr, r, HTTP_FIELD_X_REAL_IP, SLICE("X-Real-IP"), address);
+    if (r->route->forwarded != FORWARD_REMOVE && r->route->forwarded != FORWARD_PASS)
+        put_rfc7239(&wr, r);
     put_client_cert(&wr, r);
     if (r->head.body == HTTP_BODY_CHUNKED)
         put(&wr, SLICE("Transfer-Encoding: chunked\r\n"));
@@ -364,6 +384,7 @@ static struct slice reason_phrase(uint16_t status)
     case 414: return SLICE("URI Too Long");
     case 417: return SLICE("Expectation Failed");
     case 426: return SLICE("Upgrade Required");
+    case 429: return SLICE("Too Many Requests");
     case 431: return SLICE("Request Header Fields Too Large");
     case 501: return SLICE("Not Implemented");
     case 502: return SLICE("Bad Gateway");
@@ -389,8 +410,8 @@ int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool cl
     put(&wr, (struct slice){text, (size_t)n});
     if (status == 426)
         put(&wr, SLICE("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"));
-    if (status == 503)
-        put(&wr, SLICE("Retry-After: 1\r\n"));
+    if (status == 503 || status == 429)
+        put_number_field(&wr, SLICE("Retry-After"), r->retry_s > 0 ? r->retry_s : 1);
     if (status == 301 || status == 308)
         put_location(&wr, r);
     (void)put_hsts(&wr, r);

@@ -3,7 +3,10 @@
 
 #include "common/uri.h"
 #include "common/ws_handshake.h"
+#include "worker/admit.h"
 #include "worker/queue.h"
+#include "worker/remote.h"
+#include "worker/template.h"
 #include "worker/tls_context.h"
 
 #include <errno.h>
@@ -21,6 +24,7 @@ struct request *request_new(struct client *client)
         return NULL;
     memset(r, 0, sizeof *r);
     r->client = client;
+    r->remote = &client->address;
     r->image = image_acquire(w->image);
     r->balancer = balance_acquire(w->balancer);
     r->tls = w->tls ? tls_contexts_acquire(w->tls) : NULL;
@@ -39,6 +43,7 @@ void request_drop(struct request **request)
     struct worker *w = r->client->conn.w;
     queue_leave(r);
     dispatch_release(r, false);
+    admit_leave(r);
     STORE_RELAXED(&w->me->requests_open, w->me->requests_open - 1);
     buf_release(&w->pool, &r->head_buf);
     balance_fini(&r->pick);
@@ -62,7 +67,7 @@ void request_log(struct request *r)
         return;
     bool parsed = r->head_buf.data != NULL;
     struct access_request line = {
-        .client = &r->client->address,
+        .client = r->remote,
         .ended_real_ms = w->real_ms,
         .duration_ms = w->mono_ms - r->started_ms,
         .body_in = r->up.passed,
@@ -139,6 +144,20 @@ void request_refuse(struct request *r, uint16_t status, enum reason reason)
 }
 
 /* ---- from the head to a server ---- */
+
+void request_vars(const struct request *r, struct template_vars *vars)
+{
+    *vars = (struct template_vars){
+        .client = r->remote,
+        .head = &r->head,
+        .head_buf = r->head_buf.data,
+        .host = r->host,
+        .uri = r->uri,
+        .backend = r->server ? image_slice(r->image, r->server->text) : SLICE(""),
+        .server_port = r->client->port,
+        .tls = r->client->tls,
+    };
+}
 
 /* The head's bytes become the request's; what follows them stays with the client. */
 static int keep_head(struct request *r, uint32_t len)
@@ -287,6 +306,9 @@ void request_start(struct request *r)
         request_refuse(r, 404, REASON_NO_ROUTE);
         return;
     }
+    remote_find(r);
+    if (!admit_request(r))
+        return;
     if (r->route->flags & ROUTE_REDIRECT_HTTPS && !r->client->tls) {
         redirect(r);
         return;
@@ -303,6 +325,8 @@ void request_start(struct request *r)
         request_refuse(r, 503, REASON_NO_MEMORY);
         return;
     }
+    if (r->upgrade && !admit_upgrade(r))
+        return;
     dispatch_first(r);
 }
 
@@ -315,7 +339,7 @@ void request_run(struct request *r)
         request_abort(r, REASON_CLIENT_RESET);
         return;
     }
-    if (r->state == REQUEST_QUEUED) {
+    if (r->state == REQUEST_QUEUED || r->state == REQUEST_WAITING) {
         /* A plain client that has finished sending may wait for its answer; a WebSocket is gone. */
         if (r->upgrade && client->hangup)
             request_abort(r, REASON_CLIENT_CLOSED);
@@ -337,7 +361,9 @@ void request_run(struct request *r)
 
 void request_client_timer(struct request *r)
 {
-    if (r->client_wait == WAIT_BODY && !r->answer_begun)
+    if (r->client_wait == WAIT_TURN)
+        admit_turn(r);
+    else if (r->client_wait == WAIT_BODY && !r->answer_begun)
         request_refuse(r, 408, REASON_BODY_TIMEOUT);
     else
         request_abort(r, r->client_wait == WAIT_BODY ? REASON_BODY_TIMEOUT : REASON_SEND_TIMEOUT);

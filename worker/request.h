@@ -17,6 +17,7 @@
 enum request_state {
     REQUEST_HEAD,     /* its head is arriving */
     REQUEST_QUEUED,   /* all servers are full: waits in worker/queue.c, at most queue_timeout */
+    REQUEST_WAITING,  /* for its turn, by a timer; counted in at its server or not yet */
     REQUEST_CONNECT,  /* waits for a connection to a server */
     REQUEST_EXCHANGE, /* request and answer are on their way */
     REQUEST_ANSWERED, /* the whole answer is in the client's buffer */
@@ -30,6 +31,7 @@ enum request_wait {
     WAIT_CONNECT, /* connect_timeout */
     WAIT_BACKEND, /* send_timeout: room at the backend */
     WAIT_ANSWER,  /* response_timeout: bytes from the backend */
+    WAIT_TURN,    /* handshakes come at a pace: its turn */
 };
 
 struct request {
@@ -43,7 +45,9 @@ struct request {
     const struct image_upstream *upstream;
     const struct image_server *server; /* chosen last */
     struct balance_pick pick;
-    struct buf head_buf; /* the request's head: fields point into it */
+    struct buf head_buf;       /* the request's head: fields point into it */
+    const struct addr *remote; /* whose request it is: the connection's peer, or `forwarded` */
+    struct addr forwarded;
     struct http_head head;
     struct http_head answer;
     struct body up;      /* the request's body: client to backend */
@@ -70,6 +74,10 @@ struct request {
     bool answer_begun;          /* bytes of an answer are in the client's buffer */
     bool keep_client;           /* the client's connection may carry another request */
     bool counted;               /* in conns of its server's cell */
+    bool gauged;                /* in the gauges of tunnels (shm/board_gauge.h) */
+    bool turn_taken;            /* at its server */
+    uint32_t client_gauge;      /* where its client is counted; 0: nowhere */
+    uint32_t retry_s;           /* of Retry-After, 0: the usual */
     struct http_field fields[]; /* fields_max for the head, as many for the answer */
 };
 
@@ -107,8 +115,14 @@ void request_abort(struct request *request, enum reason reason);
 /* Its access log line; request_finish and request_abort write it themselves. */
 void request_log(struct request *request);
 
+/* What the variables of templates stand for. */
+struct template_vars;
+void request_vars(const struct request *request, struct template_vars *vars);
+
 /* dispatch.c: choose a server and connect, or refuse when there is none left. */
 void dispatch_first(struct request *request);
+/* A server has been chosen, and its turn there has come. */
+void dispatch_chosen(struct request *request);
 /* It waits in the queue: false if it still has to. Else it runs on, or is over: touch it no more. */
 bool dispatch_queued(struct request *request) MUST_CHECK;
 /* The chosen server failed with this reason: try another one, or answer 502 or 504. */

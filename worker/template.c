@@ -22,6 +22,39 @@ struct slice template_cookie(const struct http_head *head, const char *head_buf,
     return value;
 }
 
+static uint32_t number_at(struct slice text, size_t *at)
+{
+    uint32_t value = 0;
+    for (; *at < text.n && text.p[*at] >= '0' && text.p[*at] <= '9'; (*at)++)
+        value = value * 10 + (uint32_t)(text.p[*at] - '0');
+    return value;
+}
+
+/* $remote_net_V4_V6, `bits` is "V4_V6": the address with the bits behind cleared, and their number. */
+static struct slice remote_net(const struct addr *client, struct slice bits,
+                               char scratch[ADDR_TEXT_MAX])
+{
+    struct addr net = *client;
+    uint8_t raw[16];
+    size_t at = 0;
+    size_t n = addr_binary(client, raw);
+    uint32_t v4 = number_at(bits, &at);
+    at++;
+    uint32_t v6 = number_at(bits, &at);
+    uint32_t keep = n == 4 ? v4 : v6;
+    addr_unmap(&net);
+    for (uint32_t i = keep; i < n * 8; i++)
+        raw[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+    if (n == 4)
+        memcpy(&net.u.in.sin_addr, raw, n);
+    else if (n == 16)
+        memcpy(&net.u.in6.sin6_addr, raw, n);
+    size_t len = addr_print_host(&net, scratch);
+    if (n > 0)
+        len += (size_t)snprintf(scratch + len, ADDR_TEXT_MAX - len, "/%u", keep);
+    return (struct slice){scratch, len};
+}
+
 /* Variables that point into the request; the others are written to scratch. */
 static struct slice value_of(const struct image_part *part, struct slice text,
                              const struct template_vars *vars, char scratch[ADDR_TEXT_MAX])
@@ -53,6 +86,7 @@ static struct slice value_of(const struct image_part *part, struct slice text,
     case VAR_HTTP: return field_value(vars, http_head_find_name(head, vars->head_buf, text));
     case VAR_COOKIE: return template_cookie(head, vars->head_buf, text);
     case VAR_BACKEND: return vars->backend;
+    case VAR_REMOTE_NET: return remote_net(vars->client, text, scratch);
     default: return value;
     }
 }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/tunnel.h"
 
+#include "shm/board_gauge.h"
+#include "shm/board_reserve.h"
 #include "worker/conn.h"
 #include "worker/crash_point.h"
+#include "worker/exact.h"
 #include "worker/position.h"
 #include "worker/relay_tls.h"
 #include "worker/tunnel_tls.h"
@@ -18,6 +21,9 @@
 
 /* Free chunks below this number keep their memory; above it they give it back to the kernel. */
 enum { CHUNKS_KEPT = 64 };
+
+/* Records that are given memory on the board at a time: 48 KiB. */
+enum { TUNNELS_RESERVED = 512 };
 
 /* ---- chunks ---- */
 
@@ -98,7 +104,9 @@ static int fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_op
     int rc = tunnel_tls_fill(w, tunnel, o);
     if (rc < 0)
         return rc;
+    uint8_t flags = exact_is_needed(o->fd) ? DIR_EXACT : 0;
     for (uint32_t d = 0; d < 2; d++) {
+        t->dir[d].flags = flags;
         t->fd[d] = o->fd[d];
         t->cookie[d] = cookie_of(o->fd[d]);
         stage(w, tunnel, d, o);
@@ -128,7 +136,8 @@ static void fill_public(struct worker *w, uint32_t tunnel, const struct tunnel_o
     memcpy(pub->client_ip + 16 - len, raw, len);
     pub->client_port = addr_port(o->client);
     pub->site = (uint16_t)o->site;
-    pub->backend = o->backend;
+    pub->backend = (uint16_t)o->backend;
+    pub->client_gauge = o->client_gauge;
     if (o->tls[0].session) {
         pub->tls_version = o->tls[0].session->version;
         pub->tls_suite = o->tls[0].session->suite;
@@ -167,6 +176,22 @@ static void drop_chunks(struct worker *w, struct arena_tunnel *t)
     }
 }
 
+/* A record that was never used needs memory on the board: for many at a time. */
+static bool record_has_memory(struct worker *w, uint32_t tunnel)
+{
+    if (LIKELY(tunnel < w->tunnels_reserved))
+        return true;
+    uint32_t end = tunnel + TUNNELS_RESERVED;
+    int rc = board_reserve_tunnels(w->board, FD_BOARD, w->slot, w->tunnels_reserved, end);
+    if (rc < 0) {
+        log_limited(&w->limit_local, LOG_LEVEL_ERROR, "board_full", "tunnel=%u error=%d", tunnel,
+                    -rc);
+        return false;
+    }
+    w->tunnels_reserved = end;
+    return true;
+}
+
 int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
 {
     if (!tunnel_room(w))
@@ -178,6 +203,8 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
     bool reuse = w->free_tunnel_count > 0;
     uint32_t tunnel = reuse ? w->free_tunnels[w->free_tunnel_count - 1] : w->tunnels_used;
     struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (!record_has_memory(w, tunnel))
+        return -ENOBUFS;
     op_set(w, OP_OPEN, tunnel);
     /* Death before OPEN is stored: the record is free, the sweep closes both descriptors. */
     int rc = fill_record(w, tunnel, o);
@@ -274,6 +301,30 @@ static void settle_one(struct arena_op *op, uint32_t step, uint64_t *counter, ui
 }
 
 /* Its sums move from the live record to the counters; readers see close_seq odd meanwhile. */
+void tunnel_gauges(const struct worker *w, uint32_t tunnel, uint32_t gauges[TUNNEL_GAUGES])
+{
+    const struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
+    const struct board_backend *backend =
+        board_backend(w->board, w->tunnels[tunnel].backend % BOARD_BACKENDS_MAX);
+    /* A record that a wild store has hit counts nowhere. */
+    bool client = pub->client_gauge >= GAUGE_CLIENTS && pub->client_gauge < GAUGE_COUNT;
+    gauges[0] = GAUGE_ALL;
+    gauges[1] = GAUGE_SITES + pub->site % BOARD_SITES_MAX;
+    gauges[2] = GAUGE_UPSTREAMS + backend->upstream_index % BOARD_UPSTREAMS_MAX;
+    gauges[3] = client ? pub->client_gauge : TUNNEL_NO_GAUGE;
+}
+
+/* Counted in by the request that it was (worker/admit.c). */
+static void leave_gauges(const struct worker *w, uint32_t tunnel)
+{
+    uint32_t gauges[TUNNEL_GAUGES];
+    tunnel_gauges(w, tunnel, gauges);
+    for (uint32_t i = 0; i < TUNNEL_GAUGES; i++) {
+        if (gauges[i] != TUNNEL_NO_GAUGE)
+            board_gauge_leave(w->board, w->slot, gauges[i]);
+    }
+}
+
 static void settle(struct worker *w, uint32_t tunnel, enum reason reason)
 {
     struct arena_op *op = &w->arena->header->op;
@@ -304,6 +355,7 @@ static void settle(struct worker *w, uint32_t tunnel, enum reason reason)
     STORE_RELAXED(&cell->tunnels, cell->tunnels - 1);
     STORE_RELAXED(&cell->conns, cell->conns - 1);
     STORE_RELAXED(&w->me->tunnels_open, w->me->tunnels_open - 1);
+    leave_gauges(w, tunnel);
     CRASH_POINT(close_settled);
     STORE_RELEASE(&pub->id, 0);
     STORE_RELEASE(&w->me->close_seq, w->me->close_seq + 1);

@@ -27,10 +27,16 @@ struct tunnel_opening {
     uint32_t head_len; /* bytes of held[1] that are the 101 answer's head */
     struct tunnel_side_tls tls[2];
     const struct addr *client;
+    uint32_t client_gauge; /* where its client is counted (shm/board_gauge.h); 0: nowhere */
     const struct image_route *route;
     uint32_t site;    /* index on the board */
     uint32_t backend; /* index on the board */
 };
+
+/* Where a tunnel is counted (shm/board_gauge.h); TUNNEL_NO_GAUGE stands for nowhere. */
+enum { TUNNEL_GAUGES = 4 };
+#define TUNNEL_NO_GAUGE UINT32_MAX
+void tunnel_gauges(const struct worker *w, uint32_t tunnel, uint32_t gauges[TUNNEL_GAUGES]);
 
 /* True if a tunnel could be opened now: a record and the chunks it begins with are free. */
 bool tunnel_room(const struct worker *w);

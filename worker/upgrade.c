@@ -63,7 +63,8 @@ static void commit(struct request *r, struct slice answer, uint32_t head_len)
         .held = {buf_slice(&client->in), answer},
         .head_len = head_len,
         .tls = {side_of(client), side_of(&backend->conn)},
-        .client = &r->client->address,
+        .client = r->remote,
+        .client_gauge = r->client_gauge,
         .route = r->route,
         .site = r->site->board_site,
         .backend = r->server->backend,
@@ -78,6 +79,8 @@ static void commit(struct request *r, struct slice answer, uint32_t head_len)
     verdict_answered(r);
     r->backend = NULL;
     r->counted = false; /* the tunnel is counted instead */
+    r->gauged = false;
+    r->client_gauge = 0;
     became_tunnel(r, backend);
 }
 

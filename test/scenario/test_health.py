@@ -257,6 +257,32 @@ def the_checker_is_small_and_unprivileged(scene):
 
 
 @story
+def a_reload_leaves_no_descriptor_in_the_checker(scene):
+    proxy = checked(scene, "tcp", scene.backend(), health={"interval": "1h"})
+    pid = wait_for(lambda: checker(proxy), "the checker")
+
+    def count():
+        links = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+        return len([link for link in links if not link.startswith("socket:")])  # checks come and go
+
+    wait_for(lambda: hf.descriptors(pid) <= 8, "only descriptors of its own")
+    before = count()
+    for _ in range(3):
+        proxy.reload()
+    wait_equal(count, before, "descriptors of the checker")
+
+
+@story
+def the_checker_ends_with_its_master(scene):
+    proxy = checked(scene, "tcp", scene.backend())
+    pid = wait_for(lambda: checker(proxy), "the checker")
+    proxy.process.kill()
+    proxy.process.wait()
+    wait_for(lambda: not hf.alive(pid), "end of the checker")
+    proxy.kill_all()
+
+
+@story
 def an_upgrade_goes_on_with_the_health_that_it_finds(scene):
     one, dead = scene.backend("one"), (scene.host, scene.port())
     proxy = checked(scene, "tcp", one, dead)

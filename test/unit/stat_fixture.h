@@ -36,7 +36,7 @@ static inline void fixture_tunnel(uint32_t slot, uint32_t index, const char *ip,
         ck_assert_int_eq(inet_pton(AF_INET6, ip, tunnel->client_ip), 1);
     tunnel->client_port = (uint16_t)(5000 + index);
     tunnel->site = (uint16_t)(index % 2);
-    tunnel->backend = backend;
+    tunnel->backend = (uint16_t)backend;
     tunnel->opened_real_ms = clock_real_ms() - 1000 * (index + 1);
     tunnel->active_ms = clock_mono_ms() - 500 * (index + 1);
     tunnel->bytes[0] = rx;

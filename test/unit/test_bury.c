@@ -47,7 +47,7 @@ static void leave_two_tunnels(void)
     for (uint32_t t = 3; t < 5; t++) {
         struct board_tunnel *tunnel = board_tunnel(&board, SLOT, t);
         *tunnel = (struct board_tunnel){
-            .bytes = {100, 200}, .frames = {3, 4}, .backend = (uint32_t)backend};
+            .bytes = {100, 200}, .frames = {3, 4}, .backend = (uint16_t)backend};
         tunnel->id = t + 1;
     }
     shown()->starts = 1;
@@ -113,7 +113,7 @@ START_TEST(figures_out_of_range_do_no_harm)
     leave_two_tunnels();
     shown()->tunnels_open = UINT32_MAX;
     shown()->tunnels_high = UINT32_MAX;
-    board_tunnel(&board, SLOT, 4)->backend = UINT32_MAX;
+    board_tunnel(&board, SLOT, 4)->backend = UINT16_MAX;
     ck_assert_uint_eq(bury_slot(&board, SLOT), TUNNELS);
     ck_assert_uint_eq(cell()->tunnels_closed, 1);
 }

@@ -333,6 +333,7 @@ START_TEST(all_known_names_are_known_in_any_case)
         [HTTP_FIELD_COOKIE] = "Cookie",
         [HTTP_FIELD_DATE] = "Date",
         [HTTP_FIELD_EXPECT] = "Expect",
+        [HTTP_FIELD_FORWARDED] = "Forwarded",
         [HTTP_FIELD_HOST] = "Host",
         [HTTP_FIELD_KEEP_ALIVE] = "Keep-Alive",
         [HTTP_FIELD_PROXY_CONNECTION] = "Proxy-Connection",

@@ -443,7 +443,9 @@ static void make_theirs(int change)
     memcpy(theirs, good, size);
     struct image_header was, now;
     memcpy(&was, good, sizeof(was));
-    resize_rows(IMAGE_LISTENERS, offsetof(struct image_header, listeners), change);
+    /* Shorter by two fields: the last of ours is 0 in most listeners anyway. */
+    resize_rows(IMAGE_LISTENERS, offsetof(struct image_header, listeners),
+                change < 0 ? 2 * change : change);
     resize_rows(IMAGE_HOSTS, offsetof(struct image_header, hosts), all);
     resize_rows(IMAGE_SITES, offsetof(struct image_header, sites), all);
     resize_rows(IMAGE_ROUTES, offsetof(struct image_header, routes), change);
@@ -459,6 +461,10 @@ static void make_theirs(int change)
     for (uint32_t i = 0; i < now.routes.count; i++)
         move_run(now.routes.off + i * now.row_size[IMAGE_ROUTES] +
                      offsetof(struct image_route, host_header),
+                 was.parts, now.parts, all, sizeof(struct image_part));
+    for (uint32_t i = 0; i < now.routes.count; i++)
+        move_run(now.routes.off + i * now.row_size[IMAGE_ROUTES] +
+                     offsetof(struct image_route, client_key),
                  was.parts, now.parts, all, sizeof(struct image_part));
     for (uint32_t i = 0; i < now.upstreams.count; i++) {
         size_t row = now.upstreams.off + i * now.row_size[IMAGE_UPSTREAMS];

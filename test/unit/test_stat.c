@@ -55,7 +55,7 @@ START_TEST(what_the_boards_programs_do_not_count_is_unknown)
     board.header->reason_count = REASON_COUNT - 1;
     SHOW("workers", "--json");
     HAS(",\"backend_tls_resumed\":null}");
-    HAS("\"quarantined\":null}");
+    HAS("\"proxy_refused\":null}");
 }
 END_TEST
 
@@ -108,7 +108,8 @@ START_TEST(a_tunnel_is_shown_with_names_and_figures)
         "7\","
         "\"client_port\":5000,\"site\":\"one.example\",\"upstream\":\"chat\","
         "\"backend\":\"10.0.0.1:8080\",");
-    HAS("\"rx_bytes\":100,\"tx_bytes\":1000,\"rx_frames\":10,\"tx_frames\":20,\"rtt_us\":null}");
+    HAS("\"rx_bytes\":100,\"tx_bytes\":1000,\"rx_frames\":10,\"tx_frames\":20,\"rtt_us\":null,"
+        "\"tls\":null}");
     HAS("\"client\":\"[2001:db8::9]:5001\",\"client_ip\":\"2001:db8::9\"");
     HAS("\"client\":\"unix:\",\"client_ip\":null,\"client_port\":null");
     HAS("{\"id\":\"100000100000002\",\"worker\":1,");

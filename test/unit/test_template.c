@@ -143,6 +143,27 @@ START_TEST(clients_of_all_families_have_their_name)
 }
 END_TEST
 
+START_TEST(a_network_is_the_address_cut_to_its_bits)
+{
+    static const char *const cases[][3] = {
+        {"192.0.2.199:1", "$remote_net_24_64", "192.0.2.0/24"},
+        {"192.0.2.199:1", "$remote_net_32_64", "192.0.2.199/32"},
+        {"192.0.2.199:1", "$remote_net_0_0", "0.0.0.0/0"},
+        {"192.0.2.199:1", "$remote_net_26_0", "192.0.2.192/26"},
+        {"[::ffff:192.0.2.199]:1", "$remote_net_24_64", "192.0.2.0/24"},
+        {"[2001:db8:1:2:3:4:5:6]:1", "$remote_net_24_64", "2001:db8:1:2::/64"},
+        {"[2001:db8:1:2:3:4:5:6]:1", "$remote_net_24_49", "2001:db8:1::/49"},
+        {"[2001:db8:1:2:3:4:5:6]:1", "$remote_net_0_128", "2001:db8:1:2:3:4:5:6/128"},
+        {"unix:/run/x", "$remote_net_24_64", "unix:"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct addr client = address(cases[i][0]);
+        struct template_vars vars = vars_of(&client);
+        expect(cases[i][1], &vars, slice_of(cases[i][2]));
+    }
+}
+END_TEST
+
 START_TEST(without_tls_the_scheme_is_http)
 {
     struct addr client = address("192.0.2.7:5122");
@@ -185,6 +206,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, every_variable_is_what_nginx_says);
     tcase_add_test(tc, clients_of_all_families_have_their_name);
+    tcase_add_test(tc, a_network_is_the_address_cut_to_its_bits);
     tcase_add_test(tc, without_tls_the_scheme_is_http);
     tcase_add_test(tc, the_chosen_server_goes_into_the_host_header);
     tcase_add_test(tc, no_parts_are_the_empty_string);

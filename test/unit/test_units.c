@@ -89,6 +89,30 @@ START_TEST(only_the_bytes_of_the_slice_are_read)
 }
 END_TEST
 
+START_TEST(a_rate_is_the_time_between_two)
+{
+    static const struct {
+        const char *text;
+        uint64_t interval_us;
+    } good[] = {{"", 0},
+                {"1/s", 1000000},
+                {"3/s", 333333},
+                {"1000000/s", 1},
+                {"30/m", 2000000},
+                {"1/m", 60000000},
+                {"1/h", UINT64_C(3600000000)}};
+    static const char *const bad[] = {"1",    "/s",   "0/s",       "1/d", "-1/s",       "1.5/s",
+                                      "1/s ", " 1/s", "1000001/s", "1/",  "99999999/h", "1//s"};
+    uint64_t interval_us;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        ck_assert_int_eq(units_parse_rate(slice_of(good[i].text), &interval_us), 0);
+        ck_assert_uint_eq(interval_us, good[i].interval_us);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        ck_assert_msg(units_parse_rate(slice_of(bad[i]), &interval_us) == -EINVAL, "%s", bad[i]);
+}
+END_TEST
+
 START_TEST(values_are_printed_in_the_biggest_unit_that_is_exact)
 {
     static const struct pair durations[] = {{"0s", 0},         {"1ms", 1},       {"1500ms", 1500},
@@ -141,6 +165,7 @@ int main(void)
     tcase_add_test(all, what_is_no_size_is_refused_and_changes_nothing);
     tcase_add_test(all, what_does_not_fit_64_bits_is_out_of_range);
     tcase_add_test(all, only_the_bytes_of_the_slice_are_read);
+    tcase_add_test(all, a_rate_is_the_time_between_two);
     tcase_add_test(all, values_are_printed_in_the_biggest_unit_that_is_exact);
     tcase_add_test(all, what_is_printed_is_read_back_as_the_same_value);
     Suite *suite = suite_create("units");

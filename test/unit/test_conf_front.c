@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Keys about who may come in: what is refused, what is inherited, and what stands in the image. */
+#include "test/unit/conf_fixture.h"
+
+#include "shm/image.h"
+
+#include <fcntl.h>
+
+static struct conf_fixture fixture;
+
+static void setup(void)
+{
+    conf_fixture_init(&fixture);
+}
+
+static void teardown(void)
+{
+    unlink("list");
+    conf_fixture_fini(&fixture);
+}
+
+/* A whole file: keys at the top, in the upstream, in the site and in its only route. */
+static int load(const char *top, const char *upstream, const char *site, const char *route,
+                struct conf **conf)
+{
+    char text[4096];
+    snprintf(text, sizeof text,
+             "listeners = ( { address = \"*:80\"; } );\n%s\n"
+             "upstreams = ( { name = \"u\"; servers = ( { address = \"10.0.0.1\"; } );\n%s\n} );\n"
+             "sites = ( { hosts = [ \"a.example\" ];\n%s\n"
+             "routes = ( { path = \"/\"; upstream = \"u\";\n%s\n} ); } );\n",
+             top, upstream, site, route);
+    return conf_fixture_load_text(&fixture, text, conf);
+}
+
+static void refused(const char *route, const char *why)
+{
+    struct conf *conf;
+    ck_assert_int_lt(load("", "", "", route, &conf), 0);
+    ck_assert_ptr_null(conf);
+    ck_assert_msg(strstr(fixture.messages, why), "%s: %s", route, fixture.messages);
+}
+
+START_TEST(what_means_nothing_is_refused)
+{
+    refused("allow = [ \"10.0.0.0/33\" ];", "t.conf:9: sites[0].routes[0].allow[0]");
+    refused("deny = [ \"10.0.0.1/8\" ];", "behind its length");
+    refused("trusted_proxies = [ \"proxy.example\" ];", "not an IP address or prefix");
+    refused("allow = [ \"10.0.0.0/8\" ]; deny = [ \"10.0.0.0/8\" ];", "a prefix of 8 bits");
+    refused("deny = [ \"file:none\" ];", "none: No such file");
+    refused("origins = [ \"https://example.com/\" ];", "has no path");
+    refused("client_rate = \"10\";", "not a rate");
+    refused("client_rate = \"0/s\";", "not a rate");
+    refused("client_rate = \"1000001/s\";", "not a rate");
+    refused("client_burst = 0;", "out of range");
+    refused("client_key = \"$nobody\";", "unknown variable");
+    refused("client_key = \"$remote_net_33_64\";", "unknown variable");
+}
+END_TEST
+
+START_TEST(the_proxy_protocol_needs_somebody_to_trust)
+{
+    struct conf *conf;
+    const char *const text = "listeners = ( { address = \"*:80\"; proxy_protocol = true; } );\n";
+    ck_assert_int_lt(conf_fixture_load_text(&fixture, text, &conf), 0);
+    ck_assert_msg(strstr(fixture.messages, "t.conf:1: listeners[0].proxy_protocol: needs "
+                                           "trusted_proxies"),
+                  "%s", fixture.messages);
+}
+END_TEST
+
+START_TEST(a_line_of_a_file_is_named)
+{
+    struct conf *conf;
+    conf_fixture_write("list", "# one\n10.0.0.0/8\n\n 10.0.0.0/8 # twice is no harm\r\n");
+    ck_assert_int_eq(load("", "", "", "deny = [ \"file:list\" ];", &conf), 0);
+    conf_free(&conf);
+    conf_fixture_write("list", "10.0.0.0/8\nx\n");
+    refused("deny = [ \"file:list\" ];", "list:2: \"x\": not an IP address");
+}
+END_TEST
+
+static struct image *build(const struct conf *conf)
+{
+    char name[48];
+    int32_t owner;
+    struct board board;
+    const struct board_shape shape = {.tunnels_max = 64};
+    struct image *image;
+    int fd;
+    snprintf(name, sizeof name, "/hf-test-front-%d", (int)getpid());
+    ck_assert_int_eq(board_create(&board, name, &shape, &owner), 0);
+    ck_assert_int_eq(conf_image_build(conf, &board, 1, &fd, stderr), 0);
+    ck_assert_int_eq(image_open(&image, fd), 0);
+    close(fd);
+    ck_assert_int_eq(board_unlink(name), 0);
+    board_fini(&board);
+    return image;
+}
+
+static uint8_t verdict(const struct image *image, const char *text)
+{
+    struct addr addr;
+    const char *why;
+    ck_assert_int_eq(addr_parse(&addr, slice_of(text), 1, false, &why), 0);
+    return image_verdict(image, image_route(image, 0)->access, &addr);
+}
+
+START_TEST(lists_are_inherited_one_by_one)
+{
+    struct conf *conf;
+    ck_assert_int_eq(load("deny = [ \"10.0.0.0/8\" ]; origins = [ \"same\", \"null\" ];", "",
+                          "allow = [ \"10.1.0.0/16\" ];", "deny = [ \"10.1.1.0/24\" ];", &conf),
+                     0);
+    struct image *image = build(conf);
+    const struct image_route *route = image_route(image, 0);
+    ck_assert_uint_eq(verdict(image, "10.1.0.1"), VERDICT_ALLOW);
+    ck_assert_uint_eq(verdict(image, "10.1.1.1"), VERDICT_DENY);
+    ck_assert_uint_eq(verdict(image, "10.2.0.1"), 0);
+    ck_assert(route->flags & ROUTE_ALLOW_LISTED);
+    ck_assert_uint_eq(route->origins.count, 2);
+    ck_assert(slice_eq(image_text(image, route->origins, 1), SLICE("null")));
+    image_release(&image);
+    conf_free(&conf);
+}
+END_TEST
+
+START_TEST(limits_stand_in_the_image)
+{
+    struct conf *conf;
+    ck_assert_int_eq(load("max_tunnels = 9; handshake_rate = \"100/s\"; handshake_burst = 5;"
+                          "handshake_queue = \"2s\";",
+                          "max_tunnels = 8; handshake_rate = \"60/m\"; handshake_burst = 1;",
+                          "max_tunnels = 7; client_rate = \"1/h\"; client_burst = 3;",
+                          "upgrade = true;", &conf),
+                     0);
+    struct image *image = build(conf);
+    const struct image_front *front = &image->header->front;
+    const struct image_route *route = image_route(image, 0);
+    ck_assert_uint_eq(front->max_tunnels, 9);
+    ck_assert_uint_eq(front->pace.interval_us, 10000);
+    ck_assert_uint_eq(front->pace.burst_us, 40000);
+    ck_assert_uint_eq(front->pace.queue_us, 2000000);
+    ck_assert_uint_eq(image_upstream(image, 0)->max_tunnels, 8);
+    ck_assert_uint_eq(image_upstream(image, 0)->pace.interval_us, 1000000);
+    ck_assert_uint_eq(image_upstream(image, 0)->pace.burst_us, 0);
+    ck_assert_uint_eq(image_site(image, 0)->max_tunnels, 7);
+    ck_assert_uint_eq(route->client_pace.interval_us, UINT64_C(3600000000));
+    ck_assert_uint_eq(route->client_pace.burst_us, UINT64_C(7200000000));
+    /* Written in the site: counted for the site. */
+    ck_assert(slice_eq(image_slice(image, route->client_scope), SLICE("a.example")));
+    image_release(&image);
+    conf_free(&conf);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("conf_front");
+    TCase *tc = tcase_create("conf_front");
+
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, what_means_nothing_is_refused);
+    tcase_add_test(tc, the_proxy_protocol_needs_somebody_to_trust);
+    tcase_add_test(tc, a_line_of_a_file_is_named);
+    tcase_add_test(tc, lists_are_inherited_one_by_one);
+    tcase_add_test(tc, limits_stand_in_the_image);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
