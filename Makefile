@@ -33,7 +33,7 @@ sanitizing := -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=$
 static_ubsan := $(if $(findstring clang,$(CC)),,-static-libubsan)
 all_cflags := -std=gnu11 $(CFLAGS) $(warnings) -I. -D_GNU_SOURCE $(if $(SAN),$(sanitizing),$(hardening))
 all_ldflags := $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN) $(static_ubsan))
-libs := -lconfig -lssl -lcrypto -lpcre2-8 -lz
+libs := -lconfig -lssl -lcrypto -lcares -lpcre2-8 -lz
 check_libs := -lcheck -lsubunit -lm -lrt -lpthread
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

@@ -71,7 +71,7 @@ static int set_in(struct addr *addr, struct slice host, uint16_t port, const cha
     char text[INET6_ADDRSTRLEN];
     copy_host(text, host);
     if (inet_pton(AF_INET, text, &addr->u.in.sin_addr) != 1)
-        return fail(why, "not an IP address; names are not resolved here, so write the address");
+        return fail(why, "not an IP address");
     addr->u.in.sin_family = AF_INET;
     addr->u.in.sin_port = htons(port);
     addr->len = sizeof(addr->u.in);

@@ -24,7 +24,9 @@ void log_init(int fd, enum log_level level, const char *who);
 /* What is logged from now on, and where to. */
 void log_set_level(enum log_level level);
 void log_set_fd(int fd);
-bool log_wanted(enum log_level level); /* is this level logged? */
+
+/* Is this level logged? */
+bool log_wanted(enum log_level level);
 int log_level_parse(struct slice word, enum log_level *out) MUST_CHECK; /* 0 or -EINVAL */
 
 /* Write one line; `fmt` gives the key=value part, may be "". */

@@ -14,8 +14,13 @@
 static bool is_needed(const struct conf *conf)
 {
     for (uint32_t i = 0; i < conf->upstream_count; i++) {
-        if (conf->upstreams[i].health.type != HEALTH_OFF)
+        const struct conf_upstream *upstream = &conf->upstreams[i];
+        if (upstream->health.type != HEALTH_OFF)
             return true;
+        for (uint32_t s = 0; s < upstream->server_count; s++) {
+            if (upstream->servers[s].address.len == 0)
+                return true; /* a name, to be resolved */
+        }
     }
     return false;
 }
@@ -26,6 +31,17 @@ void checker_tell(struct master *master)
     /* One that has run before may have left servers as failing: only it takes that back. */
     checker->wanted = is_needed(master->conf) || checker->ever;
     checker->unsent = true;
+}
+
+static bool is_configured(const struct conf *conf, const char *text)
+{
+    for (uint32_t i = 0; i < conf->upstream_count; i++) {
+        for (uint32_t s = 0; s < conf->upstreams[i].server_count; s++) {
+            if (strcmp(conf->upstreams[i].servers[s].text, text) == 0)
+                return true;
+        }
+    }
+    return false;
 }
 
 static int start(struct master *master)
@@ -77,6 +93,24 @@ static void end(struct master_checker *checker)
     checker->control = -1;
 }
 
+/* Answers about names. Whatever else comes is dropped: it runs with fewer rights than we do. */
+static void read_answers(struct master *master)
+{
+    struct names_answer answer;
+    ssize_t n;
+    while ((n = recv(master->checker.control, &answer, sizeof(answer), MSG_DONTWAIT)) > 0) {
+        if (n != (ssize_t)sizeof(answer) || !names_is_sound(&answer) ||
+            !is_configured(master->conf, answer.text))
+            continue;
+        int rc = names_set(&master->names, &answer);
+        if (rc < 0)
+            log_write(LOG_LEVEL_ERROR, "name_lost", "name=%s error=%d", answer.text, -rc);
+        if (rc > 0 && !master->names_changed && !master->reload_wanted)
+            master->reload_ms = clock_mono_ms(); /* workers have some time to follow, as ever */
+        master->names_changed = master->names_changed || rc > 0;
+    }
+}
+
 void checker_step(struct master *master, uint64_t now_ms)
 {
     struct master_checker *checker = &master->checker;
@@ -91,6 +125,8 @@ void checker_step(struct master *master, uint64_t now_ms)
     }
     if (checker->pid != 0 && checker->unsent)
         send_state(master);
+    if (checker->control >= 0)
+        read_answers(master);
 }
 
 bool checker_reaped(struct master *master, int32_t pid, int status)

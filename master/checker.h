@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The checker: a child of the master, unprivileged, that looks at the servers of all upstreams with a
- * `health` group and writes their health to the board. It lives while there is something to check,
+ * `health` group and writes their health to the board, and resolves the names of servers, which it
+ * tells the master (names.h). It lives while there is something to check or to resolve,
  * gets each new configuration as workers do (shm/control.h), and ends with the master's socket.
  */
 #ifndef MASTER_CHECKER_H
@@ -23,7 +24,7 @@ struct checker_start {
 /* Master: there is a new configuration, or other logs: tell it, or start it if it is needed now. */
 void checker_tell(struct master *master);
 
-/* Master, in every turn: start it when it is due, send what it has not been sent. */
+/* Master, in every turn: start it when it is due, send what it has not been sent, hear what it says. */
 void checker_step(struct master *master, uint64_t now_ms);
 
 /* Master: a child with this PID ended. Returns true if it was the checker. */

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/sha1.h"
 #include "master/checker.h"
+#include "master/checker_names.h"
 #include "master/checker_targets.h"
 #include "master/process.h"
 #include "shm/control.h"
@@ -61,7 +62,13 @@ static int open_epoll(void)
     return epoll;
 }
 
-static void apply(struct checker_targets *targets, const struct control_message *message,
+/* What it works on. */
+struct work {
+    struct checker_targets targets;
+    struct checker_names *names;
+};
+
+static void apply(struct work *work, const struct control_message *message,
                   const struct control_fds *fds)
 {
     struct image *image = NULL;
@@ -71,7 +78,9 @@ static void apply(struct checker_targets *targets, const struct control_message 
     int error = image_open(&image, fds->image);
     close(fds->image);
     if (!error)
-        error = checker_targets_use(targets, image);
+        error = checker_names_use(work->names, image);
+    if (!error)
+        error = checker_targets_use(&work->targets, image);
     if (error) {
         image_release(&image);
         log_write(LOG_LEVEL_ERROR, "image_refused", "error=%d", -error);
@@ -79,7 +88,7 @@ static void apply(struct checker_targets *targets, const struct control_message 
 }
 
 /* Everything that the master has sent. Returns false when there is nothing (more) to do. */
-static bool read_control(struct checker_targets *targets)
+static bool read_control(struct work *work)
 {
     struct control_message message;
     struct control_fds fds;
@@ -89,32 +98,54 @@ static bool read_control(struct checker_targets *targets)
             continue;
         if (error) /* the master has gone, or wants us to */
             return false;
-        apply(targets, &message, &fds);
+        apply(work, &message, &fds);
     }
-    return targets->count > 0;
+    return work->targets.count > 0 || checker_names_count(work->names) > 0;
+}
+
+static int begin(struct work *work, const struct checker_start *start)
+{
+    int error = become(start);
+    if (error)
+        return error;
+    work->targets.board = start->board;
+    work->targets.epoll = open_epoll();
+    if (work->targets.epoll < 0)
+        return work->targets.epoll;
+    work->names = checker_names_new(work->targets.epoll, CONTROL);
+    return work->names ? 0 : -ENOMEM;
+}
+
+static void handle(struct work *work, const struct epoll_event *event)
+{
+    if (event->data.u64 & CHECKER_NAMES_EVENT)
+        checker_names_event(work->names, event->data.u64, event->events);
+    else
+        checker_targets_event(&work->targets, event->data.u64, event->events);
 }
 
 NORETURN void checker_main(const struct checker_start *start)
 {
-    struct checker_targets targets = {.board = start->board};
+    struct work work = {.names = NULL};
     struct epoll_event events[EVENTS_MAX];
-    int error = become(start);
-    if (!error)
-        targets.epoll = open_epoll();
-    if (error || targets.epoll < 0) {
-        log_write(LOG_LEVEL_ERROR, "checker_failed", "error=%d", error ? -error : -targets.epoll);
+    int error = begin(&work, start);
+    if (error) {
+        log_write(LOG_LEVEL_ERROR, "checker_failed", "error=%d", -error);
         _exit(1);
     }
     for (;;) {
-        int n = epoll_wait(targets.epoll, events, EVENTS_MAX, checker_targets_run(&targets));
+        int check_ms = checker_targets_run(&work.targets);
+        int name_ms = checker_names_run(work.names);
+        int n = epoll_wait(work.targets.epoll, events, EVENTS_MAX,
+                           name_ms < check_ms ? name_ms : check_ms);
         bool told = false;
         for (int i = 0; i < n; i++) {
             if (events[i].data.u64 == CONTROL_EVENT)
                 told = true; /* afterwards: it changes what the other events are about */
             else
-                checker_targets_event(&targets, events[i].data.u64, events[i].events);
+                handle(&work, &events[i]);
         }
-        if (told && !read_control(&targets))
+        if (told && !read_control(&work))
             _exit(0);
     }
 }

@@ -21,6 +21,7 @@
 #include <stdio.h>
 
 struct conf_place;
+struct names;
 
 /* What may stand at the top level, in a site and in a route, and is inherited downwards. */
 struct conf_options {
@@ -81,9 +82,11 @@ struct conf_listener {
     int line; /* where it stands, for messages about bind */
 };
 
+enum { CONF_WEIGHT_MAX = 1000 };
+
 struct conf_server {
-    struct addr address;
-    char *text; /* as written: what the ring hashes */
+    struct addr address; /* len 0: `text` is a name, to be resolved */
+    char *text;          /* as written: what the ring hashes */
     uint32_t weight;
     uint32_t max_conns; /* 0: no limit */
     uint32_t max_fails; /* 0: never ejected */
@@ -207,6 +210,10 @@ struct conf {
     uint64_t max_line;        /* bytes */
     uint64_t max_head;        /* bytes */
     uint32_t max_headers;
+    char *resolver; /* NULL: the system's */
+    const struct names
+        *names;           /* borrowed: what names of servers stand for; NULL: nothing is known */
+    bool by_names;        /* they are why an image is built anew */
     uint32_t max_tunnels; /* 0: no limit */
     char *handshake_rate; /* "": no limit */
     uint32_t handshake_burst;

@@ -4,6 +4,7 @@
 #define MASTER_CONF_BUILD_H
 
 #include "master/conf.h"
+#include "master/conf_expand.h"
 
 /* Arrays of known size in `bytes`, strings behind them in `strings`. */
 struct conf_build {
@@ -17,9 +18,11 @@ struct conf_build {
     size_t strings_used, strings_room;
     struct image_header *header;
     /* Entries used so far of the arrays that are shared by sites, upstreams or certificates. */
-    uint32_t hosts, routes, servers, parts, sources, cert_names, choices, texts, edits, pages;
-    int error; /* first that happened while filling; 0: none */
-    bool told; /* and whether it was printed */
+    uint32_t hosts, routes, servers, parts, sources, names, cert_names, choices, texts, edits,
+        pages;
+    struct conf_expansion expansion; /* servers, with their names resolved */
+    int error;                       /* first that happened while filling; 0: none */
+    bool told;                       /* and whether it was printed */
 };
 
 /* Append to the strings; an error is kept in `build`. */
@@ -58,7 +61,11 @@ void conf_image_tls_reserve(const struct conf *conf, struct image_header *header
 /* Fill in the group `tls` and all certificates. */
 void conf_image_tls_fill(struct conf_build *build);
 
-/* The part of upstream `number` that is about TLS; its servers stand already. */
+/* What a server must be called in its certificate; empty: the upstream has no TLS. */
+struct image_str conf_image_tls_name(struct conf_build *build, const struct conf_upstream *upstream,
+                                     const struct conf_server *server);
+
+/* The part of upstream `number` that is about TLS, but for its servers. */
 void conf_image_tls_upstream(struct conf_build *build, uint32_t number);
 
 #endif

@@ -66,8 +66,30 @@ static void check_limit(const struct check *check, const void *field, uint64_t v
                          (unsigned long long)value, what, (unsigned long long)max);
 }
 
+/* Addresses with commas, and perhaps spaces, between. */
+static void check_resolver(const struct check *check)
+{
+    const char *at = check->conf->resolver;
+    while (at) {
+        struct addr addr;
+        const char *why;
+        const char *comma = strchr(at, ',');
+        size_t n = comma ? (size_t)(comma - at) : strlen(at);
+        size_t spaces = strspn(at, " ");
+        spaces = spaces < n ? spaces : n;
+        if (addr_parse(&addr, (struct slice){at + spaces, n - spaces}, 53, false, &why) < 0 ||
+            addr.u.sa.sa_family == AF_UNIX)
+            conf_error_field(check->errors, check->conf, &check->conf->resolver,
+                             "\"%.*s\" is not the address of a DNS server, such as 10.0.0.2 or "
+                             "[2001:db8::2]:53",
+                             (int)n, at);
+        at = comma ? comma + 1 : NULL;
+    }
+}
+
 static void check_top(const struct check *check)
 {
+    check_resolver(check);
     const struct conf *conf = check->conf;
     if (conf->board && (conf->board[0] != '/' || strchr(conf->board + 1, '/') ||
                         strlen(conf->board) < 2 || strlen(conf->board) > 200))

@@ -7,9 +7,12 @@
 #include "master/conf_build.h"
 
 #include "common/clock.h"
+#include "master/conf_expand.h"
 #include "master/conf_health.h"
 #include "master/conf_sticky.h"
 #include "master/conf_template.h"
+#include "master/reload.h"
+#include "shm/board_reserve.h"
 #include "shm/image_check.h"
 #include "shm/image_fit.h"
 #include "shm/ring.h"
@@ -110,6 +113,7 @@ static void fill_front(struct conf_build *build)
         .keepalive_timeout_ms = conf->keepalive_timeout_ms,
         .access_log_format = conf->access_log.format,
         .log_level = conf->error_log.level,
+        .resolver = conf_build_text(build, conf->resolver ? conf->resolver : ""),
     };
 }
 
@@ -127,12 +131,11 @@ static void fill_listeners(struct conf_build *build)
 }
 
 static struct image_str add_sticky_value(struct conf_build *build,
-                                         const struct conf_upstream *upstream,
-                                         const struct conf_server *server)
+                                         const struct conf_upstream *upstream, const char *server)
 {
     char value[CONF_STICKY_VALUE_MAX] = "";
     if (conf_sticky_is_on(&upstream->sticky))
-        conf_sticky_value(&upstream->sticky, upstream->name, server->text, value);
+        conf_sticky_value(&upstream->sticky, upstream->name, server, value);
     return conf_build_text(build, value);
 }
 
@@ -166,46 +169,76 @@ static void add_health(struct conf_build *build, const struct conf_health *from,
         (void)!conf_health_status(from->status, health); /* it was checked when it was read */
 }
 
-static int fill_servers(struct conf_build *build, const struct conf_upstream *from,
-                        struct image_upstream *upstream)
+static int fill_server(struct conf_build *build, const struct conf_upstream *from,
+                       const struct conf_expanded *expanded, struct image_upstream *upstream)
+{
+    const struct conf_server *server = expanded->from;
+    int backend = board_backend_register(build->board, build->generation, slice_of(from->name),
+                                         slice_of(expanded->text));
+    if (backend < 0)
+        return no_place(build, "server", expanded->text, backend);
+    STORE_RELAXED(&board_backend(build->board, (uint32_t)backend)->upstream_index,
+                  upstream->board_upstream);
+    *CONF_BUILD_ENTRY(build, servers, image_server, build->servers++) = (struct image_server){
+        .address = expanded->address,
+        .text = conf_build_text(build, expanded->text),
+        .backend = (uint32_t)backend,
+        .weight = expanded->weight,
+        .flags = (server->down ? BACKEND_DOWN : 0u) | (expanded->backup ? BACKEND_BACKUP : 0u) |
+                 (server->drain ? BACKEND_DRAIN : 0u),
+        .max_conns = server->max_conns,
+        .max_fails = server->max_fails,
+        .fail_timeout_ms = server->fail_timeout_ms,
+        .slow_start_ms = server->slow_start_ms,
+        .sticky = add_sticky_value(build, from, expanded->text),
+        .tls_name = conf_image_tls_name(build, from, server),
+    };
+    upstream->slow_start |= server->slow_start_ms != 0;
+    upstream->primaries += !expanded->backup;
+    return 0;
+}
+
+/* The upstream's run of the expansion. */
+static const struct conf_expanded *expanded_of(const struct conf_build *build, uint32_t number,
+                                               uint32_t *count)
+{
+    const struct conf_expansion *all = &build->expansion;
+    *count = all->first[number + 1] - all->first[number];
+    return &all->servers[all->first[number]];
+}
+
+/* What the checker has to resolve. */
+static void fill_names(struct conf_build *build, const struct conf_upstream *from)
 {
     for (uint32_t i = 0; i < from->server_count; i++) {
-        const struct conf_server *server = &from->servers[i];
-        int backend = board_backend_register(build->board, build->generation, slice_of(from->name),
-                                             slice_of(server->text));
-        if (backend < 0)
-            return no_place(build, "server", server->text, backend);
-        STORE_RELAXED(&board_backend(build->board, (uint32_t)backend)->upstream_index,
-                      upstream->board_upstream);
-        *CONF_BUILD_ENTRY(build, servers, image_server, build->servers++) = (struct image_server){
-            .address = server->address,
-            .text = conf_build_text(build, server->text),
-            .backend = (uint32_t)backend,
-            .weight = server->weight,
-            .flags = (server->down ? BACKEND_DOWN : 0u) | (server->backup ? BACKEND_BACKUP : 0u) |
-                     (server->drain ? BACKEND_DRAIN : 0u),
-            .max_conns = server->max_conns,
-            .max_fails = server->max_fails,
-            .fail_timeout_ms = server->fail_timeout_ms,
-            .slow_start_ms = server->slow_start_ms,
-            .sticky = add_sticky_value(build, from, server),
-        };
-        upstream->slow_start |= server->slow_start_ms != 0;
-        upstream->primaries += !server->backup;
+        if (from->servers[i].address.len == 0)
+            *CONF_BUILD_ENTRY(build, names, image_name, build->names++) =
+                (struct image_name){.text = conf_build_text(build, from->servers[i].text)};
     }
-    return 0;
+}
+
+static int fill_servers(struct conf_build *build, uint32_t number, struct image_upstream *upstream)
+{
+    uint32_t count;
+    const struct conf_expanded *expanded = expanded_of(build, number, &count);
+    int rc = 0;
+    for (uint32_t i = 0; i < count && rc == 0; i++)
+        rc = fill_server(build, &build->conf->upstreams[number], &expanded[i], upstream);
+    return rc;
 }
 
 static int fill_upstream(struct conf_build *build, uint32_t number)
 {
     const struct conf_upstream *from = &build->conf->upstreams[number];
     struct image_upstream *upstream = CONF_BUILD_ENTRY(build, upstreams, image_upstream, number);
+    uint32_t server_count;
+    (void)expanded_of(build, number, &server_count);
     int index = board_upstream_register(build->board, build->generation, slice_of(from->name));
     if (index < 0)
         return no_place(build, "upstream", from->name, index);
     *upstream = (struct image_upstream){
         .name = conf_build_text(build, from->name),
-        .servers = conf_build_run(build->header->servers, build->servers, from->server_count,
+        .servers = conf_build_run(build->header->servers, build->servers, server_count,
                                   sizeof(struct image_server)),
         .hash_key = conf_build_template(build, from->hash_key),
         .sources = conf_build_run(build->header->sources, build->sources, from->source_count,
@@ -224,7 +257,8 @@ static int fill_upstream(struct conf_build *build, uint32_t number)
         *CONF_BUILD_ENTRY(build, sources, addr, build->sources++) = from->sources[i].address;
     add_sticky(build, &from->sticky, upstream);
     add_health(build, &from->health, &upstream->health);
-    int rc = fill_servers(build, from, upstream);
+    fill_names(build, from);
+    int rc = fill_servers(build, number, upstream);
     if (rc == 0)
         conf_image_tls_upstream(build, number);
     return rc;
@@ -380,14 +414,22 @@ struct image_array conf_build_reserve(uint64_t *size, uint64_t count, size_t ent
     return array;
 }
 
+static uint32_t count_names(const struct conf_upstream *upstream)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < upstream->server_count; i++)
+        count += upstream->servers[i].address.len == 0;
+    return count;
+}
+
 /* Decide where the arrays stand, and allocate them. */
 static int lay_out(struct conf_build *build)
 {
     const struct conf *conf = build->conf;
     uint64_t size = IMAGE_HEADER_SIZE;
-    uint64_t hosts = 0, routes = 0, servers = 0, sources = 0, parts = 0;
+    uint64_t hosts = 0, routes = 0, sources = 0, parts = 0, names = 0;
     for (uint32_t i = 0; i < conf->upstream_count; i++) {
-        servers += conf->upstreams[i].server_count;
+        names += count_names(&conf->upstreams[i]);
         sources += conf->upstreams[i].source_count;
         parts += conf_build_count_parts(conf->upstreams[i].hash_key);
     }
@@ -412,9 +454,10 @@ static int lay_out(struct conf_build *build)
     header.routes = conf_build_reserve(&size, routes, sizeof(struct image_route));
     header.upstreams =
         conf_build_reserve(&size, conf->upstream_count, sizeof(struct image_upstream));
-    header.servers = conf_build_reserve(&size, servers, sizeof(struct image_server));
+    header.servers = conf_build_reserve(&size, build->expansion.count, sizeof(struct image_server));
     header.parts = conf_build_reserve(&size, parts, sizeof(struct image_part));
     header.sources = conf_build_reserve(&size, sources, sizeof(struct addr));
+    header.names = conf_build_reserve(&size, names, sizeof(struct image_name));
     conf_image_tls_reserve(conf, &header, &size);
     conf_image_front_reserve(conf, &header, &size);
     for (uint32_t kind = 0; kind < IMAGE_KINDS; kind++)
@@ -460,21 +503,24 @@ static int to_memfd(const struct conf_build *build, int *fd)
     return rc;
 }
 
-static int publish_ring(struct ring_writer *writer, const struct conf_upstream *from,
-                        const struct image_upstream *upstream, const struct image_server *servers)
+static int publish_ring(const struct conf_build *build, struct ring_writer *writer, uint32_t number,
+                        const struct image_server *servers)
 {
-    struct ring_server *ring = calloc(from->server_count, sizeof(*ring));
+    const struct image_upstream *upstream =
+        CONF_BUILD_ENTRY(build, upstreams, image_upstream, number);
+    uint32_t server_count, count = 0;
+    const struct conf_expanded *expanded = expanded_of(build, number, &server_count);
+    struct ring_server *ring = calloc(server_count + 1u, sizeof(*ring));
     if (!ring)
         return -ENOMEM;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < from->server_count; i++) {
+    for (uint32_t i = 0; i < server_count; i++) {
         if (servers[i].flags & BACKEND_BACKUP)
             continue;
-        ring[count++] = (struct ring_server){.text = slice_of(from->servers[i].text),
+        ring[count++] = (struct ring_server){.text = slice_of(expanded[i].ring),
                                              .weight = servers[i].weight,
                                              .backend = servers[i].backend};
     }
-    int rc = ring_publish(writer, upstream->board_upstream, ring, count);
+    int rc = count > 0 ? ring_publish(writer, upstream->board_upstream, ring, count) : 0;
     free(ring);
     return rc;
 }
@@ -495,11 +541,16 @@ static int publish_rings(struct conf_build *build)
             CONF_BUILD_ENTRY(build, upstreams, image_upstream, i);
         if (from->balance != BALANCE_HASH)
             continue;
-        int rc = publish_ring(&writer, from, upstream, servers_of(build, upstream));
+        int rc = publish_ring(build, &writer, i, servers_of(build, upstream));
         if (rc < 0)
             return rc;
     }
     return 0;
+}
+
+static const char *cause_of(const struct conf_build *build)
+{
+    return build->conf->by_names ? "resolved" : "reload";
 }
 
 /*
@@ -514,11 +565,11 @@ static bool show_server(const struct conf_build *build, const struct image_serve
     bool same = backend->weight == server->weight && backend->flags == server->flags;
     if (!same && build->generation > 1 && told < NEWS_MAX)
         board_event(build->board, EVENT_WRITER,
-                    "backend_%s backend=%s/%s weight=%u%s%s%s reason=reload",
+                    "backend_%s backend=%s/%s weight=%u%s%s%s reason=%s",
                     backend->weight == 0 ? "added" : "set", backend->upstream, backend->server,
                     server->weight, server->flags & BACKEND_DOWN ? " down" : "",
                     server->flags & BACKEND_DRAIN ? " drain" : "",
-                    server->flags & BACKEND_BACKUP ? " backup" : "");
+                    server->flags & BACKEND_BACKUP ? " backup" : "", cause_of(build));
     if (backend->flags & away && !(server->flags & away))
         STORE_RELAXED(&backend->recovered_ms, clock_mono_ms());
     STORE_RELAXED(&backend->weight, server->weight);
@@ -554,8 +605,8 @@ static void show_removed(const struct conf_build *build, uint32_t told)
         if (backend->drain_timeout_ms != 0 && backend->drain_until_ms == 0)
             STORE_RELAXED(&backend->drain_until_ms, clock_mono_ms() + backend->drain_timeout_ms);
         if (told++ < NEWS_MAX)
-            board_event(build->board, EVENT_WRITER, "backend_removed backend=%s/%s reason=reload",
-                        backend->upstream, backend->server);
+            board_event(build->board, EVENT_WRITER, "backend_removed backend=%s/%s reason=%s",
+                        backend->upstream, backend->server, cause_of(build));
     }
 }
 
@@ -570,18 +621,45 @@ static void show(const struct conf_build *build)
         const struct image_server *servers = servers_of(build, upstream);
         struct board_upstream *shown = board_upstream(build->board, upstream->board_upstream);
         STORE_RELAXED(&shown->policy, (uint32_t)from->balance);
-        STORE_RELAXED(&shown->servers, from->server_count);
+        STORE_RELAXED(&shown->servers, upstream->servers.count);
         memset(shown->hash_key, 0, sizeof(shown->hash_key));
         if (from->hash_key)
             memcpy(shown->hash_key, from->hash_key, strlen(from->hash_key));
         STORE_RELAXED(&shown->max_load, from->max_load);
         STORE_RELAXED(&shown->max_ejected, from->max_ejected);
-        for (uint32_t j = 0; j < from->server_count; j++)
+        for (uint32_t j = 0; j < upstream->servers.count; j++)
             told += show_server(build, &servers[j], told);
-        for (uint32_t j = 0; j < from->server_count; j++)
+        for (uint32_t j = 0; j < upstream->servers.count; j++)
             show_drain(build, servers[j].backend, from->drain_timeout_ms);
     }
     show_removed(build, told);
+}
+
+/* Nothing is written to the board that it might have no memory for. */
+static int reserve_board(struct conf_build *build)
+{
+    const struct conf *conf = build->conf;
+    struct board_demand demand = {
+        .generation = build->generation,
+        .workers = reload_workers(conf),
+        .backends = build->header->servers.count,
+        .upstreams = conf->upstream_count,
+        .sites = conf->site_count,
+    };
+    for (uint32_t i = 0; i < conf->upstream_count; i++) {
+        const struct conf_upstream *upstream = &conf->upstreams[i];
+        for (uint32_t j = 0; upstream->balance == BALANCE_HASH && j < upstream->server_count; j++)
+            demand.ring_points += (uint64_t)upstream->servers[j].weight * KETAMA_POINTS_PER_WEIGHT;
+    }
+    int rc = board_reserve_slots(build->board, demand.workers);
+    if (rc == 0)
+        rc = board_reserve_names(build->board, &demand);
+    if (rc < 0) {
+        fprintf(build->errors, "%s: no memory for the board: %s (is /dev/shm full?)\n", conf->path,
+                strerror(-rc));
+        build->told = true;
+    }
+    return rc;
 }
 
 int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,
@@ -591,7 +669,11 @@ int conf_image_build(const struct conf *conf, const struct board *board, uint32_
         .conf = conf, .board = board, .errors = errors, .generation = generation};
     int image = -1;
     *fd = -1;
-    int rc = lay_out(&build);
+    int rc = conf_expand(conf, &build.expansion);
+    if (rc == 0)
+        rc = lay_out(&build);
+    if (rc == 0)
+        rc = reserve_board(&build);
     if (rc == 0)
         rc = fill(&build);
     if (rc == 0)
@@ -608,6 +690,7 @@ int conf_image_build(const struct conf *conf, const struct board *board, uint32_
             fprintf(errors, "%s: cannot compile the configuration: %s\n", conf->path,
                     strerror(-rc));
     }
+    conf_expand_fini(&build.expansion);
     free(build.bytes);
     free(build.strings);
     return rc;

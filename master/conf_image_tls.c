@@ -208,15 +208,33 @@ static struct image_str add_authorities(struct conf_build *build, uint32_t numbe
     return add_bytes(build, &tls->authorities);
 }
 
-/* What a server is called that the configuration does not name: by its address. */
-static struct image_str add_server_name(struct conf_build *build,
-                                        const struct conf_backend_tls *tls,
-                                        const struct conf_server *server)
+/* "srv:_ws._tcp.example.com" is example.com; a port is none of the name. */
+static struct slice host_as_written(const char *text)
+{
+    struct slice host = slice_of(text);
+    if (strncmp(text, "srv:", 4) == 0)
+        host = (struct slice){text + 4, host.n - 4};
+    while (host.n > 0 && host.p[0] == '_') {
+        const char *dot = memchr(host.p, '.', host.n);
+        size_t label = dot ? (size_t)(dot - host.p) + 1 : host.n;
+        host = (struct slice){host.p + label, host.n - label};
+    }
+    const char *colon = host.n > 0 ? memchr(host.p, ':', host.n) : NULL;
+    return colon ? (struct slice){host.p, (size_t)(colon - host.p)} : host;
+}
+
+struct image_str conf_image_tls_name(struct conf_build *build, const struct conf_upstream *upstream,
+                                     const struct conf_server *server)
 {
     char host[ADDR_TEXT_MAX];
-    if (tls->server_name)
-        return conf_build_text(build, tls->server_name);
-    return conf_build_string(build, host, addr_print_host(&server->address, host));
+    if (!upstream->tls.on)
+        return conf_build_string(build, NULL, 0);
+    if (upstream->tls.server_name)
+        return conf_build_text(build, upstream->tls.server_name);
+    if (server->address.len != 0)
+        return conf_build_string(build, host, addr_print_host(&server->address, host));
+    struct slice name = host_as_written(server->text);
+    return conf_build_string(build, name.p, name.n);
 }
 
 void conf_image_tls_upstream(struct conf_build *build, uint32_t number)
@@ -225,12 +243,6 @@ void conf_image_tls_upstream(struct conf_build *build, uint32_t number)
     struct image_upstream *upstream = CONF_BUILD_ENTRY(build, upstreams, image_upstream, number);
     upstream->tls_chain = upstream->tls_ca = conf_build_string(build, NULL, 0);
     upstream->tls_key = key_number(build->conf, number);
-    for (uint32_t i = 0; i < from->server_count; i++) {
-        struct image_server *server =
-            conf_build_entry(build, upstream->servers, i, sizeof(struct image_server));
-        server->tls_name = from->tls.on ? add_server_name(build, &from->tls, &from->servers[i])
-                                        : conf_build_string(build, NULL, 0);
-    }
     if (!from->tls.on)
         return;
     upstream->tls_flags = UPSTREAM_TLS | (from->tls.verify ? UPSTREAM_TLS_VERIFY : 0u);

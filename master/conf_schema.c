@@ -80,6 +80,8 @@ static const struct conf_key KEYS[] = {
     {CONF_TOP, "upgrade_timeout", CONF_DURATION, AT(conf, upgrade_timeout_ms), .min = 1,
      .max = 600000, .preset = "5s",
      .doc = "requests in flight may finish for so long before a worker makes room for a new program"},
+    {CONF_TOP, "resolver", CONF_TEXT, AT(conf, resolver), .example = "\"10.0.0.2, 10.0.0.3:53\"",
+     .doc = "DNS servers for names of servers; none: the system's"},
     {CONF_TOP, "max_line", CONF_SIZE, AT(conf, max_line), .min = 256, .max = 1 << 20,
      .preset = "8k", .doc = "longest request line; more is answered 414"},
     {CONF_TOP, "max_head", CONF_SIZE, AT(conf, max_head), .min = 512, .max = 1 << 20,
@@ -245,8 +247,8 @@ static const struct conf_key KEYS[] = {
      .doc = "PEM file: who is trusted to issue servers' certificates"},
     {CONF_UPSTREAM, "tls_server_name", CONF_TEXT, AT(conf_upstream, tls.server_name),
      .example = "\"app.internal\"",
-     .doc = "name that is asked for (SNI) and that a server's certificate must have; none: its IP "
-            "address"},
+     .doc = "name that is asked for (SNI) and that a server's certificate must have; none: its address "
+            "as written, without the port"},
     {CONF_UPSTREAM, "tls_certificate", CONF_TEXT, AT(conf_upstream, tls.certificate),
      .example = "\"proxy.pem\"", .doc = "PEM file: our own certificate, for servers that ask"},
     {CONF_UPSTREAM, "tls_key", CONF_TEXT, AT(conf_upstream, tls.key), .example = "\"proxy.key\"",
@@ -314,8 +316,10 @@ static const struct conf_key KEYS[] = {
 
     {CONF_SERVER, "address", CONF_ADDRESS, CONF_REQUIRED, AT(conf_server, text),
      ALSO(conf_server, address),
-     .doc = "IP address and port (80 if left out), or unix:/path; hashed exactly as written"},
-    {CONF_SERVER, "weight", CONF_INT, AT(conf_server, weight), .min = 1, .max = 1000,
+     .doc = "IP address or name, and port (80 if left out), or unix:/path, or "
+            "srv:_service._tcp.name; hashed exactly as written. Names are resolved again by their "
+            "TTL, each address is a server; of a name with several each is hashed by itself"},
+    {CONF_SERVER, "weight", CONF_INT, AT(conf_server, weight), .min = 1, .max = CONF_WEIGHT_MAX,
      .preset = "1", .doc = "its share, relative to the other servers"},
     {CONF_SERVER, "down", CONF_BOOL, AT(conf_server, down), .preset = "false",
      .doc = "gets no new work; keys of the other servers stay where they are"},

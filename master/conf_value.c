@@ -2,6 +2,7 @@
 #include "master/conf_value.h"
 
 #include "common/units.h"
+#include "master/conf_name.h"
 #include "master/conf_template.h"
 
 #include <errno.h>
@@ -170,8 +171,11 @@ static int set_address(char **field, struct addr *addr, const struct conf_key *k
     char shown[SHOWN_MAX];
     const char *reason;
     bool listen = key->type == CONF_LISTEN;
+    struct conf_name name;
     int rc = addr_parse(addr, slice_of(text), listen ? 0 : 80, listen, &reason);
     log_escape(slice_of(text), shown, sizeof(shown));
+    if (rc < 0 && !listen && conf_name_parse(&name, slice_of(text)) == 0)
+        rc = 0; /* the address stays empty: it will be resolved */
     if (rc < 0)
         return bad(why, "\"%s\": %s", shown, reason);
     if (listen && addr->u.sa.sa_family == AF_UNIX)

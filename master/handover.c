@@ -42,7 +42,7 @@ struct handover_slot {
 };
 
 /*
- * What the new master cannot find out by itself. Followed by the listeners. It grows at its end, as
+ * What the new master cannot find out by itself. Followed by the listeners, then by the names. It grows at its end, as
  * those do: what a program before did not write is zero.
  */
 struct handover {
@@ -59,6 +59,7 @@ struct handover {
     uint32_t workers;
     uint32_t listener_id;
     uint32_t listener_count;
+    uint32_t name_count;
     uint32_t paused;
     uint32_t daemon;
     uint32_t pid_written;
@@ -101,6 +102,7 @@ static void fill(struct handover *h, const struct master *master)
         .workers = master->workers,
         .listener_id = master->listener_id,
         .listener_count = master->listeners.count,
+        .name_count = master->names.count,
         .paused = master->paused,
         .daemon = master->daemon,
         .pid_written = master->pid_written,
@@ -159,6 +161,9 @@ static int write_down(const struct master *master, bool rehearsal, int former)
     }
     if (!error)
         error = write_listeners(fd, master);
+    /* Or the first image of the new program would know no address of a named server. */
+    for (uint32_t i = 0; i < master->names.count && !error; i++)
+        error = write_all(fd, master->names.answers[i], sizeof(struct names_answer));
     free(h);
     if (error && fd >= 0)
         close(fd);
@@ -278,6 +283,19 @@ static int take_listeners(struct master *master, const struct handover *h, int f
     return 0;
 }
 
+/* Those that do not hold are left out: the checker finds them anew. */
+static void take_names(struct master *master, const struct handover *h, int fd)
+{
+    off_t at = (off_t)h->size + (off_t)h->listener_count * h->listener_size;
+    struct names_answer answer;
+    for (uint32_t i = 0; i < h->name_count; i++, at += (off_t)sizeof answer) {
+        if (pread(fd, &answer, sizeof answer, at) != (ssize_t)sizeof answer)
+            return;
+        if (names_is_sound(&answer))
+            (void)!names_set(&master->names, &answer);
+    }
+}
+
 static void take_slots(struct master *master, const struct handover *h)
 {
     uint64_t now_ms = clock_mono_ms();
@@ -321,6 +339,7 @@ static int take(struct master *master, const struct handover *h, int fd)
         return error;
     master->board.fd = h->board;
     error = take_listeners(master, h, fd);
+    take_names(master, h, fd);
     return error ? error : rotate_begin(master);
 }
 

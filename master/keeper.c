@@ -423,6 +423,7 @@ static void judge_trial(struct keeper *keeper, const struct obituary *death)
 static void watch_once(struct keeper *keeper)
 {
     await_death(keeper);
+    STORE_RELAXED(&keeper->shown->state, SLOT_STARTING); /* nobody serves */
     struct obituary death = {
         .slot = keeper->slot,
         .pid = keeper->worker,
@@ -516,6 +517,14 @@ static NORETURN void fail_to_resume(const struct keeper *keeper, int error)
     _exit(1);
 }
 
+/* It has left, as it was told to; or somebody killed it while it was parked: that counts as any death. */
+static void mourn_parked(const struct keeper *keeper, int32_t pid)
+{
+    struct obituary death = {.slot = keeper->slot, .pid = pid};
+    if (waitpid(pid, &death.status, WNOHANG) == pid && WIFSIGNALED(death.status))
+        obituary_show(&death, &keeper->board);
+}
+
 /*
  * The new program's first worker is there before the old one leaves: were we killed between, nobody
  * would hold the descriptors.
@@ -542,7 +551,7 @@ static void take_over(struct keeper *keeper)
     go_wake(keeper->arena.header);
     succession_end(succession);
     arena_migrate_close(&keeper->old); /* or it would keep its memory as long as we live */
-    (void)waitpid(succession->parked_pid, NULL, WNOHANG);
+    mourn_parked(keeper, succession->parked_pid);
 }
 
 /* A new keeper, cloned by a worker whose keeper died, begins at the jump, with its worker running. */

@@ -58,7 +58,8 @@ static bool look_after_all(struct master *master)
     if (master->phase == MASTER_QUITTING)
         return undecided || closing || !slots_all_applied(master);
     return undecided || closing || leaving || renewing || master->phase != MASTER_RUNNING ||
-           master->reload_wanted || !slots_all_applied(master) || some_slot_is_due(master);
+           master->reload_wanted || master->names_changed || !slots_all_applied(master) ||
+           some_slot_is_due(master);
 }
 
 static int tick_ms(bool unsettled, uint64_t since_ms)
@@ -80,8 +81,9 @@ void loop_run(struct master *master)
         bool ending = master->phase == MASTER_QUITTING || master->phase == MASTER_STOPPING;
         if (ending && stop_step(master, clock_mono_ms()))
             return;
-        struct pollfd fd = {.fd = master->signals, .events = POLLIN};
-        if (poll(&fd, 1, tick_ms(unsettled, unsettled_ms)) > 0)
+        struct pollfd fds[] = {{.fd = master->signals, .events = POLLIN},
+                               {.fd = master->checker.control, .events = POLLIN}};
+        if (poll(fds, ARRAY_LEN(fds), tick_ms(unsettled, unsettled_ms)) > 0)
             signals_handle(master);
     }
 }

@@ -8,6 +8,7 @@
 
 #include "common/addr.h"
 #include "master/conf.h"
+#include "master/names.h"
 #include "master/privileges.h"
 #include "master/throttle.h"
 #include "shm/arena.h"
@@ -140,6 +141,8 @@ struct master {
     bool paused;      /* WINCH */
     struct master_slot slots[BOARD_SLOTS_MAX];
     struct master_checker checker;
+    struct names names; /* what the checker has resolved */
+    bool names_changed; /* since the last image */
     struct master_listeners listeners;
     uint32_t listener_id; /* last given */
 

@@ -5,7 +5,8 @@
 
 void pause_accepting(struct master *master)
 {
-    if (master->paused || master->phase != MASTER_RUNNING)
+    bool accepting = master->phase == MASTER_STARTING || master->phase == MASTER_RUNNING;
+    if (master->paused || !accepting)
         return;
     log_write(LOG_LEVEL_INFO, "paused", "listeners=%u", master->listeners.count);
     board_event(&master->board, MASTER_EVENT_WRITER, "paused");

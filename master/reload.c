@@ -13,6 +13,7 @@
 #include "master/rotate.h"
 #include "master/slots.h"
 #include "master/spawn.h"
+#include "shm/keys.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -76,6 +77,7 @@ static int prepare(struct master *master, struct next *next, FILE *errors)
     error = listen_prepare(master, &plan, &next->listeners);
     if (error)
         return error;
+    next->conf->names = &master->names;
     error = conf_image_build(next->conf, &master->board, next->generation, &next->image, errors);
     return error ? error : conf_keys_build(next->conf, next->generation, &next->keys, errors);
 }
@@ -123,14 +125,8 @@ void reload_show_limits(struct master *master)
     STORE_RELAXED(&header->hang_timeout_ms, master->conf->hang_timeout_ms);
 }
 
-static void commit(struct master *master, struct next *next)
+static void publish(struct master *master, const struct next *next)
 {
-    warn_of_restart(master, next->conf);
-    conf_free(&master->conf);
-    master->conf = next->conf;
-    next->conf = NULL;
-    logs_use(master, &next->logs);
-    listen_commit(master, &next->listeners);
     close(master->image);
     master->image = next->image;
     if (master->keys >= 0)
@@ -139,6 +135,18 @@ static void commit(struct master *master, struct next *next)
     /* The image and the rings stand: from here on observers may look for this generation. */
     master->generation = next->generation;
     STORE_RELEASE(&master->board.header->generation, next->generation);
+    master->names_changed = false;
+}
+
+static void commit(struct master *master, struct next *next)
+{
+    warn_of_restart(master, next->conf);
+    conf_free(&master->conf);
+    master->conf = next->conf;
+    next->conf = NULL;
+    logs_use(master, &next->logs);
+    listen_commit(master, &next->listeners);
+    publish(master, next);
     reload_show_limits(master);
     rotate_use(master);
     certificates_show(master);
@@ -179,13 +187,48 @@ static void reload(struct master *master)
     notify_ready(master->workers, master->generation);
 }
 
+/* The configuration stays, but names of servers in it stand for other addresses now. */
+static void follow_names(struct master *master)
+{
+    struct next next = {.image = -1, .keys = -1, .generation = master->generation + 1};
+    struct report report;
+    int error = report_begin(&report);
+    master->names_changed = false; /* also if it fails: the next answer tries again */
+    if (!error) {
+        master->conf->names = &master->names;
+        master->conf->by_names = true;
+        error = conf_image_build(master->conf, &master->board, next.generation, &next.image,
+                                 report.messages);
+        master->conf->by_names = false;
+        if (!error && master->keys >= 0)
+            error = keys_renew(master->keys, next.generation, &next.keys);
+        report_log(&report, LOG_LEVEL_ERROR, "configuration");
+    }
+    if (error) {
+        if (next.image >= 0)
+            close(next.image);
+        log_write(LOG_LEVEL_ERROR, "names_not_followed", "error=%d", -error);
+        return;
+    }
+    publish(master, &next);
+    checker_tell(master);
+    resize(master, master->workers);
+    log_write(LOG_LEVEL_INFO, "names_followed", "generation=%u", master->generation);
+    board_event(&master->board, MASTER_EVENT_WRITER, "names_followed generation=%u",
+                master->generation);
+}
+
 void reload_step(struct master *master, uint64_t now_ms)
 {
-    if (!master->reload_wanted || master->phase != MASTER_RUNNING)
+    if (!(master->reload_wanted || master->names_changed) || master->phase != MASTER_RUNNING)
         return;
     /* The next rings overwrite those of the generation before the running one: nobody may use them. */
     if (!slots_follow(master) && master_since(now_ms, master->reload_ms) < FOLLOW_PATIENCE_MS)
         return;
+    if (!master->reload_wanted) {
+        follow_names(master);
+        return;
+    }
     master->reload_wanted = false;
     reload(master);
 }

@@ -20,6 +20,7 @@
 #include "master/slots.h"
 #include "master/spawn.h"
 #include "master/stop.h"
+#include "shm/board_reserve.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -128,7 +129,13 @@ static int claim_board(struct master *master)
     else if (error)
         fprintf(stderr, "holdfast: cannot create the board %s: %s\n", master->board_name,
                 strerror(-error));
-    if (!error)
+    if (error)
+        return error;
+    error = board_reserve_slots(&master->board, master->workers);
+    if (error)
+        fprintf(stderr, "holdfast: no memory for the board %s: %s (is /dev/shm full?)\n",
+                master->board_name, strerror(-error));
+    else
         fill_header(master);
     return error;
 }

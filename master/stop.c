@@ -116,6 +116,7 @@ void stop_finish(struct master *master)
     log_set_fd(STDERR_FILENO);
     logs_close(&master->logs);
     conf_free(&master->conf);
+    names_fini(&master->names);
     free(master->board_name);
     free(master->pid_file);
     free(master->user);

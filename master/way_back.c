@@ -23,7 +23,7 @@ static struct {
     char number[16];
     int kept[KEPT_MAX];
     uint32_t kept_count;
-    uint8_t stack[16384];
+    uint8_t stack[16384] ALIGNED(16);
 } way;
 
 void way_back_go(void)
@@ -85,6 +85,8 @@ void way_back_close(void)
     (void)alarm(0);
     for (size_t i = 0; i < ARRAY_LEN(caught); i++)
         (void)signal(caught[i], SIG_DFL);
+    stack_t none = {.ss_flags = SS_DISABLE};
+    (void)sigaltstack(&none, NULL);
     while (way.kept_count > 0)
         close(way.kept[--way.kept_count]);
     close(way.program);

@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #define ARENA_MAGIC 0x616e6572416c4855ull
 enum {
@@ -60,7 +61,8 @@ enum {
     DIR_BLOCKED = 1 << 4, /* the destination takes no more: pending bytes are in the chunk */
     DIR_RESUME = 1 << 5,  /* no longer blocked: the source's events passed meanwhile, so it is to be
                              read to the end of what it has, by a successor, too */
-    DIR_STARVED = 1 << 6, /* TLS: waits for a free chunk; a successor runs it */
+    DIR_EXACT = 1 << 6,   /* of both directions: a side keeps no counts, see worker/exact.h */
+    DIR_STARVED = 1 << 7, /* TLS: waits for a free chunk; a successor runs it */
 };
 
 /*
@@ -167,7 +169,11 @@ struct arena_header {
     struct arena_listener listeners[ARENA_LISTENERS_MAX];
     struct arena_op op ALIGNED(CACHE_LINE);
     struct epoll_event events[ARENA_EVENTS]; /* epoll_wait writes here; .events = 0 once handled */
+    /* Of DIR_EXACT: the kernel writes msg_len; all else in them is of no meaning to another process. */
+    struct mmsghdr received ALIGNED(CACHE_LINE);
+    struct mmsghdr sent;
 };
+_Static_assert(sizeof(struct arena_header) <= 4096, "the records begin at the next page");
 
 struct arena {
     struct arena_header *header;

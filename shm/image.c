@@ -135,6 +135,11 @@ const struct image_server *image_server(const struct image *image, uint32_t inde
     return entry(image, image->header->servers, index, sizeof(struct image_server));
 }
 
+const struct image_name *image_name(const struct image *image, uint32_t index)
+{
+    return entry(image, image->header->names, index, sizeof(struct image_name));
+}
+
 const struct image_server *image_upstream_server(const struct image *image,
                                                  const struct image_upstream *upstream, uint32_t i)
 {

@@ -119,6 +119,7 @@ struct image_front {
     uint32_t keepalive_timeout_ms; /* 0: no keep-alive with clients */
     uint32_t access_log_format;    /* enum image_log_format */
     uint32_t log_level;            /* enum log_level */
+    struct image_str resolver;     /* DNS servers, with commas between; empty: the system's */
     uint32_t max_tunnels;          /* of all workers; 0: no limit */
     uint32_t pad;
     struct pace pace; /* of handshakes */
@@ -270,6 +271,11 @@ struct image_health {
     } status[HEALTH_STATUS_MAX]; /* that are good */
 };
 
+/* A server whose name the checker resolves (master/conf_name.h). */
+struct image_name {
+    struct image_str text; /* as written */
+};
+
 struct image_upstream {
     struct image_str name;
     struct image_array servers;  /* struct image_server, in the order of the file */
@@ -319,6 +325,7 @@ enum image_kind {
     IMAGE_SOURCES,
     IMAGE_CERTIFICATES,
     IMAGE_CERT_NAMES,
+    IMAGE_NAMES,
     IMAGE_PREFIXES,
     IMAGE_TEXTS,
     IMAGE_EDITS,
@@ -343,6 +350,7 @@ struct image_header {
     struct image_array sources; /* all source addresses */
     struct image_array certificates;
     struct image_array cert_names; /* sorted as hosts */
+    struct image_array names;      /* to be resolved */
     struct image_array prefixes;   /* all nodes of all trees of prefixes */
     struct image_array texts;      /* all; struct image_text */
     struct image_array edits;      /* all; struct image_edit */
@@ -389,6 +397,7 @@ const struct image_site *image_site(const struct image *image, uint32_t index);
 const struct image_route *image_route(const struct image *image, uint32_t index);
 const struct image_upstream *image_upstream(const struct image *image, uint32_t index);
 const struct image_server *image_server(const struct image *image, uint32_t index);
+const struct image_name *image_name(const struct image *image, uint32_t index);
 
 /* Entry `i` of a run inside a bigger array. */
 const struct image_server *image_upstream_server(const struct image *image,

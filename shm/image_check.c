@@ -90,6 +90,7 @@ static bool arrays_ok(const struct image_header *header)
            array_ok(header, header->sources, sizeof(struct addr)) &&
            array_ok(header, header->certificates, sizeof(struct image_certificate)) &&
            array_ok(header, header->cert_names, sizeof(struct image_cert_name)) &&
+           array_ok(header, header->names, sizeof(struct image_name)) &&
            array_ok(header, header->prefixes, sizeof(struct prefix_node)) &&
            array_ok(header, header->texts, sizeof(struct image_text)) &&
            array_ok(header, header->edits, sizeof(struct image_edit)) &&
@@ -190,11 +191,10 @@ static bool upstreams_ok(const struct image_header *header)
     for (uint32_t i = 0; i < header->upstreams.count; i++) {
         const struct image_upstream *upstream = AT(header, upstreams, image_upstream, i);
         if (!str_ok(header, upstream->name) || upstream->board_upstream >= BOARD_UPSTREAMS_MAX ||
-            upstream->policy > BALANCE_RANDOM_TWO || upstream->servers.count == 0 ||
-            !str_ok(header, upstream->sticky_cookie) ||
+            upstream->policy > BALANCE_RANDOM_TWO || !str_ok(header, upstream->sticky_cookie) ||
             !str_ok(header, upstream->sticky_attributes) || !health_ok(header, &upstream->health) ||
-            upstream->primaries == 0 || upstream->primaries > upstream->servers.count ||
-            upstream->max_ejected > 100 || (upstream->max_load != 0 && upstream->max_load < 100) ||
+            upstream->primaries > upstream->servers.count || upstream->max_ejected > 100 ||
+            (upstream->max_load != 0 && upstream->max_load < 100) ||
             !run_ok(header->servers, upstream->servers, sizeof(struct image_server)) ||
             !run_ok(header->parts, upstream->hash_key, sizeof(struct image_part)) ||
             !run_ok(header->sources, upstream->sources, sizeof(struct addr)) ||
@@ -232,6 +232,15 @@ static bool parts_ok(const struct image_header *header)
             return false;
     }
     return true;
+}
+
+static bool names_ok(const struct image_header *header)
+{
+    for (uint32_t i = 0; i < header->names.count; i++) {
+        if (!str_ok(header, AT(header, names, image_name, i)->text))
+            return false;
+    }
+    return str_ok(header, header->front.resolver);
 }
 
 static bool sources_ok(const struct image_header *header)
@@ -298,8 +307,8 @@ int image_check(const struct image_header *header, uint64_t size)
         return -EBADMSG;
     if (!front_ok(&header->front) || !listeners_ok(header) || !sites_ok(header) ||
         !hosts_ok(header) || !routes_ok(header) || !upstreams_ok(header) || !servers_ok(header) ||
-        !parts_ok(header) || !sources_ok(header) || !tls_ok(header) || !certificates_ok(header) ||
-        !image_check_front(header))
+        !parts_ok(header) || !sources_ok(header) || !names_ok(header) || !tls_ok(header) ||
+        !certificates_ok(header) || !image_check_front(header))
         return -EBADMSG;
     return 0;
 }

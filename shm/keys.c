@@ -120,3 +120,20 @@ struct slice keys_get(const struct keys *keys, uint32_t index)
     const struct keys_entry *entry = &keys->header->entries[index];
     return (struct slice){(const char *)keys->header + entry->off, entry->len};
 }
+
+int keys_renew(int from, uint32_t generation, int *fd)
+{
+    struct keys keys;
+    *fd = -1;
+    int rc = keys_open(&keys, from);
+    if (rc < 0)
+        return rc;
+    uint32_t count = keys.header->count;
+    struct slice *secrets = calloc((size_t)count + 1, sizeof *secrets);
+    for (uint32_t i = 0; secrets && i < count; i++)
+        secrets[i] = keys_get(&keys, i);
+    rc = secrets ? keys_create(secrets, count, generation, fd) : -ENOMEM;
+    free(secrets); /* they point to keys, and hold none */
+    keys_close(&keys);
+    return rc;
+}

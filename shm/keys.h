@@ -45,6 +45,12 @@ int keys_create(const struct slice *secrets, uint32_t count, uint32_t generation
                 int *fd) MUST_CHECK;
 
 /*
+ * Master: the same keys for another generation, whose certificates are the same. `from` stays the
+ * caller's. Returns as keys_open and keys_create do.
+ */
+int keys_renew(int from, uint32_t generation, int *fd) MUST_CHECK;
+
+/*
  * Worker: map the keys in `fd`, which stays the caller's, read-only and kept out of core dumps, and check
  * them whole once. On 0 the caller owns the mapping.
  * Returns 0, -EPROTO (no keys, or not sealed), -EPROTONOSUPPORT (version), -EBADMSG (an offset points

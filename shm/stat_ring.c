@@ -106,9 +106,11 @@ static uint32_t bound(const struct stat_view *view, const struct answer *answer,
     if (answer->about.max_load == 0)
         return max;
     for (uint32_t i = 0; i < answer->order_count; i++) {
-        if (!in_force(view, answer, answer->order[i], &other))
-            continue;
-        conns += board_backend_conns(view->board, answer->order[i]);
+        uint32_t open = board_backend_conns(view->board, answer->order[i]);
+        if (!in_force(view, answer, answer->order[i], &other) ||
+            (answer->order[i] != index && other.max_conns != 0 && open >= other.max_conns))
+            continue; /* as worker/balance_hash.c does */
+        conns += open;
         weights += other.weight;
     }
     uint32_t by_load = bound_of(conns, backend.weight, weights, answer->about.max_load);

@@ -3,6 +3,7 @@
 
 #include "shm/board_gauge.h"
 #include "worker/crash_point.h"
+#include "worker/exact.h"
 #include "worker/position.h"
 #include "worker/queue.h"
 #include "worker/relay_tls.h"
@@ -42,43 +43,88 @@ static void rescan(struct worker *w, struct arena_tunnel *t, uint32_t d, uint32_
     ws_track_feed(&t->track[d], arena_chunk(w->arena, chunk), n);
 }
 
-/* Positions from the kernel into the record. Idempotent: it may be killed and run again. */
-static int resolve_counts(struct worker *w, uint32_t kind, struct arena_tunnel *t, uint32_t d)
+/* What both positions of the direction in flight are now. */
+struct resolved {
+    uint32_t rx;
+    uint32_t tx;
+};
+
+static int read_positions(const struct arena_tunnel *t, uint32_t d, struct position *src,
+                          struct position *dst)
+{
+    int rc = position_read(t->fd[d], d == 1, src);
+    if (rc == 0)
+        rc = position_read(t->fd[!d], d == 0, dst);
+    if (rc < 0)
+        return rc;
+    return src->reset || dst->dead ? -ECONNRESET : 0;
+}
+
+/* From the kernel's counts of both sockets. */
+static int resolve_counts(uint32_t kind, const struct arena_tunnel *t, uint32_t d,
+                          struct resolved *now)
+{
+    struct position src;
+    struct position dst;
+    int rc = read_positions(t, d, &src, &dst);
+    if (rc < 0)
+        return rc;
+    now->rx = src.consumed - t->src_off[d];
+    now->tx = dst.written - t->dst_off[d];
+    if (kind == OP_PEEK) {
+        if (now->tx - now->rx > ARENA_CHUNK_SIZE || drop_sent(t, d, now->tx - now->rx) < 0)
+            return -EIO;
+        now->rx = now->tx;
+    }
+    return 0;
+}
+
+/*
+ * From the lengths that the kernel has written into the arena. A PEEK's read is what it dropped: all
+ * that was sent, or nothing yet; then it is dropped now, and a successor of ours finds that it was.
+ */
+static int resolve_lengths(const struct worker *w, uint32_t kind, const struct arena_tunnel *t,
+                           uint32_t d, struct resolved *now)
+{
+    struct arena_header *header = w->arena->header;
+    const struct arena_op *op = &header->op;
+    uint32_t received = exact_received(header);
+    uint32_t sent = exact_sent(header);
+    now->tx = op->base + sent;
+    now->rx = op->base + received;
+    if (kind == OP_FLUSH || kind == OP_RELAY)
+        return sent > ARENA_CHUNK_SIZE || (kind == OP_RELAY && sent > received) ? -ERANGE : 0;
+    if (received == 0 && sent > 0 && sent <= ARENA_CHUNK_SIZE) {
+        uint8_t *bytes = arena_chunk(w->arena, op->scratch);
+        received = (uint32_t)exact_recv(header, t->fd[d], bytes, sent);
+    }
+    now->rx = now->tx;
+    return received == sent ? 0 : -EIO;
+}
+
+/* Into the record. Idempotent: it may be killed and run again. */
+static int resolve_positions(struct worker *w, uint32_t kind, struct arena_tunnel *t, uint32_t d)
 {
     const struct arena_op *op = &w->arena->header->op;
     struct arena_dir *dir = &t->dir[d];
-    struct position src;
-    struct position dst;
-    int rc = position_read(t->fd[d], d == 1, &src);
-    if (rc == 0)
-        rc = position_read(t->fd[!d], d == 0, &dst);
+    struct resolved now;
+    int rc = dir->flags & DIR_EXACT ? resolve_lengths(w, kind, t, d, &now)
+                                    : resolve_counts(kind, t, d, &now);
     if (rc < 0)
         return rc;
-    if (src.reset || dst.dead)
-        return -ECONNRESET;
-    uint32_t rx = src.consumed - t->src_off[d];
-    uint32_t tx = dst.written - t->dst_off[d];
-    if (t->tls != 0 && kind != OP_FLUSH)
-        return relay_tls_resolve(w, (uint32_t)(t - w->tunnels), d, &src, &dst);
     if (kind == OP_FLUSH)
-        rx = dir->rx; /* nothing was being read */
-    if (kind == OP_PEEK) {
-        if (tx - rx > ARENA_CHUNK_SIZE || drop_sent(t, d, tx - rx) < 0)
-            return -EIO;
-        rx = tx;
-    }
-    if (crash_point_ignores_counts()) {
-        rx = dir->rx;
-        tx = dir->tx;
-    }
-    if (rx - tx > ARENA_CHUNK_SIZE || (kind != OP_FLUSH && rx - op->base > ARENA_CHUNK_SIZE))
+        now.rx = dir->rx; /* nothing was being read */
+    if (crash_point_ignores_counts())
+        now = (struct resolved){dir->rx, dir->tx};
+    if (now.rx - now.tx > ARENA_CHUNK_SIZE ||
+        (kind != OP_FLUSH && now.rx - op->base > ARENA_CHUNK_SIZE))
         return -ERANGE;
     if (kind != OP_FLUSH)
-        rescan(w, t, d, rx);
-    dir->rx = rx;
+        rescan(w, t, d, now.rx);
+    dir->rx = now.rx;
     CRASH_POINT(adopt_positions);
-    dir->tx = tx;
-    if (rx == tx) {
+    dir->tx = now.tx;
+    if (now.rx == now.tx) {
         dir->chunk = 0;
     } else if (dir->chunk == 0) {
         dir->base = op->base;
@@ -87,6 +133,30 @@ static int resolve_counts(struct worker *w, uint32_t kind, struct arena_tunnel *
         dir->flags |= DIR_BLOCKED;
     }
     return 0;
+}
+
+/* A step in which a side is TLS is done again; here is how much was read and written in it. */
+static int resolve_tls(struct worker *w, uint32_t kind, const struct arena_tunnel *t, uint32_t d)
+{
+    const struct arena_op *op = &w->arena->header->op;
+    uint32_t consumed = exact_received(w->arena->header);
+    uint32_t sent = exact_sent(w->arena->header);
+    if (!(t->dir[d].flags & DIR_EXACT)) {
+        struct position src;
+        struct position dst;
+        int rc = read_positions(t, d, &src, &dst);
+        if (rc < 0)
+            return rc;
+        consumed = src.consumed - (op->base + op->src_off);
+        sent = dst.written - (op->base + t->dst_off[d]);
+    }
+    if (kind == OP_END)
+        consumed = 0;
+    if (crash_point_ignores_counts()) {
+        consumed = 0;
+        sent = 0;
+    }
+    return relay_tls_resolve(w, (uint32_t)(t - w->tunnels), d, consumed, sent);
 }
 
 static void resolve_op(struct worker *w)
@@ -115,7 +185,8 @@ static void resolve_op(struct worker *w)
     if ((t->dir[d].flags & DIR_EOF && kind != OP_END) ||
         op->scratch >= w->arena->header->chunks_max)
         return;
-    int rc = resolve_counts(w, kind, t, d);
+    bool sealed = t->tls != 0 && kind != OP_FLUSH;
+    int rc = sealed ? resolve_tls(w, kind, t, d) : resolve_positions(w, kind, t, d);
     if (rc < 0) {
         log_write(LOG_LEVEL_WARN, "tunnel_lost", "tunnel=%u error=%d", tunnel, -rc);
         if (rc != -ECONNRESET && rc != -EPROTO)

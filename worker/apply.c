@@ -6,6 +6,7 @@
 #include "worker/backend.h"
 #include "worker/balance.h"
 #include "worker/client.h"
+#include "worker/crash_point.h"
 #include "worker/tls_context.h"
 
 #include <errno.h>
@@ -142,8 +143,10 @@ static int apply_configuration(struct worker *w, const struct control_message *m
                                const struct control_fds *fds)
 {
     int keys = place_or_reserve(message->has_keys, fds->keys, FD_KEYS);
+    CRASH_POINT(apply_keys);
     int tickets = place_or_reserve(message->has_tickets, fds->tickets, FD_TICKETS);
     int image = place_fd(fds->image, FD_IMAGE);
+    CRASH_POINT(apply_image);
     int rc = keys < 0 ? keys : tickets < 0 ? tickets : image;
     return rc < 0 ? rc : use_image(w);
 }

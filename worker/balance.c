@@ -159,10 +159,11 @@ static int choose_named(struct balance_round *round, uint32_t *out)
 int balance_next(struct balance_pick *pick, const struct balance_ask *ask, uint32_t *out)
 {
     const struct image_upstream *upstream = ask->upstream;
+    if (upstream->servers.count == 0)
+        return -ENOENT; /* its names are not resolved yet */
     struct balance_round round = {
         .pick = pick,
         .ask = ask,
-        .slots = board_slots_started(ask->board),
         .panic = -1,
     };
     round.first =

@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static uint64_t conns_of(const struct balance_round *round, const struct image_server *server)
+static uint64_t conns_of(struct balance_round *round, const struct image_server *server)
 {
-    return board_backend_conns_in(round->ask->board, server->backend, round->slots);
+    return board_backend_conns_in(round->ask->board, server->backend, balance_slots(round));
 }
 
 /* Has this one fewer connections for its weight? -1 fewer, 0 as many, 1 more. */

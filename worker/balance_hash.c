@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+enum { LOOKS_MAX = 16 };
+
 /* The server of this upstream that a point of the ring means; false: none (a ring is gossip). */
 static bool server_at(const struct balance_round *round, const struct ring *ring, uint32_t point,
                       uint32_t *out)
@@ -62,15 +64,19 @@ int balance_hash(struct balance_round *round, uint32_t *out)
     return -ENOENT;
 }
 
+/*
+ * Among those that could take one more: who is at its max_conns, or held back by slow start, is left out
+ * with what it has. So the bounds of the others add up to more than they have, and one has room.
+ */
 uint32_t balance_bound(struct balance_round *round, uint32_t i, uint32_t coming)
 {
     const struct image_upstream *upstream = round->ask->upstream;
     uint64_t conns = coming, weights = 0;
     for (uint32_t j = 0; j < upstream->servers.count; j++) {
         const struct image_server *server = balance_server(round, j);
-        if (!balance_in_force(round, j))
+        if (j != i && !balance_usable(round, j))
             continue;
-        conns += board_backend_conns_in(round->ask->board, server->backend, round->slots);
+        conns += board_backend_conns_in(round->ask->board, server->backend, balance_slots(round));
         weights += server->weight;
     }
     return bound_of(conns, balance_server(round, i)->weight, weights, upstream->max_load);
@@ -81,37 +87,53 @@ bool balance_has_room(struct balance_round *round, uint32_t i)
     const struct image_upstream *upstream = round->ask->upstream;
     if (upstream->policy != BALANCE_HASH || upstream->max_load == 0)
         return true;
-    uint32_t conns =
-        board_backend_conns_in(round->ask->board, balance_server(round, i)->backend, round->slots);
+    uint32_t conns = board_backend_conns_in(round->ask->board, balance_server(round, i)->backend,
+                                            balance_slots(round));
     return conns < balance_bound(round, i, 1);
+}
+
+/* Walk the ring once. Returns 0, or -ENOENT: *crowded if a server was usable, but had no room. */
+static int walk_servers(struct balance_round *round, const struct ring *ring, bool *crowded,
+                        uint32_t *out)
+{
+    uint32_t at = ketama_find(ring->points, ring->count, ketama_hash(round->ask->key));
+    uint32_t left = round->ask->upstream->primaries;
+    balance_bits_clear(round->pick, BALANCE_SEEN, round->ask->upstream->servers.count);
+    for (uint32_t walked = 0; walked < ring->count && left > 0; walked++) {
+        uint32_t server;
+        uint32_t point = at;
+        at = at + 1 == ring->count ? 0 : at + 1;
+        if (!server_at(round, ring, point, &server) ||
+            balance_bit(round->pick, BALANCE_SEEN, server))
+            continue;
+        balance_bit_set(round->pick, BALANCE_SEEN, server);
+        left--;
+        if (!balance_usable(round, server))
+            continue;
+        *out = server;
+        if (balance_has_room(round, server))
+            return 0;
+        *crowded = true;
+    }
+    return -ENOENT;
 }
 
 /*
  * The first server in the order of the ring that is below its bound. By servers, not points, and without
  * an end to the tries: all workers look at the same counts, so they agree on where the overflow goes.
+ * One of the usable ones always has room; when none seems to, counts have moved while we read them.
  */
 int balance_hash_bounded(struct balance_round *round, uint32_t *out)
 {
-    struct balance_pick *pick = round->pick;
-    uint32_t servers = round->ask->upstream->servers.count;
     struct ring ring;
+    bool crowded = false;
+    int rc = -ENOENT;
     if (find_ring(round, &ring) < 0)
         return -ESTALE;
-    uint32_t at = ketama_find(ring.points, ring.count, ketama_hash(round->ask->key));
-    uint32_t left = round->ask->upstream->primaries;
-    balance_bits_clear(pick, BALANCE_SEEN, servers);
-    for (uint32_t walked = 0; walked < ring.count && left > 0; walked++) {
-        uint32_t server;
-        uint32_t point = at;
-        at = at + 1 == ring.count ? 0 : at + 1;
-        if (!server_at(round, &ring, point, &server) || balance_bit(pick, BALANCE_SEEN, server))
-            continue;
-        balance_bit_set(pick, BALANCE_SEEN, server);
-        left--;
-        if (balance_usable(round, server) && balance_has_room(round, server)) {
-            *out = server;
-            return if_valid(round, &ring);
-        }
+    for (uint32_t look = 0; look < LOOKS_MAX && (look == 0 || crowded) && rc < 0; look++) {
+        crowded = false;
+        rc = walk_servers(round, &ring, &crowded, out);
     }
-    return if_valid(round, &ring) < 0 ? -ESTALE : -ENOENT;
+    round->full = round->full || (rc < 0 && crowded);
+    return if_valid(round, &ring) < 0 ? -ESTALE : rc;
 }

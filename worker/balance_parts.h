@@ -29,7 +29,7 @@ void balance_bits_clear(struct balance_pick *pick, enum balance_bit bit, uint32_
 struct balance_round {
     struct balance_pick *pick;
     const struct balance_ask *ask;
-    uint64_t slots;   /* that have cells */
+    uint64_t slots;   /* that have cells, see balance_slots; 0: not looked up yet */
     uint32_t first;   /* the upstream's first server in the image */
     bool backups;     /* choose among these, instead of the primary servers */
     bool named;       /* the client's cookie asks for one server, whatever its role */
@@ -39,14 +39,13 @@ struct balance_round {
     int8_t panic;     /* too many are ejected: -1 not looked at yet, 0, 1 */
 };
 
+/* The slots that have cells: looked up once, and only for who counts; one has, the caller's. */
+uint64_t balance_slots(struct balance_round *round);
+
 const struct image_server *balance_server(const struct balance_round *round, uint32_t i);
 
-/*
- * May server `i` be chosen now? Notes in the round what holds back one that otherwise could.
- * balance_in_force: likewise, but for limits and slow start: it counts for the fair share.
- */
+/* May server `i` be chosen now? Notes in the round what holds back one that otherwise could. */
 bool balance_usable(struct balance_round *round, uint32_t i);
-bool balance_in_force(struct balance_round *round, uint32_t i);
 
 /*
  * Are more servers ejected than max_ejected allows? Then the fault is hardly theirs, and what is left of
@@ -80,7 +79,7 @@ bool balance_take(struct balance_round *round, uint32_t i);
 
 /* Slow start: note a request for the upstream; does it hold server `i` back; it was chosen. */
 void balance_slow_note(const struct balance_ask *ask);
-bool balance_slow_holds(const struct balance_round *round, uint32_t i);
+bool balance_slow_holds(struct balance_round *round, uint32_t i);
 void balance_slow_taken(const struct balance_round *round, uint32_t i);
 
 #endif

@@ -69,7 +69,7 @@ static bool count_in(struct balance_round *round, uint32_t i)
         add(cell, UINT32_MAX);
         wait_a_little(ask->slot, race);
         if (!balance_usable(round, i) || !balance_has_room(round, i))
-            return false;
+            break;
     }
     round->full = true;
     return false;

@@ -59,14 +59,14 @@ static uint64_t weights_of(const struct balance_round *round)
     return weights;
 }
 
-bool balance_slow_holds(const struct balance_round *round, uint32_t i)
+bool balance_slow_holds(struct balance_round *round, uint32_t i)
 {
     const struct balance_ask *ask = round->ask;
     const struct image_server *server = balance_server(round, i);
     uint64_t recovered_ms, elapsed_ms, seen = 0, taken = 0;
     if (!is_starting(ask, server, &recovered_ms, &elapsed_ms))
         return false;
-    for (uint64_t slots = round->slots; slots != 0; slots &= slots - 1) {
+    for (uint64_t slots = balance_slots(round); slots != 0; slots &= slots - 1) {
         const struct board_cell *cell =
             board_cell(ask->board, (uint32_t)__builtin_ctzll(slots), server->backend);
         if (LOAD_ACQUIRE(&cell->slow_since) != recovered_ms)

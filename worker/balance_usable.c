@@ -8,6 +8,13 @@ const struct image_server *balance_server(const struct balance_round *round, uin
     return image_upstream_server(round->ask->image, round->ask->upstream, i);
 }
 
+uint64_t balance_slots(struct balance_round *round)
+{
+    if (round->slots == 0)
+        round->slots = board_slots_started(round->ask->board);
+    return round->slots;
+}
+
 static struct board_backend *backend_of(const struct balance_round *round,
                                         const struct image_server *server)
 {
@@ -38,7 +45,8 @@ bool balance_panic(struct balance_round *round)
     return round->panic;
 }
 
-bool balance_in_force(struct balance_round *round, uint32_t i)
+/* Meant to serve, and well, limits left out. */
+static bool in_force(struct balance_round *round, uint32_t i)
 {
     const struct image_server *server = balance_server(round, i);
     bool backup = server->flags & BACKEND_BACKUP;
@@ -54,14 +62,15 @@ bool balance_in_force(struct balance_round *round, uint32_t i)
 bool balance_usable(struct balance_round *round, uint32_t i)
 {
     const struct image_server *server = balance_server(round, i);
-    if (!balance_in_force(round, i))
+    if (!in_force(round, i))
         return false;
     if (server->slow_start_ms != 0 && !round->ignore_slow && balance_slow_holds(round, i)) {
         round->slowed = true;
         return false;
     }
-    if (server->max_conns != 0 && board_backend_conns_in(round->ask->board, server->backend,
-                                                         round->slots) >= server->max_conns) {
+    if (server->max_conns != 0 &&
+        board_backend_conns_in(round->ask->board, server->backend, balance_slots(round)) >=
+            server->max_conns) {
         round->full = true;
         return false;
     }

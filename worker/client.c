@@ -152,7 +152,10 @@ void client_became_tunnel(struct client *client)
 /* Nothing of a further request is there, not even unread. */
 static bool is_idle(const struct client *client)
 {
+    const struct conn_tls *tls = client->conn.tls;
     char byte;
+    if (tls && (buf_len(&tls->wire_in) > 0 || buf_len(&tls->plain) > 0))
+        return false;
     return recv(client->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
@@ -164,7 +167,7 @@ uint32_t client_close_idle(struct worker *w, uint32_t count, uint32_t fresh_ms)
         next = client->idle_next;
         if (client->requests == 0 && w->now_ms - client->opened_ms < fresh_ms)
             break; /* those behind it are younger */
-        if (!is_idle(client))
+        if (!is_idle(client) || (client->shaking && fresh_ms == 0))
             continue;
         worker_ended(w, REASON_KEEPALIVE_TIMEOUT);
         client_close(client, false);

@@ -77,7 +77,8 @@ void client_became_tunnel(struct client *client);
 
 /*
  * Close the oldest clients between requests, at most `count`, but none whose next request has arrived
- * unread, and none that came less than `fresh_ms` ago and has not asked yet. Returns how many.
+ * unread, and none that came less than `fresh_ms` ago and has not asked yet. With `fresh_ms` 0 (nobody
+ * new is wanted, but there is no shortage) who is amid a TLS handshake may end it. Returns how many.
  */
 uint32_t client_close_idle(struct worker *w, uint32_t count, uint32_t fresh_ms);
 

@@ -71,6 +71,7 @@ struct worker {
     bool fd_pressure;                  /* accepting is put off until descriptors are free */
     bool master_gone;
     bool parking; /* the keeper wants us to stop at a safe point */
+    bool looking; /* parking, or a request waits in a queue: a turn every few milliseconds */
 
     /*
      * Connections outside tunnels have places: small numbers that are used again at once, so that
@@ -111,7 +112,8 @@ struct worker {
     uint32_t free_chunk_count;
     uint32_t *ready; /* tunnel << 1 | direction */
     uint32_t ready_count;
-    uint32_t tunnels_used; /* records below this one have been used */
+    uint32_t tunnels_used;     /* records below this one have been used */
+    uint32_t tunnels_reserved; /* and below this one have memory on the board */
 
     uint64_t accepted_before; /* COUNTER_ACCEPTED a second ago */
     uint64_t storm;           /* most clients in a second since memory was last given back */
@@ -141,6 +143,12 @@ static inline void worker_ended(struct worker *w, enum reason reason)
 static inline bool worker_keeps_clients(const struct worker *w)
 {
     return w->mode == SLOT_MODE_RUN && !w->parking;
+}
+
+/* `parking` or `queue_waiting` has changed. One flag for both, so that a turn has one look at it. */
+static inline void worker_set_looking(struct worker *w)
+{
+    w->looking = w->parking || w->queue_waiting > 0;
 }
 
 /* Is there anything that keeps a draining worker alive? */

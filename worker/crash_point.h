@@ -51,6 +51,8 @@
     X(close_free)                                                                                  \
     X(fd_made)                                                                                     \
     X(fd_closing)                                                                                  \
+    X(apply_keys)                                                                                  \
+    X(apply_image)                                                                                 \
     X(event_handled)                                                                               \
     X(ready_run)                                                                                   \
     X(adopt_positions)                                                                             \

@@ -27,6 +27,7 @@ void park_event(struct worker *w)
     if (LOAD_ACQUIRE(&w->arena->header->command) != ARENA_PARK || w->parking)
         return;
     w->parking = true;
+    worker_set_looking(w);
     accept_regulate(w);
     client_close_idle(w, UINT32_MAX, 0);
     backend_close_kept(w);
@@ -111,6 +112,7 @@ void park_when_ready(struct worker *w)
     struct arena_header *header = w->arena->header;
     if (LOAD_ACQUIRE(&header->command) != ARENA_PARK) {
         w->parking = false; /* the keeper changed its mind */
+        worker_set_looking(w);
         accept_regulate(w);
         return;
     }
@@ -125,6 +127,7 @@ void park_when_ready(struct worker *w)
     wait_parked(w);
     STORE_RELEASE(&header->parked, 0);
     w->parking = false;
+    worker_set_looking(w);
     log_write(LOG_LEVEL_WARN, "park_undone", "tunnels=%u", w->me->tunnels_open);
     accept_regulate(w);
 }

@@ -8,8 +8,6 @@
 
 #include "worker/context.h"
 
-enum { PARK_LOOK_MS = 5 }; /* while parking: how often we look whether requests are done */
-
 /* The keeper woke us: begin to park if the command says so. */
 void park_event(struct worker *w);
 

@@ -81,6 +81,7 @@ int queue_enter(struct request *r)
     STORE_RELAXED(&cell->oldest_ns, queue->head->queued_ns);
     STORE_RELAXED(&cell->queued, cell->queued + 1);
     w->queue_waiting++;
+    worker_set_looking(w);
     return 0;
 }
 
@@ -104,6 +105,7 @@ void queue_leave(struct request *r)
     STORE_RELAXED(&cell->waiting, cell->waiting - 1);
     STORE_RELAXED(&cell->waited_ms, cell->waited_ms + (clock_mono_ns() - r->queued_ns) / 1000000);
     w->queue_waiting--;
+    worker_set_looking(w);
 }
 
 /* Does another worker that is awake hold an older one? */

@@ -9,8 +9,6 @@
 
 #include "worker/request.h"
 
-enum { QUEUE_LOOK_MS = 5 }; /* how often a worker looks whether somebody else has made room */
-
 /* Must a new request go behind others that wait for the same upstream? */
 bool queue_is_waiting(const struct request *request);
 
@@ -24,7 +22,7 @@ int queue_enter(struct request *request) MUST_CHECK;
 void queue_leave(struct request *request);
 
 /*
- * Once a loop turn: hand out the oldest ones to servers that have room, and refuse those whose time
+ * In every turn while some wait (worker.looking): hand out the oldest ones to servers that have room, and refuse those whose time
  * is over. Requests may be gone afterwards.
  */
 void queue_run(struct worker *w);

@@ -79,9 +79,10 @@ static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, en
     uint32_t chunk = dir->chunk;
     const uint8_t *bytes = arena_chunk(w->arena, chunk) + (dir->tx - dir->base);
 
+    op_of(w)->base = dir->tx;
     relay_op_begin(w, OP_FLUSH, tunnel, d);
     CRASH_POINT(flush_op_set);
-    ssize_t sent = send(t->fd[!d], bytes, pending, MSG_NOSIGNAL);
+    ssize_t sent = relay_write(w, t, d, bytes, pending);
     if (sent < 0) {
         if (errno != EAGAIN)
             return relay_failed(!d, reason); /* the op stays set until the close takes over */
@@ -179,12 +180,13 @@ static enum relay_result peek_once(struct worker *w, uint32_t tunnel, uint32_t d
     ssize_t n = recv(t->fd[d], bytes, ARENA_CHUNK_SIZE, MSG_PEEK);
     if (n <= 0)
         return relay_read_ended(w, tunnel, d, n, reason);
-    ssize_t sent = send(t->fd[!d], bytes, (size_t)n, MSG_NOSIGNAL);
+    ssize_t sent = relay_write(w, t, d, bytes, (size_t)n);
     if (sent < 0 && errno != EAGAIN)
         return relay_failed(!d, reason);
     if (sent > 0) {
-        /* Death here: tx of the kernel is ahead of rx: the successor drops the difference. */
-        ssize_t dropped = recv(t->fd[d], NULL, (size_t)sent, MSG_TRUNC);
+        /* Death here: what was sent is ahead of what was read: the successor drops the difference. */
+        ssize_t dropped = dir->flags & DIR_EXACT ? relay_read(w, t, d, bytes, (size_t)sent)
+                                                 : recv(t->fd[d], NULL, (size_t)sent, MSG_TRUNC);
         if (dropped != sent)
             return relay_failed(d, reason);
         ws_track_feed(&t->track[d], bytes, (size_t)sent);
@@ -219,14 +221,14 @@ static enum relay_result relay_once(struct worker *w, uint32_t tunnel, uint32_t 
     op->track = t->track[d];
     relay_op_begin(w, OP_RELAY, tunnel, d);
     CRASH_POINT(relay_op_set);
-    ssize_t n = recv(t->fd[d], bytes, ARENA_CHUNK_SIZE, 0);
+    ssize_t n = relay_read(w, t, d, bytes, ARENA_CHUNK_SIZE);
     CRASH_POINT(relay_received);
     if (n <= 0)
         return relay_read_ended(w, tunnel, d, n, reason);
     /* Death from here on: the successor scans the chunk again from op->track. */
     ws_track_feed(&t->track[d], bytes, (size_t)n);
     CRASH_POINT(relay_tracked);
-    ssize_t sent = send(t->fd[!d], bytes, (size_t)n, MSG_NOSIGNAL);
+    ssize_t sent = relay_write(w, t, d, bytes, (size_t)n);
     CRASH_POINT(relay_sent);
     if (LIKELY(sent == n)) {
         /* Death between the two: the op is still set and both come from the kernel. */

@@ -3,16 +3,36 @@
 #ifndef WORKER_RELAY_STEP_H
 #define WORKER_RELAY_STEP_H
 
+#include "worker/exact.h"
 #include "worker/relay.h"
 
-#include <sys/types.h>
+#include <sys/socket.h>
 
 /* From here on a successor looks at the kernel's counts of this tunnel before it goes on. */
 static inline void relay_op_begin(struct worker *w, enum op_kind kind, uint32_t tunnel, uint32_t d)
 {
+    if (UNLIKELY(w->tunnels[tunnel].dir[d].flags & DIR_EXACT))
+        exact_begin(w->arena->header);
     COMMIT_FENCE();
     w->arena->header->op.cur = (uint32_t)kind << 28 | tunnel << 1 | d;
     COMMIT_FENCE();
+}
+
+/* Read a direction's source, write to its destination. As recv and send. */
+static inline ssize_t relay_read(const struct worker *w, const struct arena_tunnel *t, uint32_t d,
+                                 uint8_t *bytes, size_t n)
+{
+    if (UNLIKELY(t->dir[d].flags & DIR_EXACT))
+        return exact_recv(w->arena->header, t->fd[d], bytes, n);
+    return recv(t->fd[d], bytes, n, 0);
+}
+
+static inline ssize_t relay_write(const struct worker *w, const struct arena_tunnel *t, uint32_t d,
+                                  const uint8_t *bytes, size_t n)
+{
+    if (UNLIKELY(t->dir[d].flags & DIR_EXACT))
+        return exact_send(w->arena->header, t->fd[!d], bytes, n);
+    return send(t->fd[!d], bytes, n, MSG_NOSIGNAL);
 }
 
 /* All stores of the step stand before this one: a successor finds either the op or its result. */

@@ -7,7 +7,6 @@
 #include "worker/tunnel_tls.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 #include <zlib.h>
 
 enum {
@@ -332,7 +331,7 @@ enum relay_result relay_tls_once(struct worker *w, uint32_t tunnel, uint32_t d, 
     relay_op_begin(w, OP_RELAY, tunnel, d);
     CRASH_POINT(tls_op_set);
     if (!held) {
-        ssize_t got = recv(s.t->fd[d], arena_chunk(w->arena, s.chunk) + s.len, limit, 0);
+        ssize_t got = relay_read(w, s.t, d, arena_chunk(w->arena, s.chunk) + s.len, limit);
         CRASH_POINT(tls_received);
         if (got <= 0)
             return relay_read_ended(w, tunnel, d, got, reason);
@@ -342,8 +341,7 @@ enum relay_result relay_tls_once(struct worker *w, uint32_t tunnel, uint32_t d, 
     make(&s);
     CRASH_POINT(tls_made);
     ssize_t sent =
-        s.out > 0 ? send(s.t->fd[!d], arena_chunk(w->arena, op_of(w)->out), s.out, MSG_NOSIGNAL)
-                  : 0;
+        s.out > 0 ? relay_write(w, s.t, d, arena_chunk(w->arena, op_of(w)->out), s.out) : 0;
     CRASH_POINT(tls_sent);
     if (UNLIKELY(s.error != 0))
         return refuse(&s, reason); /* the op stays set until the close takes over */
@@ -379,7 +377,7 @@ bool relay_tls_say_end(struct worker *w, uint32_t tunnel, uint32_t d)
     relay_op_begin(w, OP_END, tunnel, d);
     CRASH_POINT(tls_end_op_set);
     make_end(&s);
-    ssize_t sent = send(s.t->fd[!d], out_at(&s) - s.out, s.out, MSG_NOSIGNAL);
+    ssize_t sent = relay_write(w, s.t, d, out_at(&s) - s.out, s.out);
     CRASH_POINT(tls_end_sent);
     settle(&s, 0, sent < 0 ? 0 : (uint32_t)sent);
     relay_op_end(w);
@@ -399,8 +397,8 @@ static uint32_t digest_sent(const struct step *s, uint32_t sent)
     return (uint32_t)crc32(0, out, sent);
 }
 
-int relay_tls_resolve(struct worker *w, uint32_t tunnel, uint32_t d, const struct position *src,
-                      const struct position *dst)
+int relay_tls_resolve(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t consumed,
+                      uint32_t sent)
 {
     const struct arena_op *op = op_of(w);
     bool end = op->cur >> 28 == OP_END;
@@ -414,18 +412,12 @@ int relay_tls_resolve(struct worker *w, uint32_t tunnel, uint32_t d, const struc
         tunnel_tls_engine(w) < 0)
         return -EBADMSG;
     if (end)
-        s.src = NULL;
+        s.src = NULL; /* nothing was being read */
     int rc = restore(&s);
     if (rc < 0)
         return rc;
     find_input(&s);
-    uint32_t consumed = end ? 0 : src->consumed - (s.t->dir[d].rx + s.t->src_off[d]);
-    uint32_t sent = dst->written - (s.t->dir[d].tx + s.t->dst_off[d]);
     uint32_t limit = s.dst ? SEAL_INPUT_MAX : ARENA_CHUNK_SIZE;
-    if (crash_point_ignores_counts()) {
-        consumed = 0;
-        sent = 0;
-    }
     if (s.chunk >= chunks || consumed > limit || s.len + consumed > limit ||
         sent > ARENA_CHUNK_SIZE)
         return -ERANGE;

@@ -8,7 +8,6 @@
 #ifndef WORKER_RELAY_TLS_H
 #define WORKER_RELAY_TLS_H
 
-#include "worker/position.h"
 #include "worker/relay_step.h"
 
 /* One recv and one send of a direction. As relay_run; nothing is pending in it. */
@@ -22,11 +21,12 @@ enum relay_result relay_tls_once(struct worker *w, uint32_t tunnel, uint32_t d,
 bool relay_tls_say_end(struct worker *w, uint32_t tunnel, uint32_t d);
 
 /*
- * Adoption: do the step in flight again, with the kernel's positions of source and destination.
- * Returns 0; -ERANGE, -EBADMSG (what is there cannot have come from a step) or -EPROTO (the peer broke
- * TLS): condemn the tunnel. Idempotent: it may be killed and run again.
+ * Adoption: do the step in flight again, in which `consumed` bytes were read from the source and `sent`
+ * were written to the destination. Returns 0; -ERANGE, -EBADMSG (what is there cannot have come from
+ * a step) or -EPROTO (the peer broke TLS): condemn the tunnel. Idempotent: it may be killed and run
+ * again.
  */
-int relay_tls_resolve(struct worker *w, uint32_t tunnel, uint32_t d, const struct position *src,
-                      const struct position *dst) MUST_CHECK;
+int relay_tls_resolve(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t consumed,
+                      uint32_t sent) MUST_CHECK;
 
 #endif

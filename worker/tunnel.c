@@ -2,8 +2,10 @@
 #include "worker/tunnel.h"
 
 #include "shm/board_gauge.h"
+#include "shm/board_reserve.h"
 #include "worker/conn.h"
 #include "worker/crash_point.h"
+#include "worker/exact.h"
 #include "worker/position.h"
 #include "worker/relay_tls.h"
 #include "worker/tunnel_tls.h"
@@ -19,6 +21,9 @@
 
 /* Free chunks below this number keep their memory; above it they give it back to the kernel. */
 enum { CHUNKS_KEPT = 64 };
+
+/* Records that are given memory on the board at a time: 48 KiB. */
+enum { TUNNELS_RESERVED = 512 };
 
 /* ---- chunks ---- */
 
@@ -99,7 +104,9 @@ static int fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_op
     int rc = tunnel_tls_fill(w, tunnel, o);
     if (rc < 0)
         return rc;
+    uint8_t flags = exact_is_needed(o->fd) ? DIR_EXACT : 0;
     for (uint32_t d = 0; d < 2; d++) {
+        t->dir[d].flags = flags;
         t->fd[d] = o->fd[d];
         t->cookie[d] = cookie_of(o->fd[d]);
         stage(w, tunnel, d, o);
@@ -169,6 +176,22 @@ static void drop_chunks(struct worker *w, struct arena_tunnel *t)
     }
 }
 
+/* A record that was never used needs memory on the board: for many at a time. */
+static bool record_has_memory(struct worker *w, uint32_t tunnel)
+{
+    if (LIKELY(tunnel < w->tunnels_reserved))
+        return true;
+    uint32_t end = tunnel + TUNNELS_RESERVED;
+    int rc = board_reserve_tunnels(w->board, FD_BOARD, w->slot, w->tunnels_reserved, end);
+    if (rc < 0) {
+        log_limited(&w->limit_local, LOG_LEVEL_ERROR, "board_full", "tunnel=%u error=%d", tunnel,
+                    -rc);
+        return false;
+    }
+    w->tunnels_reserved = end;
+    return true;
+}
+
 int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
 {
     if (!tunnel_room(w))
@@ -180,6 +203,8 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
     bool reuse = w->free_tunnel_count > 0;
     uint32_t tunnel = reuse ? w->free_tunnels[w->free_tunnel_count - 1] : w->tunnels_used;
     struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (!record_has_memory(w, tunnel))
+        return -ENOBUFS;
     op_set(w, OP_OPEN, tunnel);
     /* Death before OPEN is stored: the record is free, the sweep closes both descriptors. */
     int rc = fill_record(w, tunnel, o);

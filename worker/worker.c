@@ -29,6 +29,7 @@
 enum {
     BEAT_MS = 1000,
     STORM_MIN = 16, /* clients accepted in a second */
+    LOOK_MS = 5,    /* how often what nobody tells us about is looked at */
 };
 
 static void update_clock(struct worker *w)
@@ -163,10 +164,21 @@ static void prefetch_tunnel(const struct worker *w, uint64_t data)
     __builtin_prefetch(&pub->frames[1], 1);
 }
 
+/* Has a server room for a request that waits; are requests done, so that we can park? */
+static void look(struct worker *w)
+{
+    if (w->queue_waiting > 0) {
+        queue_run(w);
+        conn_free_dead(w);
+    }
+    if (w->parking)
+        park_when_ready(w);
+}
+
 static void one_turn(struct worker *w)
 {
     struct epoll_event *events = w->arena->header->events;
-    uint32_t limit = w->parking ? PARK_LOOK_MS : w->queue_waiting > 0 ? QUEUE_LOOK_MS : BEAT_MS;
+    uint32_t limit = w->looking ? LOOK_MS : BEAT_MS;
     uint32_t wait = w->ready_count > 0 ? 0 : timer_wait(&w->timers, w->now_ms, limit);
     int count = epoll_wait(FD_EPOLL, events, ARENA_EVENTS, (int)wait);
     update_clock(w);
@@ -188,14 +200,12 @@ static void one_turn(struct worker *w)
     if (w->ready_count > 0)
         tunnel_run_ready(w);
     timer_run(&w->timers, w->now_ms, timer_due, w);
-    if (w->queue_waiting > 0)
-        queue_run(w);
     tunnel_tls_feed(w);
     client_shake_next(w);
     accept_regulate(w);
     conn_free_dead(w);
-    if (w->parking)
-        park_when_ready(w);
+    if (w->looking)
+        look(w);
 }
 
 static bool finished(const struct worker *w)

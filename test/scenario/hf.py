@@ -460,12 +460,18 @@ class Holdfast:
 
 # ---- backends ----
 
+def listening(line):
+    """The address that an echo backend has printed."""
+    host, _, port = line.split()[1].rpartition(":")
+    return f"{host}:{port}" if host == "unix" else (host, int(port))
+
+
 class Backend:
     """An echo backend, see test/tools/echo_backend.c."""
 
     def __init__(self, scene, name, host, port=0):
         self.name = name
-        self.start(f"{host}:{port}")
+        self.start(text_address((host, port)) if host != "unix" else f"unix:{port}")
         scene.later(self.stop)
 
     def start(self, address):
@@ -474,8 +480,7 @@ class Backend:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         check(line.startswith("listening "), f"backend {self.name} did not start: {line!r}")
-        host, _, port = line.split()[1].rpartition(":")
-        self.address = host, int(port)
+        self.address = listening(line)
 
     def restart(self):
         """Again on the port that it had."""

@@ -8,6 +8,7 @@ import re
 import sys
 
 import hf
+import hf_tls
 from hf import check, configuration, story
 from hf_http import Client
 
@@ -19,8 +20,9 @@ SECONDS = (2, 4, 8, 16)  # a rare place may need more than one try, on a busy ma
 # Places that are passed for each message are hit now and then, the rare ones nearly always.
 EVERY = {"relay": 900, "event": 900, "flush": 60, "half": 10, "close_settle": 150, "close": 20,
          "fd": 40, "open": 15, "park": 10, "ready": 40, "adopt": 2,
-         "adopt_positions": 1, "adopt_tls": 1, "tls": 900, "tls_end": 10}
+         "adopt_positions": 1, "adopt_tls": 1, "tls": 900, "tls_end": 10, "random": 5000}
 HTTP_ONLY = {"fd_closing"}  # tunnels never pass there
+RELOAD_ONLY = {"apply_keys", "apply_image"}  # nor there, but reloads do
 
 
 def places():
@@ -45,22 +47,27 @@ def rage(scene, place, seconds, *words):
     return wrong, proxy.crashes_expected - proxy.killed, "".join(shown)
 
 
-def survives(place):
+def survives(place, *words):
     def tale(scene):
         for seconds in SECONDS:
-            wrong, deaths, shown = rage(scene, place, seconds)
+            wrong, deaths, shown = rage(scene, place, seconds, *words)
             check(not wrong, "\n".join([*wrong, shown]))
             if deaths > 0:
                 return
             scene.holdfasts[-1].stop()
         check(False, f"nobody died there\n{shown}")
-    tale.__name__ = f"nothing_is_lost_when_workers_die_at_{place}"
+    tale.__name__ = f"nothing_is_lost_when_workers_die_at_{place}{'_unix' if words else ''}"
     return tale
 
 
 for name in places():
-    if name not in HTTP_ONLY:
+    if name not in HTTP_ONLY | RELOAD_ONLY:
         story(survives(name))
+
+
+for name in ("relay_received", "relay_sent", "relay_rx_stored", "park_chunk", "flush_sent",
+             "flush_tx_stored", "adopt_positions", "random"):
+    story(survives(name, "--unix"))
 
 
 @story
@@ -84,6 +91,30 @@ def no_descriptor_is_left_when_workers_die_while_they_close_one(scene):
     proxy.crashes_expected = proxy.sum("crashes")
     check(proxy.crashes_expected > 2, "nobody died there")
     hf.wait_for(lambda: open_descriptors() <= before + 2, "descriptors of the dead are closed")
+
+
+def reloads(place):
+    """Between old keys and new image nobody is shown a certificate without its key."""
+    def tale(scene):
+        os.environ["HOLDFAST_CRASH_POINT"] = f"{place}:3"
+        scene.later(os.environ.pop, "HOLDFAST_CRASH_POINT")
+        pairs = [hf_tls.certificate(scene, name) for name in ("one", "two")]
+        proxy = scene.holdfast(hf_tls.configuration(scene, scene.backend(), pair=pairs[0]),
+                               program=hf.CRASH_BUILD / "holdfast")
+        for i in range(12):
+            pair = pairs[i % 2]
+            proxy.conf["certificates"] = [hf_tls.row(pair)]
+            proxy.reload()
+            with Client(proxy.listener(1), tls=hf_tls.context(ca=pair[0])) as client:
+                hf.equal(client.get("/whoami").status, 200, "status")
+        proxy.crashes_expected = proxy.sum("crashes")
+        check(proxy.crashes_expected > 1, "nobody died there")
+    tale.__name__ = f"a_reload_is_applied_by_the_successor_of_who_dies_at_{place}"
+    return tale
+
+
+for name in sorted(RELOAD_ONLY):
+    story(reloads(name))
 
 
 def control(place, tls):

@@ -273,6 +273,16 @@ def a_reload_leaves_no_descriptor_in_the_checker(scene):
 
 
 @story
+def the_checker_ends_with_its_master(scene):
+    proxy = checked(scene, "tcp", scene.backend())
+    pid = wait_for(lambda: checker(proxy), "the checker")
+    proxy.process.kill()
+    proxy.process.wait()
+    wait_for(lambda: not hf.alive(pid), "end of the checker")
+    proxy.kill_all()
+
+
+@story
 def an_upgrade_goes_on_with_the_health_that_it_finds(scene):
     one, dead = scene.backend("one"), (scene.host, scene.port())
     proxy = checked(scene, "tcp", one, dead)

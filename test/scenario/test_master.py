@@ -240,6 +240,26 @@ def WINCH_stops_accepting_and_HUP_goes_on(scene):
 
 
 @story
+def WINCH_is_obeyed_while_workers_are_starting(scene):
+    conf = configuration(scene, scene.backend(), workers=2)
+    for _ in range(20):
+        proxy = scene.holdfast(conf, wait=False)
+        proxy.wait_log("descriptors ")  # signals are waited for from here on
+        proxy.send(signal.SIGSTOP)
+        early = "started " not in proxy.log()
+        proxy.send(signal.SIGWINCH)
+        proxy.send(signal.SIGCONT)
+        proxy.wait_log("started ")
+        proxy.wait_log("paused")
+        hf.wait_equal(lambda proxy=proxy: {slot["state"] for slot in proxy.slots()}, {"draining"},
+                      "states")
+        proxy.stop()
+        if early:
+            return
+    check(False, "it has always started before it could be stopped")
+
+
+@story
 def QUIT_waits_for_tunnels_and_requests(scene):
     proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2))
     tunnels = [Socket(proxy.address) for _ in range(10)]

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens when something runs out: clients wait, what is open goes on."""
 import select
+import subprocess
 
 import hf
 import hf_ws
@@ -99,6 +100,78 @@ def a_flood_of_connections_that_say_nothing_ends_by_header_timeout(scene):
     for one in silent:
         one.close()
     proxy.wait_sum("clients_open", 0)
+
+
+# ---- /dev/shm is full ----
+
+class Confined(hf.Holdfast):
+    """With a /dev/shm of its own, of so many KB."""
+
+    def __init__(self, scene, conf, kb, **options):
+        wrapper = scene.dir / "confined"
+        wrapper.write_text("#!/bin/sh\n"
+                           f"exec unshare -m sh -c 'mount -t tmpfs -o size={kb}k none /dev/shm && "
+                           f'exec {hf.BUILD / "holdfast"} "$@"\' sh "$@"\n', encoding="utf-8")
+        wrapper.chmod(0o755)
+        super().__init__(scene, conf, program=wrapper, **options)
+
+    def inside(self, *words):
+        return subprocess.run(["nsenter", "-m", "-t", str(self.pid), *map(str, words)],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=hf.PATIENCE_S)
+
+    def stat_run(self, *args):
+        return self.inside(hf.BUILD / "holdfast-stat", "-b", self.board, *args)
+
+
+def may_confine():
+    done = subprocess.run(["unshare", "-m", "true"], capture_output=True)
+    if done.returncode != 0:
+        print("# skipped: no mount namespace may be made", flush=True)
+    return done.returncode == 0
+
+
+@story
+def a_start_without_memory_for_the_board_is_refused_and_says_why(scene):
+    if not may_confine():
+        return
+    proxy = Confined(scene, configuration(scene, scene.backend()), 100, wait=False)
+    proxy.ended = True
+    equal(proxy.process.wait(hf.PATIENCE_S), 1, "exit status")
+    check("no memory for the board" in proxy.log(), f"it said {proxy.log()}")
+
+
+@story
+def a_full_dev_shm_refuses_tunnels_and_reloads_and_ends_nobody(scene):
+    if not may_confine():
+        return
+    conf = configuration(scene, scene.backend("one"), upstream={"balance": "hash",
+                                                               "hash_key": "$remote_addr"})
+    proxy = Confined(scene, conf, 2000)
+    first = Socket(proxy.address)
+    proxy.inside("dd", "if=/dev/zero", "of=/dev/shm/filled", "bs=1k")
+    # The record of this one has memory, with hundreds more.
+    second = Socket(proxy.address)
+    many = [Client(proxy.address) for _ in range(600)]
+    for client in many:
+        client.send(hf_ws.handshake("/ws", hf_ws.new_key()))
+    proxy.wait_log("board_full")
+    statuses = [client.answer().status for client in many]
+    equal(sorted(set(statuses)), [101, 503], "statuses")
+    for client in many:
+        client.close()
+    conf["upstreams"][0]["servers"] = hf.servers(
+        *[(f"127.0.0.1:{port}", {"weight": 50}) for port in range(9001, 9021)])
+    generation = proxy.generation()
+    proxy.reload(wait=False)
+    proxy.wait_log("no memory for the board")
+    proxy.wait_log("reload_failed")
+    for tunnel in (first, second):
+        tunnel.echo(b"still here")
+    proxy.inside("rm", "/dev/shm/filled")
+    proxy.reload(wait=False)
+    hf.wait_for(lambda: proxy.running(1, generation + 1), "a reload works again")
+    first.echo(b"still here")
 
 
 if __name__ == "__main__":

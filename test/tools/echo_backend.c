@@ -17,6 +17,8 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum {
@@ -27,7 +29,7 @@ enum {
 
 struct options {
     char host[128];
-    char port[16];
+    char port[108]; /* or the path of a UNIX socket */
     const char *name;
     int buffer; /* bytes; 0: the kernel's */
     bool quiet;
@@ -38,7 +40,8 @@ static int usage(FILE *to)
     fprintf(
         to,
         "usage: echo-backend [-l ADDRESS:PORT] [-n NAME] [-b BYTES] [-q]\n"
-        "  -l  listen here (127.0.0.1:9001; port 0 takes a free one, the output names it)\n"
+        "  -l  listen here (127.0.0.1:9001; port 0 takes a free one, the output names it;\n"
+        "      unix:PATH)\n"
         "  -n  name to answer with (echo); letters, digits, '.', '_', '-'\n"
         "  -b  small socket buffers and segments: a peer feels soon that we do not read\n"
         "  -q  no line per request\n"
@@ -92,12 +95,31 @@ static void shrink_buffers(int fd, int bytes)
     setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment));
 }
 
+static int listen_at_path(const char *path)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0 || chmod(path, 0777) != 0 ||
+        listen(fd, 4096) != 0) {
+        fprintf(stderr, "echo-backend: %s: %s\n", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    printf("listening unix:%s\n", path);
+    fflush(stdout);
+    return fd;
+}
+
 /* Open the listener and say where. Returns the socket, or -1 with the reason printed. */
 static int listen_at(const struct options *options)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *info = NULL;
     int on = 1;
+    if (strcmp(options->host, "unix") == 0)
+        return listen_at_path(options->port);
     int error = getaddrinfo(options->host, options->port, &hints, &info);
     if (error != 0) {
         fprintf(stderr, "echo-backend: %s:%s: %s\n", options->host, options->port,

@@ -107,7 +107,8 @@ START_TEST(racing_workers_never_pass_max_conns)
     STORE_RELEASE(&truth->go, 1);
     for (uint32_t slot = 0; slot < WORKERS; slot++)
         ck_assert_int_eq(waitpid(pids[slot], NULL, 0), pids[slot]);
-    ck_assert_uint_eq(truth->high, LIMIT); /* reached, and not passed */
+    ck_assert_uint_le(truth->high, LIMIT);     /* not passed */
+    ck_assert_uint_gt(truth->high, LIMIT / 2); /* and come near to */
     ck_assert_uint_eq(truth->in, 0);
     ck_assert_uint_eq(board_backend_conns(&fixture.board, backend_of(0)), 0);
     ck_assert_uint_gt(truth->admitted, 10000);

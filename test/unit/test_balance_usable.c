@@ -290,6 +290,51 @@ START_TEST(bounds_count_only_servers_in_force)
 }
 END_TEST
 
+START_TEST(a_server_at_its_max_conns_does_not_hold_the_others_down)
+{
+    uint32_t held[3] = {0};
+    load("{ name = \"u\"; balance = \"hash\"; hash_key = \"$remote_addr\"; max_load = 1.25; "
+         "servers = "
+         "( " SERVER("10.0.0.1", "max_conns = 10;") ", " SERVER("10.0.0.2", "") ", " SERVER(
+             "10.0.0.3", "") " ); }");
+    for (unsigned i = 0; i < 1000; i++) {
+        struct balance_pick pick;
+        char key[16];
+        snprintf(key, sizeof key, "k%u", i);
+        ck_assert_int_eq(balance_init(&pick, upstream), 0);
+        int server = stay_for(&pick, slice_of(key));
+        balance_fini(&pick);
+        if (server < 0)
+            ck_abort_msg("request %u found no server: %u, %u, %u", i, held[0], held[1], held[2]);
+        held[server]++;
+    }
+    ck_assert_uint_eq(held[0], 10);
+    ck_assert_uint_le(held[1] > held[2] ? held[1] : held[2], 990 * 125 / 200 + 1);
+}
+END_TEST
+
+START_TEST(bounds_do_not_push_clients_onto_a_server_that_starts_slowly)
+{
+    load("{ name = \"u\"; balance = \"hash\"; hash_key = \"$remote_addr\"; max_load = 1.25; "
+         "servers = "
+         "( " SERVER("10.0.0.1", "slow_start = \"100s\";") ", " SERVER("10.0.0.2", "") ", " SERVER(
+             "10.0.0.3", "") " ); }");
+    for (uint32_t i = 1; i < 3; i++)
+        set_conns(0, i, 500);
+    shown(0)->recovered_ms = now_ms;
+    now_ms += 1000; /* 1 % of its share */
+    for (unsigned i = 0; i < 300; i++) {
+        struct balance_pick pick;
+        char key[16];
+        snprintf(key, sizeof key, "k%u", i);
+        ck_assert_int_eq(balance_init(&pick, upstream), 0);
+        ck_assert_int_ge(stay_for(&pick, slice_of(key)), 0);
+        balance_fini(&pick);
+    }
+    ck_assert_uint_le(board_backend_conns(&fixture.board, backend_of(0)), 3);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("balance_usable");
@@ -309,6 +354,8 @@ int main(void)
     tcase_add_test(tc, no_server_passes_its_bound_though_all_keys_are_one);
     tcase_add_test(tc, below_the_bound_a_key_has_the_server_of_the_ring);
     tcase_add_test(tc, overflow_goes_to_the_next_distinct_server_of_the_ring);
+    tcase_add_test(tc, a_server_at_its_max_conns_does_not_hold_the_others_down);
+    tcase_add_test(tc, bounds_do_not_push_clients_onto_a_server_that_starts_slowly);
     tcase_add_test(tc, bounds_count_only_servers_in_force);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The board is sparse: its pages come when they are written, and when /dev/shm is full, the writer
+ * is ended by SIGBUS. So whoever is about to write more of it gives it memory first, and can refuse.
+ * All calls may block for as long as the kernel takes to find pages; each returns 0 or -errno: -ENOSPC.
+ */
+#ifndef SHM_BOARD_RESERVE_H
+#define SHM_BOARD_RESERVE_H
+
+#include "shm/board.h"
+
+/* Master, before it starts workers: header, slots, and the events of `workers` slots. */
+int board_reserve_slots(const struct board *board, uint32_t workers) MUST_CHECK;
+
+/* What a configuration may need at most. */
+struct board_demand {
+    uint32_t generation;
+    uint32_t workers;
+    uint32_t backends;
+    uint32_t upstreams;
+    uint32_t sites;
+    uint64_t ring_points;
+};
+
+/* Master, before it registers the names of a generation and publishes its rings. */
+int board_reserve_names(const struct board *board, const struct board_demand *demand) MUST_CHECK;
+
+/* Worker, before it uses records `first` (< tunnels_max) to `end` - 1 of its slot. `fd` is the board. */
+int board_reserve_tunnels(const struct board *board, int fd, uint32_t slot, uint32_t first,
+                          uint32_t end) MUST_CHECK;
+
+#endif

@@ -1,0 +1,243 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Names of servers, resolved by a real DNS server whose answers change, under load."""
+import collections
+import os
+import shutil
+import signal
+import socket
+import subprocess
+
+import hf
+from hf import check, configuration, equal, story, wait_equal, wait_for
+from hf_http import Client
+from hf_mass import Mass
+from hf_ws import Socket
+
+DNSMASQ = shutil.which("dnsmasq") or shutil.which("dnsmasq", path="/usr/sbin:/usr/local/sbin")
+
+
+class Dns:
+    """dnsmasq with these host names and SRV records, all with a TTL of a second."""
+
+    def __init__(self, scene):
+        self.scene, self.hosts, self.services = scene, {}, []
+        self.file = scene.dir / "hosts"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((scene.host, 0))
+            self.port = probe.getsockname()[1]
+        self.process = None
+        scene.later(self.stop)
+
+    @property
+    def address(self):
+        return f"{self.scene.host}:{self.port}"
+
+    def write(self):
+        self.file.write_text("".join(f"{address} {name}\n" for name, addresses in self.hosts.items()
+                                     for address in addresses))
+        self.file.chmod(0o644)
+
+    def start(self):
+        self.write()
+        command = [DNSMASQ, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv",
+                   "--no-hosts", f"--port={self.port}", f"--listen-address={self.scene.host}",
+                   "--bind-interfaces", f"--addn-hosts={self.file}", "--local-ttl=1",
+                   "--local=/test/", "--pid-file=", "--log-facility=-"]
+        if os.geteuid() == 0:
+            command += ["--user=root", "--group=root"]
+        command += [f"--srv-host=_ws._tcp.app.test,{target},{port},{priority},{weight}"
+                    for target, port, priority, weight in self.services]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(hf.PATIENCE_S)
+
+    def change(self, **hosts):
+        """Other addresses: name_test=[...]."""
+        for name, addresses in hosts.items():
+            self.hosts[name.replace("_", ".")] = addresses
+        self.write()
+        self.process.send_signal(signal.SIGHUP)
+
+
+def servers(proxy):
+    return {row["server"]: row for row in proxy.stat("backends")["backends"] if row["configured"]}
+
+
+def wait_servers(proxy, *addresses):
+    wait_equal(lambda: sorted(servers(proxy)), sorted(map(hf.text_address, addresses)), "servers")
+
+
+def named(scene, dns, address, **options):
+    upstream = options.pop("upstream", {})
+    return scene.holdfast(configuration(scene, address, upstream=upstream, resolver=dns.address,
+                                        **options))
+
+
+def backends_on(scene, names, port=0):
+    """Backends on addresses of their own, all with one port."""
+    made = []
+    for number, name in enumerate(names):
+        host = scene.host.rpartition(".")[0] + f".{number + 11}"
+        made.append(scene.backend(name, host=host, port=port))
+        port = made[0].address[1]
+    return made
+
+
+def events(proxy, word):
+    return [event["text"] for event in proxy.stat("events", "--limit", "0")["events"]
+            if event["text"].startswith(word)]
+
+
+@story
+def every_address_of_a_name_is_a_server_and_follows_the_name(scene):
+    dns = Dns(scene)
+    one, two, three = backends_on(scene, ["one", "two", "three"])
+    port = one.address[1]
+    dns.hosts = {"app.test": [one.address[0], two.address[0]]}
+    dns.start()
+    proxy = named(scene, dns, f"app.test:{port}", workers=2)
+    wait_servers(proxy, one.address, two.address)
+    tunnels = [Socket(proxy.address, "/ws") for _ in range(8)]
+    names = collections.Counter(tunnel.served_by() for tunnel in tunnels)
+    equal(set(names), {"one", "two"}, "servers")
+    opened = servers(proxy)[hf.text_address(two.address)]["tunnels_opened"]
+    dns.change(app_test=[two.address[0], three.address[0]])
+    wait_servers(proxy, two.address, three.address)
+    equal(servers(proxy)[hf.text_address(two.address)]["tunnels_opened"], opened, "count kept")
+    for tunnel in tunnels:
+        tunnel.echo(b"still there")
+    more = {Socket(proxy.address, "/ws").served_by() for _ in range(8)}
+    equal(more, {"two", "three"}, "servers of new tunnels")
+    check(any("reason=resolved" in event for event in events(proxy, "backend_removed")), "cause")
+
+
+@story
+def a_resolver_that_fails_leaves_the_last_good_answer(scene):
+    dns = Dns(scene)
+    one, = backends_on(scene, ["one"])
+    dns.hosts = {"app.test": [one.address[0]]}
+    dns.start()
+    proxy = named(scene, dns, f"app.test:{one.address[1]}")
+    wait_servers(proxy, one.address)
+    dns.stop()
+    proxy.wait_log(r"not_resolved name=app.test:\d+ reason=no_answer kept=1")
+    equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
+    proxy.reload()
+    equal(Socket(proxy.address, "/ws").served_by(), "one", "server after a reload")
+    two = scene.backend("two", host=scene.host.rpartition(".")[0] + ".99", port=one.address[1])
+    dns.hosts["app.test"] = []  # the name is gone: that is no reason to have no server, either
+    dns.start()
+    proxy.wait_log(r"not_resolved name=app.test:\d+ reason=no_address kept=1")
+    equal(sorted(servers(proxy)), [hf.text_address(one.address)], "servers")
+    dns.change(app_test=[two.address[0]])
+    wait_servers(proxy, two.address)
+
+
+@story
+def a_name_that_is_not_resolved_yet_is_503_and_then_served(scene):
+    dns = Dns(scene)
+    one, = backends_on(scene, ["one"])
+    dns.hosts = {"app.test": [one.address[0]]}
+    proxy = named(scene, dns, f"app.test:{one.address[1]}")
+    with Client(proxy.address) as client:
+        equal(client.get("/").status, 503, "status")
+    proxy.wait_reason("no_backend", 1)
+    dns.start()
+    wait_servers(proxy, one.address)
+    with Client(proxy.address) as client:
+        equal(client.get("/").status, 200, "status")
+
+
+@story
+def srv_records_give_ports_weights_and_backups(scene):
+    dns = Dns(scene)
+    heavy, light, spare = [scene.backend(name) for name in ("heavy", "light", "spare")]
+    dns.hosts = {"a.test": [scene.host]}
+    dns.services = [("a.test", heavy.address[1], 10, 3), ("a.test", light.address[1], 10, 1),
+                    ("a.test", spare.address[1], 20, 1)]
+    dns.start()
+    proxy = named(scene, dns, "srv:_ws._tcp.app.test")
+    wait_servers(proxy, heavy.address, light.address, spare.address)
+    found = servers(proxy)
+    equal([(found[hf.text_address(backend.address)]["weight"],
+            found[hf.text_address(backend.address)]["backup"])
+           for backend in (heavy, light, spare)], [(3, False), (1, False), (1, True)], "records")
+    with Client(proxy.address) as client:
+        names = collections.Counter(client.get("/whoami").body.decode() for _ in range(40))
+    equal(names, {"heavy": 30, "light": 10}, "who answered")
+    dns.stop()
+    dns.services = [("a.test", light.address[1], 10, 1)]
+    dns.start()
+    wait_servers(proxy, light.address)
+
+
+@story
+def a_name_with_one_address_keeps_its_keys_when_that_changes(scene):
+    """The ring knows it as written, as nginx does."""
+    dns = Dns(scene)
+    backends = backends_on(scene, "abcd")
+    port = backends[0].address[1]
+    dns.hosts = {f"{name}.test": [backend.address[0]] for name, backend in zip("abc", backends)}
+    dns.start()
+    rows = [f"{name}.test:{port}" for name in "abc"]
+    proxy = scene.holdfast(configuration(scene, *rows, resolver=dns.address,
+                                         upstream={"balance": "hash", "hash_key": "$arg_k"}))
+    wait_servers(proxy, *[backend.address for backend in backends[:3]])
+
+    def owners():
+        with Client(proxy.address) as client:
+            return [client.get(f"/whoami?k={number}").body.decode() for number in range(200)]
+
+    before = owners()
+    dns.change(b_test=[backends[3].address[0]])
+    wait_servers(proxy, *[backends[number].address for number in (0, 2, 3)])
+    equal(owners(), ["d" if name == "b" else name for name in before], "owners of keys")
+
+
+@story
+def answers_change_under_load_and_no_tunnel_is_lost(scene):
+    dns = Dns(scene)
+    backends = backends_on(scene, ["one", "two", "three", "four"])
+    hosts = [backend.address[0] for backend in backends]
+    dns.hosts = {"app.test": hosts[:2]}
+    dns.start()
+    proxy = named(scene, dns, f"app.test:{backends[0].address[1]}", workers=2)
+    wait_servers(proxy, *[backend.address for backend in backends[:2]])
+    mass = Mass(scene, proxy.address, sizes=(1, 125, 1000), source=scene.host)
+    mass.open(200)
+    for step in range(1, 7):
+        first = step % 3
+        dns.change(app_test=hosts[first:first + 2])
+        expected = sorted(hf.text_address(backend.address) for backend in backends[first:first + 2])
+        mass.run(lambda: sorted(servers(proxy)) == expected, f"change {step}")
+        mass.open(30)
+    equal(mass.opened, 380, "tunnels")
+    wait_for(lambda: proxy.sum("tunnels_open") == 380, "all tunnels live")
+    equal(proxy.counter("tunnels_closed"), 0, "tunnels that ended")
+    check(len(events(proxy, "names_followed")) >= 6, "generations")
+
+
+@story
+def an_upgrade_knows_the_addresses_from_the_start(scene):
+    dns = Dns(scene)
+    one, = backends_on(scene, ["one"])
+    dns.hosts = {"app.test": [one.address[0]]}
+    dns.start()
+    proxy = named(scene, dns, f"app.test:{one.address[1]}")
+    wait_servers(proxy, one.address)
+    dns.stop()
+    generation = proxy.generation()
+    proxy.send(signal.SIGUSR2)
+    wait_for(lambda: proxy.generation() > generation and events(proxy, "reloaded"), "upgrade")
+    equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
+
+
+if __name__ == "__main__":
+    if DNSMASQ:
+        hf.main()
+    print("ok dnsmasq is not installed\nskip names of servers: dnsmasq is not installed")
