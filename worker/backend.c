@@ -189,6 +189,7 @@ int backend_connect(struct request *request, const struct image_upstream *upstre
     backend->upstream = upstream->board_upstream;
     backend->request = request;
     backend->conn.writable = now;
+    backend->conn.unix_socket = server->address.u.sa.sa_family == AF_UNIX;
     backend->state = BACKEND_CONNECTING;
     if (now)
         connected(backend);

@@ -113,6 +113,7 @@ int client_open(struct worker *w, int fd, const struct addr *address,
         return rc;
     }
     client->conn.writable = true;
+    client->conn.unix_socket = address->u.sa.sa_family == AF_UNIX;
     client->address = *address;
     addr_unmap(&client->address);
     client->port = listener ? addr_port(&listener->address) : 0;

@@ -23,6 +23,7 @@ struct conn {
     bool writable;        /* the last write was not short */
     bool hangup;          /* the peer has sent FIN: read to the end */
     bool eof;             /* the end was read */
+    bool unix_socket;     /* of which the kernel keeps no counts */
     int error;            /* errno of a broken connection, 0: none */
     struct conn_tls *tls; /* worker/conn_tls.h; NULL: plain */
     struct buf in;

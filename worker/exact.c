@@ -6,17 +6,6 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-bool exact_is_needed(const int fd[2])
-{
-    for (uint32_t side = 0; side < 2; side++) {
-        int domain = 0;
-        socklen_t len = sizeof domain;
-        if (getsockopt(fd[side], SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX)
-            return true;
-    }
-    return false;
-}
-
 void exact_begin(struct arena_header *header)
 {
     header->received.msg_len = 0;

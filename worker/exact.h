@@ -10,12 +10,8 @@
 
 #include "shm/arena.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
-
-/* Does one of the two sockets keep no counts? Asks the kernel. */
-bool exact_is_needed(const int fd[2]);
 
 /* Nothing was moved yet. Before the op names the tunnel. */
 void exact_begin(struct arena_header *header);

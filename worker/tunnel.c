@@ -5,7 +5,6 @@
 #include "shm/board_reserve.h"
 #include "worker/conn.h"
 #include "worker/crash_point.h"
-#include "worker/exact.h"
 #include "worker/position.h"
 #include "worker/relay_tls.h"
 #include "worker/tunnel_tls.h"
@@ -104,7 +103,7 @@ static int fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_op
     int rc = tunnel_tls_fill(w, tunnel, o);
     if (rc < 0)
         return rc;
-    uint8_t flags = exact_is_needed(o->fd) ? DIR_EXACT : 0;
+    uint8_t flags = o->exact ? DIR_EXACT : 0;
     for (uint32_t d = 0; d < 2; d++) {
         t->dir[d].flags = flags;
         t->fd[d] = o->fd[d];

@@ -25,6 +25,7 @@ struct tunnel_opening {
     struct slice
         held[2];       /* [0] client bytes behind the request; [1] the 101 head and what followed */
     uint32_t head_len; /* bytes of held[1] that are the 101 answer's head */
+    bool exact;        /* a side is a UNIX socket: worker/exact.h */
     struct tunnel_side_tls tls[2];
     const struct addr *client;
     uint32_t client_gauge; /* where its client is counted (shm/board_gauge.h); 0: nowhere */

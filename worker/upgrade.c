@@ -62,6 +62,7 @@ static void commit(struct request *r, struct slice answer, uint32_t head_len)
         .tx = {client->tx, backend->conn.tx},
         .held = {buf_slice(&client->in), answer},
         .head_len = head_len,
+        .exact = client->unix_socket || backend->conn.unix_socket,
         .tls = {side_of(client), side_of(&backend->conn)},
         .client = r->remote,
         .client_gauge = r->client_gauge,

@@ -21,15 +21,18 @@ static int usage(void)
         "usage: bench-load -m MODE -a PROXY:PORT -b ADDRESS:PORT... [OPTION...]\n"
         "  -m MODE        echo push setup http hold\n"
         "  -a, -b         where the proxy listens; where its backends are to be: here\n"
-        "  -n CONNS       clients (200); -k K: of these only K talk (echo)\n"
+        "  -n CONNS       clients (200); -k K: of these only K talk (echo), or are opened first\n"
+        "                 (hold)\n"
         "  -o N           connections opened at a time (64)\n"
         "  -s BYTES       of a message, or of an answer's body (64)\n"
         "  -w MS, -t MS   warm up, then measure (200, 1000)\n"
         "  -T, -R         TLS; TLS that resumes a session\n"
         "  -f ADDRESS     clients connect from here and the next -F N addresses (1)\n"
         "  -p PID...      the proxy's processes\n"
-        "Prints a line of JSON. With hold it prints \"open\", then for each line from standard\n"
-        "input it has one echo in each tunnel and prints \"talked\"; ends with its input.\n"
+        "  -W             listen, print \"ready\" and wait for a line from standard input\n"
+        "Prints a line of JSON. With hold it prints \"open\", then does as standard input says:\n"
+        "\"more\" opens the rest and prints \"open\", \"talk\" has one echo in each tunnel and\n"
+        "prints \"talked\"; it ends with its input.\n"
         "Exits 1 if anything went wrong that should not, 2 if nothing could be measured.\n");
     return EXIT_TROUBLE;
 }
@@ -95,6 +98,7 @@ static bool parse_option(struct bench_options *o, int c)
     case 't': return parse_number(1, UINT32_MAX, &o->run_ms);
     case 'T': o->tls = true; return true;
     case 'R': o->tls = o->resume = true; return true;
+    case 'W': o->gated = true; return true;
     case 'f': return bench_net_parse(optarg, &o->source) && o->source.u.sa.sa_family == AF_INET;
     case 'F': return parse_u32(1, SOURCES_MAX, &o->sources);
     case 'p': return add_pid(o);
@@ -128,7 +132,7 @@ int main(int argc, char **argv)
                                     .warm_ms = 200,
                                     .run_ms = 1000};
     int c;
-    while ((c = getopt(argc, argv, "m:a:b:n:k:o:s:w:t:TRf:F:p:")) != -1) {
+    while ((c = getopt(argc, argv, "m:a:b:n:k:o:s:w:t:TRWf:F:p:")) != -1) {
         if (!parse_option(&options, c))
             return usage();
     }

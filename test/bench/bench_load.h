@@ -36,7 +36,7 @@ enum bench_mode {
     MODE_PUSH,  /* the backends send a message into each tunnel; when all have arrived, again */
     MODE_SETUP, /* connect, upgrade, one echo, close; again */
     MODE_HTTP,  /* requests on kept connections */
-    MODE_HOLD,  /* open tunnels and keep them; on "talk" from standard input one echo in each */
+    MODE_HOLD,  /* open tunnels and keep them, do as standard input says */
 };
 
 /* What an event's pointer leads to; first member of all of them. */
@@ -52,10 +52,11 @@ struct bench_options {
     bool tls;
     bool resume;      /* TLS: all but the first connection resume its session */
     uint32_t conns;   /* clients */
-    uint32_t active;  /* MODE_ECHO: of these, how many talk */
+    uint32_t active;  /* MODE_ECHO: of these, how many talk; MODE_HOLD: how many are opened first */
     uint32_t opening; /* connections that are being opened at a time */
     uint32_t size;    /* bytes of a message or of an answer's body */
     uint64_t warm_ms, run_ms;
+    bool gated; /* begin when a line comes from standard input: then all backends listen */
     pid_t watched[BENCH_WATCHED_MAX]; /* the proxy's processes */
     uint32_t watched_count;
 };
@@ -108,7 +109,7 @@ struct bench_source {
     int fd;
 };
 
-enum bench_phase { PHASE_RAMP, PHASE_WARM, PHASE_RUN, PHASE_HOLD, PHASE_OVER };
+enum bench_phase { PHASE_GATED, PHASE_RAMP, PHASE_WARM, PHASE_RUN, PHASE_HOLD, PHASE_OVER };
 
 struct bench_load {
     const struct bench_options *options;
@@ -120,8 +121,9 @@ struct bench_load {
     uint32_t next_empty; /* slots from here on may be empty */
     uint32_t opening;
     uint32_t open;
+    uint32_t wanted;                /* how many are to be open */
     uint32_t talking;               /* MODE_HOLD: messages under way */
-    uint32_t talk_next;             /* MODE_HOLD: next slot to talk; conns: all have */
+    uint32_t talk_next;             /* MODE_HOLD: next slot to talk; `wanted`: all have */
     uint32_t push_due;              /* MODE_PUSH: messages of this round still to arrive */
     struct bench_backend **tunnels; /* backends' ends of tunnels */
     uint32_t tunnel_count, tunnel_room;

@@ -59,7 +59,7 @@ static int watch_all(struct bench_load *load)
         int fd = bench_net_listen(&options->backends[i]);
         rc = fd < 0 ? -errno : watch(load, KIND_LISTENER, fd);
     }
-    if (rc == 0 && options->mode == MODE_HOLD)
+    if (rc == 0 && (options->mode == MODE_HOLD || options->gated))
         rc = watch(load, KIND_STDIN, STDIN_FILENO);
     return rc;
 }
@@ -142,7 +142,7 @@ static void say(const char *word)
 static void ramp_done(struct bench_load *load)
 {
     load->ramp_ns = clock_mono_ns() - load->phase_ns;
-    load->talk_next = load->options->conns;
+    load->talk_next = load->wanted;
     enter(load, load->options->mode == MODE_HOLD ? PHASE_HOLD : PHASE_WARM);
     if (load->phase == PHASE_HOLD)
         say("open");
@@ -158,7 +158,7 @@ static void step(struct bench_load *load)
         enter(load, PHASE_OVER);
     switch (load->phase) {
     case PHASE_RAMP:
-        if (load->open == options->conns || options->mode == MODE_SETUP)
+        if (load->open == load->wanted || options->mode == MODE_SETUP)
             ramp_done(load);
         else if (in_phase_ns > RAMP_MAX_S * 1000000000ull)
             load->faults = FAULTS_MAX;
@@ -171,6 +171,7 @@ static void step(struct bench_load *load)
         if (in_phase_ns >= options->run_ms * 1000000)
             end_measuring(load);
         break;
+    case PHASE_GATED:
     case PHASE_HOLD:
     case PHASE_OVER: break;
     }
@@ -186,9 +187,8 @@ static uint32_t opening_limit(const struct bench_load *load)
 
 static void open_some(struct bench_load *load)
 {
-    uint32_t conns = load->options->conns;
     uint32_t limit = opening_limit(load);
-    for (; load->next_empty < conns && load->opening < limit; load->next_empty++) {
+    for (; load->next_empty < load->wanted && load->opening < limit; load->next_empty++) {
         if (load->clients[load->next_empty].state == CLIENT_EMPTY)
             bench_client_open(load, &load->clients[load->next_empty]);
     }
@@ -197,10 +197,7 @@ static void open_some(struct bench_load *load)
 /* MODE_HOLD: an echo in each tunnel, some at a time. */
 static void talk_some(struct bench_load *load)
 {
-    uint32_t conns = load->options->conns;
-    if (load->talk_next == conns)
-        return;
-    while (load->talk_next < conns && load->talking < load->options->opening) {
+    while (load->talk_next < load->wanted && load->talking < load->options->opening) {
         load->talking++;
         bench_client_talk(load, &load->clients[load->talk_next++]);
     }
@@ -210,10 +207,16 @@ static void command(struct bench_load *load)
 {
     char line[64];
     ssize_t n = read(STDIN_FILENO, line, sizeof line);
-    if (n <= 0)
+    if (n <= 0) {
         enter(load, PHASE_OVER);
-    else if (load->phase == PHASE_HOLD)
+    } else if (load->phase == PHASE_GATED) {
+        enter(load, PHASE_RAMP);
+    } else if (load->phase == PHASE_HOLD && line[0] == 'm') {
+        load->wanted = load->options->conns;
+        enter(load, PHASE_RAMP);
+    } else if (load->phase == PHASE_HOLD) {
         load->talk_next = 0;
+    }
 }
 
 static void handle(struct bench_load *load, void *what, uint32_t events)
@@ -230,7 +233,7 @@ static void handle(struct bench_load *load, void *what, uint32_t events)
 static void one_turn(struct bench_load *load)
 {
     struct epoll_event events[EVENTS_MAX];
-    if (load->phase != PHASE_HOLD)
+    if (load->phase != PHASE_HOLD && load->phase != PHASE_GATED)
         open_some(load);
     int n = epoll_wait(load->epoll_fd, events, EVENTS_MAX, WAIT_MAX_MS);
     bool was_talking = load->talking > 0;
@@ -239,7 +242,7 @@ static void one_turn(struct bench_load *load)
     bench_backend_free_dead(load);
     if (load->phase == PHASE_HOLD) {
         talk_some(load);
-        if (was_talking && load->talking == 0 && load->talk_next == load->options->conns)
+        if (was_talking && load->talking == 0 && load->talk_next == load->wanted)
             say("talked");
     }
     bool traffic = load->phase == PHASE_WARM || load->phase == PHASE_RUN;
@@ -249,8 +252,12 @@ static void one_turn(struct bench_load *load)
 
 static void run_phases(struct bench_load *load)
 {
+    const struct bench_options *options = load->options;
     make_messages(load);
-    enter(load, PHASE_RAMP);
+    load->wanted = options->mode == MODE_HOLD ? options->active : options->conns;
+    enter(load, options->gated ? PHASE_GATED : PHASE_RAMP);
+    if (options->gated)
+        say("ready");
     while (load->phase != PHASE_OVER) {
         one_turn(load);
         step(load);

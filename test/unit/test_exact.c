@@ -113,17 +113,6 @@ START_TEST(a_killed_writer_leaves_the_length_that_the_kernel_took)
 }
 END_TEST
 
-START_TEST(only_unix_sockets_need_it)
-{
-    int mixed[2] = {socket(AF_INET, SOCK_STREAM, 0), ends[0]};
-    int plain[2] = {mixed[0], mixed[0]};
-    ck_assert(exact_is_needed(mixed));
-    ck_assert(exact_is_needed(ends));
-    ck_assert(!exact_is_needed(plain));
-    close(mixed[0]);
-}
-END_TEST
-
 int main(void)
 {
     TCase *tcase = tcase_create("exact");
@@ -132,7 +121,6 @@ int main(void)
     tcase_add_test(tcase, nothing_to_move_moves_nothing);
     tcase_add_test(tcase, an_error_does_not_hide_the_bytes_before_it);
     tcase_add_test(tcase, a_killed_writer_leaves_the_length_that_the_kernel_took);
-    tcase_add_test(tcase, only_unix_sockets_need_it);
     Suite *suite = suite_create("exact");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
