@@ -26,7 +26,7 @@ static int parse_length(struct slice text, uint32_t max, uint32_t *len)
 
 static uint32_t bit_at(const uint8_t bytes[16], uint32_t i)
 {
-    return bytes[i / 8] >> (7 - i % 8) & 1u;
+    return (uint32_t)bytes[i / 8] >> (7 - i % 8) & 1u;
 }
 
 int prefix_parse(struct prefix *prefix, struct slice text, const char **why)

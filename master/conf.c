@@ -53,6 +53,8 @@ static int load(struct conf *conf, struct conf_errors *errors, bool files)
         rc = conf_tls_read(conf, errors);
     if (rc == 0)
         rc = conf_front_read(conf, errors, files);
+    if (rc == 0)
+        rc = conf_route_read(conf, errors, files);
     if (rc < 0) {
         fprintf(errors->out, "%s: %s\n", conf->path, strerror(-rc));
         return rc;
@@ -60,6 +62,7 @@ static int load(struct conf *conf, struct conf_errors *errors, bool files)
     conf_check_all(conf, errors);
     conf_tls_check(conf, errors);
     conf_front_check(conf, errors);
+    conf_route_check(conf, errors);
     return errors->count > 0 ? -EINVAL : 0;
 }
 
@@ -96,6 +99,7 @@ void conf_free(struct conf **conf)
         return;
     conf_tls_fini(*conf);
     conf_front_fini(*conf);
+    conf_route_fini(*conf);
     conf_value_free_all(CONF_TOP, *conf);
     conf_error_fini(*conf);
     free((*conf)->path);

@@ -11,6 +11,7 @@
 #include "common/compiler.h"
 #include "common/log.h"
 #include "master/conf_front.h"
+#include "master/conf_route.h"
 #include "master/conf_tls.h"
 #include "shm/board.h"
 #include "shm/image.h"
@@ -52,7 +53,13 @@ struct conf_options {
     bool origin_required;
     char *client_key;            /* template */
     uint32_t client_max_tunnels; /* 0: no limit */
-    char *client_rate;           /* "": no limit */
+    char **request_headers;      /* "Name: template", "+Name: template", "-Name" */
+    uint32_t request_header_count;
+    char **response_headers;
+    uint32_t response_header_count;
+    char **error_pages; /* "503 PATH" */
+    uint32_t error_page_count;
+    char *client_rate; /* "": no limit */
     uint32_t client_burst;
 };
 
@@ -154,7 +161,19 @@ struct conf_upstream {
 
 struct conf_route {
     char *path;
-    char *upstream;
+    enum image_match match;
+    char **methods;
+    uint32_t method_count;
+    char **headers; /* "Name" or "Name: value" */
+    uint32_t header_count;
+    char **subprotocols;
+    uint32_t subprotocol_count;
+    char *upstream;  /* NULL: `status` answers */
+    char *rewrite;   /* template; NULL: the path as it came */
+    uint32_t status; /* of a fixed answer; 0: none */
+    char *location;  /* template; NULL: none */
+    char *body;      /* "" */
+    char *content_type;
     struct conf_options options;
 };
 
@@ -200,6 +219,7 @@ struct conf {
     uint32_t handshake_burst;
     uint32_t handshake_queue_ms;
     struct conf_options options;
+    struct conf_page *pages;        /* files of error_pages */
     struct conf_prefixes *prefixes; /* what the lists of prefixes came to */
     struct conf_place *places;      /* where each value was written, see conf_error.h */
     struct conf_place *last_place;

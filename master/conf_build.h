@@ -18,7 +18,8 @@ struct conf_build {
     size_t strings_used, strings_room;
     struct image_header *header;
     /* Entries used so far of the arrays that are shared by sites, upstreams or certificates. */
-    uint32_t hosts, routes, servers, parts, sources, names, cert_names, choices, texts;
+    uint32_t hosts, routes, servers, parts, sources, names, cert_names, choices, texts, edits,
+        pages;
     struct conf_expansion expansion; /* servers, with their names resolved */
     int error;                       /* first that happened while filling; 0: none */
     bool told;                       /* and whether it was printed */
@@ -41,6 +42,9 @@ struct image_array conf_build_run(struct image_array array, uint32_t used, uint3
 
 /* Room for an array at *size, which moves on. */
 struct image_array conf_build_reserve(uint64_t *size, uint64_t count, size_t entry_size);
+
+/* An array of texts. */
+struct image_array conf_build_texts(struct conf_build *build, char *const *texts, uint32_t count);
 
 /* The parts of a template (NULL: none), and how many there are. */
 struct image_array conf_build_template(struct conf_build *build, const char *text);

@@ -360,9 +360,12 @@ static void check_routes(const struct check *check, const struct conf_site *site
     size_t count = 0;
     for (uint32_t i = 0; i < site->route_count && entries; i++) {
         const struct conf_route *route = &site->routes[i];
-        check_path(check, route);
+        bool conditions = route->method_count + route->header_count + route->subprotocol_count > 0;
+        if (route->match != MATCH_REGEX)
+            check_path(check, route);
         check_reference(check, route, names, name_count);
-        add_entry(entries, &count, route->path, &route->path);
+        if (route->match == MATCH_PREFIX && !conditions)
+            add_entry(entries, &count, route->path, &route->path);
     }
     if (entries)
         report_doubles(check, entries, count, "only the first would ever be used");

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE 1
 #include "master/conf_front.h"
 
 #include "common/origin.h"
@@ -82,23 +81,13 @@ static int read_lines(struct list *list, FILE *file, const char *path, const voi
 /* Relative to the configuration, wherever the process stands. */
 static int read_file(struct list *list, const char *path, const void *field)
 {
-    const char *slash = strrchr(list->conf->path, '/');
-    char *whole = NULL;
-    int n = path[0] == '/' || !slash
-                ? asprintf(&whole, "%s", path)
-                : asprintf(&whole, "%.*s%s", (int)(slash - list->conf->path + 1), list->conf->path,
-                           path);
-    if (n < 0)
-        return -ENOMEM;
-    int rc = 0;
-    FILE *file = fopen(whole, "re");
-    if (file)
-        rc = read_lines(list, file, whole, field);
-    else
-        conf_error_field(list->errors, list->conf, field, "%s: %s", whole, strerror(errno));
-    if (file)
-        fclose(file);
-    free(whole);
+    FILE *file = conf_route_open(list->conf, path);
+    if (!file) {
+        conf_error_field(list->errors, list->conf, field, "%s: %s", path, strerror(errno));
+        return 0;
+    }
+    int rc = read_lines(list, file, path, field);
+    fclose(file);
     return rc;
 }
 

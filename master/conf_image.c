@@ -268,6 +268,8 @@ static int fill_upstream(struct conf_build *build, uint32_t number)
 static uint32_t find_upstream(const struct conf *conf, const char *name)
 {
     uint32_t i = 0;
+    if (!name)
+        return UINT32_MAX; /* the route answers itself */
     while (i < conf->upstream_count && strcmp(conf->upstreams[i].name, name) != 0)
         i++;
     ASSERT(i < conf->upstream_count);
@@ -301,13 +303,28 @@ static void fill_route(struct conf_build *build, const struct conf_site *site,
     conf_image_front_route(build, site, from, route);
 }
 
-/* Longest path first; of the same length by bytes, so that the image does not depend on qsort. */
+static bool has_conditions(const struct conf_route *route)
+{
+    return route->method_count + route->header_count + route->subprotocol_count > 0;
+}
+
+/*
+ * Exact paths, then regular expressions in the order of the file, then prefixes, the longest first. Of
+ * the same path those with conditions come first, in the order of the file.
+ */
 static int compare_routes(const void *a, const void *b)
 {
+    static const int ranks[] = {[MATCH_EXACT] = 0, [MATCH_REGEX] = 1, [MATCH_PREFIX] = 2};
     const struct conf_route *x = *(const struct conf_route *const *)a;
     const struct conf_route *y = *(const struct conf_route *const *)b;
-    size_t x_len = strlen(x->path), y_len = strlen(y->path);
-    return x_len != y_len ? (x_len < y_len) - (x_len > y_len) : strcmp(x->path, y->path);
+    int order = x->match != y->match ? ranks[x->match] - ranks[y->match] : 0;
+    if (order == 0 && x->match != MATCH_REGEX) {
+        size_t x_len = strlen(x->path), y_len = strlen(y->path);
+        order = x_len != y_len ? (x_len < y_len) - (x_len > y_len) : strcmp(x->path, y->path);
+        if (order == 0)
+            order = has_conditions(y) - has_conditions(x);
+    }
+    return order != 0 ? order : (x > y) - (x < y);
 }
 
 static int fill_routes(struct conf_build *build, const struct conf_site *from)

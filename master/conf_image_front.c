@@ -20,15 +20,17 @@ void conf_image_front_reserve(const struct conf *conf, struct image_header *head
     uint64_t texts = 0;
     for (uint32_t i = 0; i < conf->site_count; i++) {
         for (uint32_t j = 0; j < conf->sites[i].route_count; j++)
-            texts += conf->sites[i].routes[j].options.origin_count;
+            texts += conf->sites[i].routes[j].options.origin_count +
+                     conf_image_route_texts(&conf->sites[i].routes[j]);
     }
     header->prefixes = conf_build_reserve(size, count_nodes(conf), sizeof(struct prefix_node));
     header->texts = conf_build_reserve(size, texts, sizeof(struct image_text));
+    conf_image_route_reserve(conf, header, size);
 }
 
 uint32_t conf_image_front_parts(const struct conf_route *route)
 {
-    return conf_build_count_parts(route->options.client_key);
+    return conf_build_count_parts(route->options.client_key) + conf_image_route_parts(route);
 }
 
 /* Every tree stands once, in the order of the list. */
@@ -45,7 +47,7 @@ static struct image_array tree_of(const struct conf_build *build, char *const *a
     return tree;
 }
 
-static struct image_array add_texts(struct conf_build *build, char *const *texts, uint32_t count)
+struct image_array conf_build_texts(struct conf_build *build, char *const *texts, uint32_t count)
 {
     struct image_array run =
         conf_build_run(build->header->texts, build->texts, count, sizeof(struct image_text));
@@ -105,12 +107,13 @@ void conf_image_front_route(struct conf_build *build, const struct conf_site *si
     const struct conf_options *options = &from->options;
     route->trusted = tree_of(build, options->trusted_proxies, NULL);
     route->access = tree_of(build, options->allow, options->deny);
-    route->origins = add_texts(build, options->origins, options->origin_count);
+    route->origins = conf_build_texts(build, options->origins, options->origin_count);
     route->client_key = conf_build_template(build, options->client_key);
     route->client_scope = scope_of(build, site, from);
     route->client_max_tunnels = options->client_max_tunnels;
     route->client_pace = pace_of(options->client_rate, options->client_burst, 0);
     route->forwarded = options->forwarded;
+    conf_image_route_fill(build, from, route);
     if (options->origin_required)
         route->flags |= ROUTE_ORIGIN_REQUIRED;
     if (options->allow_count > 0)

@@ -31,6 +31,8 @@ static const struct variable VARIABLES[] = {
     {"$cookie_NAME", VAR_COOKIE, "cookie NAME"},
     {"$remote_net_24_64", VAR_REMOTE_NET,
      "client address cut to 24 bits of IPv4 or 64 of IPv6; any numbers may stand there"},
+    {"$rest", VAR_REST, "what of $uri follows the route's path"},
+    {"$1", VAR_CAPTURE, "group 1 to 9 of the route's regular expression"},
 };
 
 const char *conf_template_variable(uint32_t i, const char **doc)
@@ -78,6 +80,10 @@ static bool fits_family(enum image_var var, struct slice name)
 
 static bool lookup(struct slice name, struct conf_template_part *part)
 {
+    if (name.n == 1 && name.p[0] >= '1' && name.p[0] <= '9') {
+        *part = (struct conf_template_part){.var = VAR_CAPTURE, .text = name};
+        return true;
+    }
     for (size_t i = 0; i < ARRAY_LEN(VARIABLES); i++) {
         struct slice prefix = family_prefix(&VARIABLES[i]);
         if (prefix.n == 0 && slice_eq(name, slice_of(VARIABLES[i].name + 1))) {

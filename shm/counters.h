@@ -40,7 +40,9 @@
     X(COUNTER_HTTP_RX_BYTES, "http_rx_bytes", "bytes read from clients outside tunnels")           \
     X(COUNTER_HTTP_TX_BYTES, "http_tx_bytes", "bytes written to clients outside tunnels")          \
     X(COUNTER_CLIENTS_UNCOUNTED, "clients_uncounted",                                              \
-      "handshakes let in though no place was left to count their client")
+      "handshakes let in though no place was left to count their client")                          \
+    X(COUNTER_BACKEND_TLS_DONE, "backend_tls_handshakes", "TLS handshakes with backends done")     \
+    X(COUNTER_BACKEND_TLS_RESUMED, "backend_tls_resumed", "of these, how many resumed a session")
 
 enum counter {
 #define X(name, word, doc) name,

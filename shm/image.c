@@ -28,6 +28,24 @@ static int make_ours(struct image_header **mapped, uint64_t *size)
     return rc;
 }
 
+/* Once for each process that opens it; the master has tried them before. */
+static int compile_patterns(struct image *image)
+{
+    char why[PATTERN_WHY_MAX];
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < image->header->routes.count; i++) {
+        const struct image_route *route = image_route(image, i);
+        if (route->match != MATCH_REGEX)
+            continue;
+        if (!image->patterns)
+            image->patterns = calloc(image->header->routes.count, sizeof(struct pattern *));
+        rc = image->patterns
+                 ? pattern_new(&image->patterns[i], image_slice(image, route->path), why)
+                 : -ENOMEM;
+    }
+    return rc == -EINVAL ? -EBADMSG : rc;
+}
+
 int image_open(struct image **out, int fd)
 {
     struct stat st;
@@ -53,6 +71,11 @@ int image_open(struct image **out, int fd)
         return rc;
     }
     *image = (struct image){.header = mapped, .size = size, .references = 1};
+    rc = compile_patterns(image);
+    if (rc < 0) {
+        image_release(&image);
+        return rc;
+    }
     *out = image;
     return 0;
 }
@@ -73,6 +96,9 @@ void image_release(struct image **image)
     ASSERT(held->references > 0);
     if (--held->references > 0)
         return;
+    for (uint32_t i = 0; held->patterns && i < held->header->routes.count; i++)
+        pattern_free(&held->patterns[i]);
+    free(held->patterns);
     munmap((void *)(uintptr_t)held->header, (size_t)held->size);
     free(held);
 }
@@ -224,12 +250,47 @@ struct image_array image_find_certificates(const struct image *image, struct sli
     return found ? found->choices : image->header->tls.choices;
 }
 
-const struct image_route *image_find_route(const struct image *image, const struct image_site *site,
-                                           struct slice path)
+const struct image_edit *image_edit(const struct image *image, struct image_array edits, uint32_t i)
 {
-    for (uint32_t i = 0; i < site->routes.count; i++) {
+    return entry(image, edits, i, sizeof(struct image_edit));
+}
+
+const struct image_page *image_page(const struct image *image, struct image_array pages, uint32_t i)
+{
+    return entry(image, pages, i, sizeof(struct image_page));
+}
+
+static uint32_t number_of(const struct image *image, const struct image_route *route)
+{
+    const char *first = (const char *)image->header + image->header->routes.off;
+    return (uint32_t)((size_t)((const char *)route - first) / sizeof(struct image_route));
+}
+
+static bool path_fits(const struct image *image, const struct image_route *route, struct slice path,
+                      struct slice groups[PATTERN_GROUPS])
+{
+    struct slice unused[PATTERN_GROUPS];
+    switch ((enum image_match)route->match) {
+    case MATCH_PREFIX: return slice_starts(path, image_slice(image, route->path));
+    case MATCH_EXACT: return slice_eq(path, image_slice(image, route->path));
+    case MATCH_REGEX:
+        return image->patterns && pattern_match(image->patterns[number_of(image, route)], path,
+                                                groups ? groups : unused) == 1;
+    }
+    return false;
+}
+
+const struct image_route *image_find_route(const struct image *image, const struct image_site *site,
+                                           struct slice path, const struct image_route *after,
+                                           struct slice groups[PATTERN_GROUPS])
+{
+    uint32_t i = 0;
+    if (after)
+        i = number_of(image, after) + 1 -
+            (site->routes.off - image->header->routes.off) / (uint32_t)sizeof(struct image_route);
+    for (; i < site->routes.count; i++) {
         const struct image_route *route = entry(image, site->routes, i, sizeof(struct image_route));
-        if (slice_starts(path, image_slice(image, route->path)))
+        if (path_fits(image, route, path, groups))
             return route;
     }
     return NULL;

@@ -17,6 +17,7 @@
 #include "common/addr.h"
 #include "common/compiler.h"
 #include "common/http_head.h"
+#include "common/pattern.h"
 #include "common/prefix_tree.h"
 #include "common/slice.h"
 #include "shm/board.h"
@@ -60,6 +61,8 @@ enum image_var {
     VAR_COOKIE,      /* $cookie_NAME */
     VAR_BACKEND,     /* $proxy_host: the chosen server as written */
     VAR_REMOTE_NET,  /* $remote_net_V4_V6: `text` is "V4_V6", bits of the address that count */
+    VAR_REST,        /* $rest: what of $uri follows the route's path */
+    VAR_CAPTURE,     /* $1 to $9: group of the route's regular expression; `text` is the digit */
 };
 
 struct image_part {
@@ -186,9 +189,40 @@ struct image_route {
     struct image_str client_scope; /* what they are counted for */
     uint32_t client_max_tunnels;   /* 0: no limit */
     uint32_t pad3;
-    struct pace client_pace; /* handshakes of one client */
-    uint32_t forwarded;      /* enum image_forward */
+    struct pace client_pace;           /* handshakes of one client */
+    uint32_t forwarded;                /* enum image_forward */
+    uint32_t match;                    /* enum image_match: what `path` is */
+    struct image_array methods;        /* texts: one of them; empty: any */
+    struct image_array headers;        /* texts "Name" or "Name: value": all of them */
+    struct image_array subprotocols;   /* texts: one of them; empty: any */
+    struct image_array rewrite;        /* parts of the path that is asked for; empty: as it came */
+    struct image_array request_edits;  /* of fields to the server */
+    struct image_array response_edits; /* of fields to the client */
+    struct image_array pages;          /* our own answers' bodies */
+    struct image_array location;       /* parts; of a fixed answer */
+    struct image_str body;             /* of a fixed answer; empty: the status in words */
+    struct image_str content_type;     /* of that body */
+    uint32_t status;                   /* of a fixed answer; 0: the upstream answers */
     uint32_t pad4;
+};
+
+/* What a route's path is. */
+enum image_match { MATCH_PREFIX, MATCH_EXACT, MATCH_REGEX };
+
+/* A change of a head's fields. */
+struct image_edit {
+    struct image_str name;
+    struct image_array value; /* parts */
+    uint32_t kind;            /* enum image_edit_kind */
+    uint32_t pad;
+};
+enum image_edit_kind { EDIT_SET, EDIT_ADD, EDIT_REMOVE };
+
+/* The body of our own answer with this status, HTML. */
+struct image_page {
+    struct image_str body;
+    uint32_t status;
+    uint32_t pad;
 };
 enum {
     ROUTE_UPGRADE = 1 << 0,         /* upgrades are allowed */
@@ -294,6 +328,8 @@ enum image_kind {
     IMAGE_NAMES,
     IMAGE_PREFIXES,
     IMAGE_TEXTS,
+    IMAGE_EDITS,
+    IMAGE_PAGES,
     IMAGE_KINDS,
     IMAGE_KINDS_MAX = 24, /* room for kinds that programs after this one may have */
 };
@@ -317,6 +353,8 @@ struct image_header {
     struct image_array names;      /* to be resolved */
     struct image_array prefixes;   /* all nodes of all trees of prefixes */
     struct image_array texts;      /* all; struct image_text */
+    struct image_array edits;      /* all; struct image_edit */
+    struct image_array pages;      /* all; struct image_page */
     struct image_array spare[IMAGE_KINDS_MAX - IMAGE_KINDS];
     struct image_array choices; /* all: uint32_t */
     struct image_array strings; /* bytes */
@@ -335,6 +373,7 @@ struct image {
     const struct image_header *header;
     uint64_t size;
     uint32_t references;
+    struct pattern **patterns; /* by route, compiled on opening; NULL: no route has one */
 };
 
 /*
@@ -371,6 +410,12 @@ const struct image_part *image_part(const struct image *image, struct image_arra
 /* Entry `i` of an array of texts. */
 struct slice image_text(const struct image *image, struct image_array texts, uint32_t i);
 
+/* Entry `i` of a route's edits or pages. */
+const struct image_edit *image_edit(const struct image *image, struct image_array edits,
+                                    uint32_t i);
+const struct image_page *image_page(const struct image *image, struct image_array pages,
+                                    uint32_t i);
+
 /* The value of the longest prefix of a tree that holds the address; 0: none. */
 uint8_t image_verdict(const struct image *image, struct image_array tree,
                       const struct addr *address);
@@ -394,8 +439,13 @@ const struct image_site *image_find_site(const struct image *image, struct slice
  */
 struct image_array image_find_certificates(const struct image *image, struct slice name);
 
-/* The route with the longest prefix of a normalised path, NULL if none. */
+/*
+ * The next route of the site, behind `after` (NULL: the first), whose path fits a normalised path: exact
+ * ones come first, then regular expressions, then prefixes, the longest first. `groups` (NULL: not
+ * wanted) are those of a regular expression and point into `path`. NULL: no more.
+ */
 const struct image_route *image_find_route(const struct image *image, const struct image_site *site,
-                                           struct slice path);
+                                           struct slice path, const struct image_route *after,
+                                           struct slice groups[PATTERN_GROUPS]);
 
 #endif

@@ -93,6 +93,8 @@ static bool arrays_ok(const struct image_header *header)
            array_ok(header, header->names, sizeof(struct image_name)) &&
            array_ok(header, header->prefixes, sizeof(struct prefix_node)) &&
            array_ok(header, header->texts, sizeof(struct image_text)) &&
+           array_ok(header, header->edits, sizeof(struct image_edit)) &&
+           array_ok(header, header->pages, sizeof(struct image_page)) &&
            array_ok(header, header->choices, sizeof(uint32_t)) &&
            strings->off >= IMAGE_HEADER_SIZE && strings->off <= header->size &&
            strings->count <= header->size - strings->off;
@@ -164,8 +166,9 @@ static bool routes_ok(const struct image_header *header)
     for (uint32_t i = 0; i < header->routes.count; i++) {
         const struct image_route *route = AT(header, routes, image_route, i);
         if (!str_ok(header, route->path) ||
-            !slice_starts(str_slice(header, route->path), SLICE("/")) ||
-            route->upstream >= header->upstreams.count ||
+            (route->match != MATCH_REGEX &&
+             !slice_starts(str_slice(header, route->path), SLICE("/"))) ||
+            (route->status == 0 && route->upstream >= header->upstreams.count) ||
             !run_ok(header->parts, route->host_header, sizeof(struct image_part)) ||
             route->x_forwarded_for > FORWARD_REMOVE || route->x_forwarded_proto > FORWARD_REMOVE ||
             route->x_forwarded_host > FORWARD_REMOVE || route->x_real_ip > FORWARD_REMOVE ||
@@ -213,11 +216,19 @@ static bool servers_ok(const struct image_header *header)
     return true;
 }
 
+static bool is_digit(const struct image_header *header, struct image_str text)
+{
+    return str_ok(header, text) && str_slice(header, text).p[0] >= '0' &&
+           str_slice(header, text).p[0] <= '9';
+}
+
 static bool parts_ok(const struct image_header *header)
 {
     for (uint32_t i = 0; i < header->parts.count; i++) {
         const struct image_part *part = AT(header, parts, image_part, i);
-        if (part->var > VAR_REMOTE_NET || !str_ok(header, part->text))
+        if (part->var == VAR_CAPTURE && (part->text.len != 1 || !is_digit(header, part->text)))
+            return false;
+        if (part->var > VAR_CAPTURE || !str_ok(header, part->text))
             return false;
     }
     return true;

@@ -21,6 +21,40 @@ static bool pace_ok(const struct pace *pace)
            pace->burst_us <= UINT64_C(3600000000) * 1000000;
 }
 
+static bool rules_ok(const struct image_header *header, const struct image_route *route)
+{
+    return route->match <= MATCH_REGEX &&
+           image_check_run(header->texts, route->methods, sizeof(struct image_text)) &&
+           image_check_run(header->texts, route->headers, sizeof(struct image_text)) &&
+           image_check_run(header->texts, route->subprotocols, sizeof(struct image_text)) &&
+           image_check_run(header->parts, route->rewrite, sizeof(struct image_part)) &&
+           image_check_run(header->parts, route->location, sizeof(struct image_part)) &&
+           image_check_run(header->edits, route->request_edits, sizeof(struct image_edit)) &&
+           image_check_run(header->edits, route->response_edits, sizeof(struct image_edit)) &&
+           image_check_run(header->pages, route->pages, sizeof(struct image_page)) &&
+           image_check_str(header, route->body) && image_check_str(header, route->content_type) &&
+           (route->status == 0 || (route->status >= 200 && route->status <= 599));
+}
+
+static bool edits_ok(const struct image_header *header)
+{
+    const char *base = (const char *)header;
+    const struct image_edit *edits =
+        (const struct image_edit *)(const void *)(base + header->edits.off);
+    const struct image_page *pages =
+        (const struct image_page *)(const void *)(base + header->pages.off);
+    for (uint32_t i = 0; i < header->edits.count; i++) {
+        if (!image_check_str(header, edits[i].name) || edits[i].kind > EDIT_REMOVE ||
+            !image_check_run(header->parts, edits[i].value, sizeof(struct image_part)))
+            return false;
+    }
+    for (uint32_t i = 0; i < header->pages.count; i++) {
+        if (!image_check_str(header, pages[i].body))
+            return false;
+    }
+    return true;
+}
+
 static bool routes_ok(const struct image_header *header)
 {
     struct image_array trusted = {0, 0}, access = {0, 0};
@@ -33,7 +67,7 @@ static bool routes_ok(const struct image_header *header)
             !image_check_run(header->texts, route->origins, sizeof(struct image_text)) ||
             !image_check_run(header->parts, route->client_key, sizeof(struct image_part)) ||
             !image_check_str(header, route->client_scope) || !pace_ok(&route->client_pace) ||
-            route->forwarded > FORWARD_REMOVE)
+            route->forwarded > FORWARD_REMOVE || !rules_ok(header, route))
             return false;
     }
     return true;
@@ -61,5 +95,5 @@ bool image_check_front(const struct image_header *header)
         if (!image_check_str(header, texts[i].text))
             return false;
     }
-    return pace_ok(&header->front.pace) && routes_ok(header);
+    return pace_ok(&header->front.pace) && edits_ok(header) && routes_ok(header);
 }

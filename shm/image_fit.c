@@ -30,6 +30,8 @@ static const struct {
     [IMAGE_NAMES] = KIND(names, image_name),
     [IMAGE_PREFIXES] = KIND(prefixes, prefix_node),
     [IMAGE_TEXTS] = KIND(texts, image_text),
+    [IMAGE_EDITS] = KIND(edits, image_edit),
+    [IMAGE_PAGES] = KIND(pages, image_page),
 #undef KIND
 };
 
@@ -45,6 +47,15 @@ static const struct {
     {IMAGE_ROUTES, IMAGE_PREFIXES, offsetof(struct image_route, trusted)},
     {IMAGE_ROUTES, IMAGE_PREFIXES, offsetof(struct image_route, access)},
     {IMAGE_ROUTES, IMAGE_TEXTS, offsetof(struct image_route, origins)},
+    {IMAGE_ROUTES, IMAGE_TEXTS, offsetof(struct image_route, methods)},
+    {IMAGE_ROUTES, IMAGE_TEXTS, offsetof(struct image_route, headers)},
+    {IMAGE_ROUTES, IMAGE_TEXTS, offsetof(struct image_route, subprotocols)},
+    {IMAGE_ROUTES, IMAGE_PARTS, offsetof(struct image_route, rewrite)},
+    {IMAGE_ROUTES, IMAGE_PARTS, offsetof(struct image_route, location)},
+    {IMAGE_ROUTES, IMAGE_EDITS, offsetof(struct image_route, request_edits)},
+    {IMAGE_ROUTES, IMAGE_EDITS, offsetof(struct image_route, response_edits)},
+    {IMAGE_ROUTES, IMAGE_PAGES, offsetof(struct image_route, pages)},
+    {IMAGE_EDITS, IMAGE_PARTS, offsetof(struct image_edit, value)},
     {IMAGE_LISTENERS, IMAGE_PREFIXES, offsetof(struct image_listener, trusted)},
     {IMAGE_UPSTREAMS, IMAGE_SERVERS, offsetof(struct image_upstream, servers)},
     {IMAGE_UPSTREAMS, IMAGE_PARTS, offsetof(struct image_upstream, hash_key)},

@@ -8,6 +8,7 @@
 #include "worker/client.h"
 #include "worker/crash_point.h"
 #include "worker/tls_context.h"
+#include "worker/tls_resume.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -47,6 +48,7 @@ static int use_image(struct worker *w)
     w->image = image;
     w->balancer = balancer;
     w->tls = tls;
+    tls_resume_prune(w->resume, image, tls);
     uint32_t head = image->header->front.head.head_max + BUF_SLACK;
     buf_pool_resize(&w->pool, head > BUF_MIN ? head : BUF_MIN);
     return 0;

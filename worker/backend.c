@@ -22,6 +22,16 @@ enum {
 
 /* ---- TLS ---- */
 
+/* The session that may be resumed with the backend, borrowed; NULL: none. */
+static struct ssl_session_st *find_session(struct backend *backend)
+{
+    struct worker *w = backend->conn.w;
+    if (!w->resume)
+        w->resume = tls_resume_new();
+    backend->conn.tls->claim.backend = backend->index;
+    return tls_resume_find(w->resume, &backend->conn.tls->claim, w->mono_ms);
+}
+
 /* Connected: the TLS handshake begins if the upstream wants one, else requests may go. */
 static int begin_tls(struct backend *backend)
 {
@@ -36,12 +46,17 @@ static int begin_tls(struct backend *backend)
         return -ENOMEM;
     struct slice text = image_slice(request->image, request->server->tls_name);
     snprintf(name, sizeof name, "%.*s", (int)text.n, text.p);
-    backend->conn.tls->contexts = tls_contexts_acquire(request->tls);
-    backend->conn.tls->handshake = tls_handshake_connect(context, name, NULL);
-    if (!backend->conn.tls->handshake)
+    struct conn_tls *tls = backend->conn.tls;
+    tls->contexts = tls_contexts_acquire(request->tls);
+    if (tls_contexts_mark(request->tls, request->route->upstream, request->server,
+                          &tls->claim.mark) < 0)
         return -ENOMEM;
     const char *why;
-    return tls_handshake_feed(backend->conn.tls->handshake, NULL, 0, &why) < 0 ? -EPROTO : 1;
+    tls->handshake = tls_handshake_connect(context, name, find_session(backend));
+    int rc = tls->handshake ? tls_handshake_feed(tls->handshake, NULL, 0, &why) : -ENOMEM;
+    if (rc < 0)
+        tls_resume_forget(w->resume, backend->index); /* it may be the session's fault */
+    return rc < 0 ? rc : 1;
 }
 
 static void connected(struct backend *backend)
@@ -65,6 +80,9 @@ static void shake_hands(struct backend *backend)
     backend->tx_before = conn->tx;
     if (result == CONN_TLS_DONE) {
         backend->state = BACKEND_BUSY;
+        worker_count(w, COUNTER_BACKEND_TLS_DONE);
+        if (conn->tls->facts.resumed)
+            worker_count(w, COUNTER_BACKEND_TLS_RESUMED);
         return;
     }
     struct board_backend *shown = board_backend(w->board, backend->index);
@@ -231,6 +249,9 @@ static void bury(struct backend *backend)
 
 void backend_close(struct backend *backend, bool abort)
 {
+    /* Failed, or too slow: by a session that it cannot bear? */
+    if (backend->state == BACKEND_SHAKING)
+        tls_resume_forget(backend->conn.w->resume, backend->index);
     conn_close(&backend->conn, abort);
     bury(backend);
 }

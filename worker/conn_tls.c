@@ -105,6 +105,13 @@ static void send_handshake(struct conn *conn)
     tls_handshake_sent(handshake, write_wire(conn, tls_handshake_output(handshake)));
 }
 
+/* What the handshake has left for the next one. Servers' leave nothing. */
+static void keep_session(struct conn *conn)
+{
+    struct conn_tls *tls = conn->tls;
+    tls_resume_keep(conn->w->resume, &tls->claim, tls_handshake_take_session(tls->handshake));
+}
+
 /* Keys are ours now. What OpenSSL has still to say goes out before anything that we seal. */
 static enum conn_tls_result finish(struct conn *conn, const char **why)
 {
@@ -119,7 +126,11 @@ static enum conn_tls_result finish(struct conn *conn, const char **why)
         *why = "no memory";
         return CONN_TLS_FAILED;
     }
-    end_handshake(tls);
+    if (conn->kind == CONN_BACKEND)
+        tls_resume_done(w->resume, &tls->claim, tls->facts.resumed, w->mono_ms);
+    keep_session(conn);
+    if (!tls_handshake_awaits_ticket(tls->handshake))
+        end_handshake(tls);
     conn->readable = true; /* content may stand behind the last record already */
     return CONN_TLS_DONE;
 }
@@ -202,6 +213,20 @@ static int control(struct conn *conn, enum tls_record_type type, const uint8_t *
     return rc > 0 ? -EPIPE : 1;
 }
 
+/*
+ * A record was opened while a ticket is awaited, which comes before all content. OpenSSL must have seen
+ * every record: after the first one that is not for it, it can read no more.
+ */
+static void hear_ticket(struct conn *conn, struct slice record, bool is_for_it)
+{
+    struct conn_tls *tls = conn->tls;
+    bool more =
+        is_for_it && tls_handshake_ticket(tls->handshake, (const uint8_t *)record.p, record.n);
+    keep_session(conn);
+    if (!more)
+        end_handshake(tls);
+}
+
 /* Open the next record, into `in` if that has `room`. 1: done, 0: none is whole, negative: the end. */
 static int open_next(struct conn *conn, uint32_t room)
 {
@@ -222,15 +247,17 @@ static int open_next(struct conn *conn, uint32_t room)
     }
     uint8_t *dst = (uint8_t *)to->data + to->end;
     int n = tls_record_open(w->tls_engine, &tls->session, record, (size_t)need, dst, &type);
-    tls->wire_in.start += (uint32_t)need;
-    buf_release_empty(&w->pool, &tls->wire_in);
-    if (n < 0)
-        return fail(conn, -n);
     int rc = 1;
-    if (type == TLS_APPLICATION)
+    if (n < 0)
+        rc = fail(conn, -n);
+    else if (type == TLS_APPLICATION)
         to->end += (uint32_t)n;
     else
         rc = control(conn, type, dst, n);
+    if (tls->handshake)
+        hear_ticket(conn, (struct slice){bytes.p, (size_t)need}, rc == 1 && type == TLS_HANDSHAKE);
+    tls->wire_in.start += (uint32_t)need;
+    buf_release_empty(&w->pool, &tls->wire_in);
     buf_release_empty(&w->pool, &tls->plain);
     return rc;
 }

@@ -9,13 +9,16 @@
 
 #include "worker/conn.h"
 #include "worker/tls_handshake.h"
+#include "worker/tls_resume.h"
 
 struct conn_tls {
-    struct tls_handshake *handshake; /* NULL before its first record and once it is over */
-    struct tls_contexts *contexts;   /* a reference, as long as there is a handshake */
-    struct tls_session session;      /* version TLS_PLAIN until then */
+    /* NULL before its first record and once it is over, tickets from a backend included. */
+    struct tls_handshake *handshake;
+    struct tls_contexts *contexts; /* a reference, as long as there is a handshake */
+    struct tls_session session;    /* version TLS_PLAIN until then */
     struct tls_facts facts;
-    struct buf wire_in;  /* read and not opened */
+    struct tls_resume_claim claim; /* a backend's: which session this may resume and leaves */
+    struct buf wire_in;            /* read and not opened */
     struct buf plain;    /* rest of an opened record's content for which `in` had no room */
     struct buf wire_out; /* sealed and not sent */
     uint32_t sealed;     /* bytes at the front of conn.out that wire_out holds sealed */
@@ -37,8 +40,9 @@ enum conn_tls_result { CONN_TLS_MORE, CONN_TLS_DONE, CONN_TLS_FAILED };
 
 /*
  * Go on with the handshake, which the caller has put into conn->tls. MORE: an event will tell. DONE:
- * the handshake is freed, content can be read and written. FAILED: an alert is on its way if one can
- * be sent; close. *why says in words what went wrong.
+ * content can be read and written; a backend's session of TLS 1.2 is kept, tickets of TLS 1.3 are heard
+ * until content comes. FAILED: an alert is on its way if one can be sent; close. *why says in words what
+ * went wrong.
  */
 enum conn_tls_result conn_tls_shake(struct conn *conn, const char **why);
 

@@ -23,6 +23,7 @@ struct balancer;
 struct request_queue;
 struct tls_contexts;
 struct tls_engine;
+struct tls_resume;
 
 /*
  * What an event is about, in epoll_event.data.u64: tag in the top byte. For connections the
@@ -62,6 +63,7 @@ struct worker {
     struct balancer *balancer;     /* round-robin state for `image` */
     struct tls_contexts *tls;      /* made of `image` */
     struct tls_engine *tls_engine; /* ciphers of all TLS connections; made when first needed */
+    struct tls_resume *resume;     /* sessions with backends; likewise */
     struct vault vault;
     uint32_t mode;                     /* enum slot_mode */
     bool watched[ARENA_LISTENERS_MAX]; /* listeners by place: in the epoll set */

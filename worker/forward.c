@@ -5,6 +5,7 @@
  */
 #include "common/forwarded.h"
 #include "worker/conn_tls.h"
+#include "worker/edit.h"
 #include "worker/request.h"
 #include "worker/template.h"
 
@@ -204,19 +205,40 @@ static void put_host(struct writer *wr, const struct request *r)
     put(wr, SLICE("\r\n"));
 }
 
+/* No call for each field where nothing is edited. */
+static bool drops(const struct request *r, struct image_array edits, struct slice name)
+{
+    return edits.count > 0 && edit_drops(r, edits, name);
+}
+
+static void put_query(struct writer *wr, const struct request *r)
+{
+    if (r->head.query_len == 0)
+        return;
+    put(wr, SLICE("?"));
+    put(wr, (struct slice){r->head_buf.data + r->head.query, r->head.query_len});
+}
+
+static void put_edits(struct writer *wr, const struct request *r, struct image_array edits)
+{
+    if (wr->rc == 0 && edits.count > 0)
+        wr->rc = edit_put_fields(r, edits, wr->out);
+}
+
 static void put_request_line(struct writer *wr, const struct request *r)
 {
     const char *buf = r->head_buf.data;
     put(wr, http_head_method(&r->head, buf));
     put(wr, SLICE(" "));
-    if (r->head.flags & HTTP_TARGET_ABSOLUTE) {
+    if (r->route->rewrite.count > 0) {
+        if (wr->rc == 0)
+            wr->rc = edit_put_path(r, wr->out);
+        put_query(wr, r);
+    } else if (r->head.flags & HTTP_TARGET_ABSOLUTE) {
         /* A gateway sends origin-form (RFC 9112 3.2.1). */
         put(wr, r->head.path_len > 0 ? (struct slice){buf + r->head.path, r->head.path_len}
                                      : SLICE("/"));
-        if (r->head.query_len > 0) {
-            put(wr, SLICE("?"));
-            put(wr, (struct slice){buf + r->head.query, r->head.query_len});
-        }
+        put_query(wr, r);
     } else {
         put(wr, (struct slice){buf + r->head.target, r->head.target_len});
     }
@@ -235,7 +257,7 @@ int forward_request(struct request *r, struct buf *out)
     put_host(&wr, r);
     for (uint32_t i = 0; i < r->head.field_count; i++) {
         struct slice name = http_field_name(buf, &r->head.fields[i]);
-        if (!drop_field(r, &r->head.fields[i], name))
+        if (!drop_field(r, &r->head.fields[i], name) && !drops(r, r->route->request_edits, name))
             put_field(&wr, name, http_field_value(buf, &r->head.fields[i]));
     }
     put_forwarded(&wr, r, HTTP_FIELD_X_FORWARDED_FOR, SLICE("X-Forwarded-For"), peer);
@@ -247,6 +269,7 @@ int forward_request(struct request *r, struct buf *out)
     if (r->route->forwarded != FORWARD_REMOVE && r->route->forwarded != FORWARD_PASS)
         put_rfc7239(&wr, r);
     put_client_cert(&wr, r);
+    put_edits(&wr, r, r->route->request_edits);
     if (r->head.body == HTTP_BODY_CHUNKED)
         put(&wr, SLICE("Transfer-Encoding: chunked\r\n"));
     else if (r->head.flags & HTTP_HAS_LENGTH)
@@ -291,7 +314,8 @@ static void put_answer_fields(struct writer *wr, const struct request *r)
         const struct http_field *field = &r->answer.fields[i];
         struct slice name = http_field_name(buf, field);
         if (!field->hop_by_hop && field->id != HTTP_FIELD_CONTENT_LENGTH &&
-            field->id != HTTP_FIELD_TRANSFER_ENCODING && !(ours && slice_ieq(name, HSTS)))
+            field->id != HTTP_FIELD_TRANSFER_ENCODING && !(ours && slice_ieq(name, HSTS)) &&
+            !drops(r, r->route->response_edits, name))
             put_field(wr, name, http_field_value(buf, field));
     }
 }
@@ -317,6 +341,7 @@ int forward_answer(struct request *r, struct buf *out, bool chunked, bool close)
     put_status_line(&wr, r);
     put_answer_fields(&wr, r);
     put_sticky(&wr, r);
+    put_edits(&wr, r, r->route->response_edits);
     if (chunked)
         put(&wr, SLICE("Transfer-Encoding: chunked\r\n"));
     else if (r->answer.flags & HTTP_HAS_LENGTH)
@@ -345,6 +370,7 @@ int forward_switching(struct request *r, struct buf *out)
     put(&wr, SLICE("Upgrade: websocket\r\nConnection: Upgrade\r\n"));
     put_answer_fields(&wr, r);
     put_sticky(&wr, r);
+    put_edits(&wr, r, r->route->response_edits);
     put(&wr, SLICE("\r\n"));
     return wr.rc;
 }
@@ -374,12 +400,19 @@ static void put_location(struct writer *wr, const struct request *r)
 static struct slice reason_phrase(uint16_t status)
 {
     switch (status) {
+    case 200: return SLICE("OK");
+    case 204: return SLICE("No Content");
     case 301: return SLICE("Moved Permanently");
+    case 302: return SLICE("Found");
+    case 303: return SLICE("See Other");
+    case 307: return SLICE("Temporary Redirect");
     case 308: return SLICE("Permanent Redirect");
     case 400: return SLICE("Bad Request");
     case 403: return SLICE("Forbidden");
     case 404: return SLICE("Not Found");
+    case 405: return SLICE("Method Not Allowed");
     case 408: return SLICE("Request Timeout");
+    case 410: return SLICE("Gone");
     case 413: return SLICE("Content Too Large");
     case 414: return SLICE("URI Too Long");
     case 417: return SLICE("Expectation Failed");
@@ -393,6 +426,42 @@ static struct slice reason_phrase(uint16_t status)
     case 505: return SLICE("HTTP Version Not Supported");
     default: return SLICE("Error");
     }
+}
+
+/* What our own answer says. */
+struct own_body {
+    struct slice bytes;
+    struct slice type;
+};
+
+static bool has_body(uint16_t status)
+{
+    return status != 204 && status != 304;
+}
+
+/* Other than the status in words: what the route answers itself, or its page for this status. */
+static void choose_body(const struct request *r, uint16_t status, struct own_body *body)
+{
+    if (r->fixed && r->route->body.len > 0) {
+        body->bytes = image_slice(r->image, r->route->body);
+        body->type = image_slice(r->image, r->route->content_type);
+        return;
+    }
+    for (uint32_t i = 0; r->route && i < r->route->pages.count; i++) {
+        const struct image_page *page = image_page(r->image, r->route->pages, i);
+        if (page->status == status)
+            *body = (struct own_body){image_slice(r->image, page->body), SLICE("text/html")};
+    }
+}
+
+static void put_fixed_location(struct writer *wr, const struct request *r)
+{
+    if (r->route->location.count == 0)
+        return;
+    put(wr, SLICE("Location: "));
+    if (wr->rc == 0)
+        wr->rc = edit_put_location(r, wr->out);
+    put(wr, SLICE("\r\n"));
 }
 
 int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool close)
@@ -412,12 +481,18 @@ int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool cl
         put(&wr, SLICE("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"));
     if (status == 503 || status == 429)
         put_number_field(&wr, SLICE("Retry-After"), r->retry_s > 0 ? r->retry_s : 1);
-    if (status == 301 || status == 308)
+    if (r->fixed)
+        put_fixed_location(&wr, r);
+    else if (status == 301 || status == 308)
         put_location(&wr, r);
     (void)put_hsts(&wr, r);
-    n = snprintf(text, sizeof text, "Content-Type: text/plain\r\nContent-Length: %zu\r\n",
-                 phrase.n + 5);
-    put(&wr, (struct slice){text, (size_t)n});
+    n = snprintf(text, sizeof text, "%u %.*s\n", status, (int)phrase.n, phrase.p);
+    struct own_body body = {(struct slice){text, (size_t)n}, SLICE("text/plain")};
+    choose_body(r, status, &body);
+    if (has_body(status)) {
+        put_field(&wr, SLICE("Content-Type"), body.type);
+        put_number_field(&wr, SLICE("Content-Length"), body.bytes.n);
+    }
     if (status == 426 && close)
         put(&wr, SLICE("Connection: upgrade, close\r\n"));
     else if (status == 426)
@@ -427,11 +502,10 @@ int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool cl
     else if (r->head.minor == 0)
         put(&wr, SLICE("Connection: keep-alive\r\n"));
     put(&wr, SLICE("\r\n"));
-    if (r->head.method != HTTP_HEAD) {
-        n = snprintf(text, sizeof text, "%u %.*s\n", status, (int)phrase.n, phrase.p);
-        put(&wr, (struct slice){text, (size_t)n});
+    if (r->head.method != HTTP_HEAD && has_body(status)) {
+        put(&wr, body.bytes);
         if (wr.rc == 0)
-            r->down.passed += (uint64_t)n;
+            r->down.passed += body.bytes.n;
     }
     return wr.rc;
 }

@@ -6,6 +6,7 @@
 #include "worker/admit.h"
 #include "worker/queue.h"
 #include "worker/remote.h"
+#include "worker/route.h"
 #include "worker/template.h"
 #include "worker/tls_context.h"
 
@@ -145,6 +146,19 @@ void request_refuse(struct request *r, uint16_t status, enum reason reason)
 
 /* ---- from the head to a server ---- */
 
+/* What follows the route's path. */
+static struct slice rest_of(const struct request *r)
+{
+    size_t n = 0;
+    if (!r->route)
+        return SLICE("");
+    if (r->route->match == MATCH_REGEX)
+        n = (size_t)(r->groups[0].p + r->groups[0].n - r->uri.p);
+    else
+        n = r->route->path.len;
+    return (struct slice){r->uri.p + n, r->uri.n - n};
+}
+
 void request_vars(const struct request *r, struct template_vars *vars)
 {
     *vars = (struct template_vars){
@@ -156,6 +170,8 @@ void request_vars(const struct request *r, struct template_vars *vars)
         .backend = r->server ? image_slice(r->image, r->server->text) : SLICE(""),
         .server_port = r->client->port,
         .tls = r->client->tls,
+        .rest = rest_of(r),
+        .groups = r->groups,
     };
 }
 
@@ -301,7 +317,8 @@ void request_start(struct request *r)
         return;
     }
     r->site = image_find_site(r->image, r->host);
-    r->route = r->site ? image_find_route(r->image, r->site, r->uri) : NULL;
+    if (r->site)
+        route_find(r);
     if (!r->route) {
         request_refuse(r, 404, REASON_NO_ROUTE);
         return;
@@ -311,6 +328,11 @@ void request_start(struct request *r)
         return;
     if (r->route->flags & ROUTE_REDIRECT_HTTPS && !r->client->tls) {
         redirect(r);
+        return;
+    }
+    if (r->route->status != 0) {
+        r->fixed = true;
+        answer(r, (uint16_t)r->route->status, REASON_DONE);
         return;
     }
     r->upstream = image_upstream(r->image, r->route->upstream);

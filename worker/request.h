@@ -45,7 +45,8 @@ struct request {
     const struct image_upstream *upstream;
     const struct image_server *server; /* chosen last */
     struct balance_pick pick;
-    struct buf head_buf;       /* the request's head: fields point into it */
+    struct buf head_buf;                 /* the request's head: fields point into it */
+    struct slice groups[PATTERN_GROUPS]; /* of its route's regular expression; in names */
     const struct addr *remote; /* whose request it is: the connection's peer, or `forwarded` */
     struct addr forwarded;
     struct http_head head;
@@ -74,6 +75,7 @@ struct request {
     bool answer_begun;          /* bytes of an answer are in the client's buffer */
     bool keep_client;           /* the client's connection may carry another request */
     bool counted;               /* in conns of its server's cell */
+    bool fixed;                 /* its route answers by itself */
     bool gauged;                /* in the gauges of tunnels (shm/board_gauge.h) */
     bool turn_taken;            /* at its server */
     uint32_t client_gauge;      /* where its client is counted; 0: nowhere */

@@ -86,6 +86,8 @@ static struct slice value_of(const struct image_part *part, struct slice text,
     case VAR_HTTP: return field_value(vars, http_head_find_name(head, vars->head_buf, text));
     case VAR_COOKIE: return template_cookie(head, vars->head_buf, text);
     case VAR_BACKEND: return vars->backend;
+    case VAR_REST: return vars->rest;
+    case VAR_CAPTURE: return vars->groups ? vars->groups[text.p[0] - '0'] : value;
     case VAR_REMOTE_NET: return remote_net(vars->client, text, scratch);
     default: return value;
     }

@@ -11,9 +11,11 @@ struct template_vars {
     const struct addr *client;
     const struct http_head *head;
     const char *head_buf;
-    struct slice host;    /* lower case, without port */
-    struct slice uri;     /* normalised path */
-    struct slice backend; /* chosen server as written; empty before */
+    struct slice host;          /* lower case, without port */
+    struct slice uri;           /* normalised path */
+    struct slice rest;          /* what of uri follows the route's path */
+    const struct slice *groups; /* PATTERN_GROUPS of them, of its regular expression; NULL: none */
+    struct slice backend;       /* chosen server as written; empty before */
     uint16_t server_port;
     bool tls;
 };

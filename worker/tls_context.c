@@ -25,12 +25,20 @@
 enum {
     SECURITY_LEVEL = 2, /* what common/cert.c has judged by; Debian's default, not everybody's */
     NAME_MAX_LEN = 255,
+    SHA256_SIZE = 32,
 };
 
 /* A context that may fail: it is tried once. */
 struct lazy {
     SSL_CTX *context;
     bool tried;
+};
+
+/* What marks of sessions with an upstream's servers are made of. */
+struct stance {
+    bool known;
+    uint8_t authorities[SHA256_SIZE];
+    uint8_t shown[SHA256_SIZE]; /* our own certificate */
 };
 
 struct tls_contexts {
@@ -40,6 +48,7 @@ struct tls_contexts {
     struct tickets tickets;
     struct lazy server;
     struct lazy *backends;           /* by upstream */
+    struct stance *stances;          /* likewise */
     struct tls_identity *identities; /* by certificate */
 };
 
@@ -78,8 +87,10 @@ int tls_contexts_new(struct tls_contexts **out, struct image *image, int keys_fd
     c->references = 1;
     c->image = image_acquire(image);
     c->backends = calloc(image->header->upstreams.count + 1u, sizeof *c->backends);
+    c->stances = calloc(image->header->upstreams.count + 1u, sizeof *c->stances);
     c->identities = calloc(image->header->certificates.count + 1u, sizeof *c->identities);
-    int rc = c->backends && c->identities ? map_secrets(c, keys_fd, tickets_fd) : -ENOMEM;
+    int rc =
+        c->backends && c->stances && c->identities ? map_secrets(c, keys_fd, tickets_fd) : -ENOMEM;
     if (rc < 0)
         tls_contexts_release(&c);
     *out = c;
@@ -108,6 +119,7 @@ void tls_contexts_release(struct tls_contexts **contexts)
     for (uint32_t i = 0; c->identities && i < c->image->header->certificates.count; i++)
         tls_identity_fini(&c->identities[i]);
     free(c->backends);
+    free(c->stances);
     free(c->identities);
     keys_close(&c->keys);
     tickets_close(&c->tickets);
@@ -421,4 +433,53 @@ struct ssl_ctx_st *tls_contexts_backend(struct tls_contexts *c, uint32_t number)
     keep(lazy, context, context ? set_up_backend(c, context, upstream) : -ENOMEM, "upstream",
          number);
     return lazy->context;
+}
+
+/* ---- marks of sessions ---- */
+
+static int digest(struct slice bytes, uint8_t out[SHA256_SIZE])
+{
+    return EVP_Digest(bytes.p, bytes.n, out, NULL, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
+}
+
+/* Upstreams that trust the same file share its digest, as they share its store. */
+static int digest_authorities(const struct tls_contexts *c, const struct image_upstream *upstream,
+                              uint8_t out[SHA256_SIZE])
+{
+    for (uint32_t i = 0; i < c->image->header->upstreams.count; i++) {
+        const struct image_upstream *other = image_upstream(c->image, i);
+        if (!c->stances[i].known || other->tls_ca.off != upstream->tls_ca.off ||
+            other->tls_ca.len != upstream->tls_ca.len)
+            continue;
+        memcpy(out, c->stances[i].authorities, SHA256_SIZE);
+        return 0;
+    }
+    return digest(image_slice(c->image, upstream->tls_ca), out);
+}
+
+static int take_stance(const struct tls_contexts *c, const struct image_upstream *upstream,
+                       struct stance *stance)
+{
+    int rc = stance->known ? 0 : digest_authorities(c, upstream, stance->authorities);
+    if (rc == 0 && !stance->known)
+        rc = digest(image_slice(c->image, upstream->tls_chain), stance->shown);
+    stance->known = rc == 0;
+    return rc;
+}
+
+int tls_contexts_mark(struct tls_contexts *c, uint32_t number, const struct image_server *server,
+                      struct tls_mark *out)
+{
+    const struct image_upstream *upstream = image_upstream(c->image, number);
+    struct stance *stance = &c->stances[number];
+    uint8_t all[3 * SHA256_SIZE + 1];
+    int rc = take_stance(c, upstream, stance);
+    if (rc == 0)
+        rc = digest(image_slice(c->image, server->tls_name), all);
+    if (rc < 0)
+        return rc;
+    memcpy(all + SHA256_SIZE, stance->authorities, SHA256_SIZE);
+    memcpy(all + 2 * SHA256_SIZE, stance->shown, SHA256_SIZE);
+    all[3 * SHA256_SIZE] = (upstream->tls_flags & UPSTREAM_TLS_VERIFY) != 0;
+    return digest((struct slice){(const char *)all, sizeof all}, out->bytes);
 }

@@ -43,4 +43,16 @@ struct ssl_ctx_st *tls_contexts_server(struct tls_contexts *contexts);
  */
 struct ssl_ctx_st *tls_contexts_backend(struct tls_contexts *contexts, uint32_t upstream);
 
+/* A digest of what a session with a server is made by: verification, authorities, name, what we show. */
+struct tls_mark {
+    uint8_t bytes[32];
+};
+
+/*
+ * The mark for a server of an upstream of this image. Sessions are resumed under the same mark only: the
+ * library asks no certificate and no name again. Returns 0 or -ENOMEM; then *out is nobody's mark.
+ */
+int tls_contexts_mark(struct tls_contexts *contexts, uint32_t upstream,
+                      const struct image_server *server, struct tls_mark *out) MUST_CHECK;
+
 #endif

@@ -161,35 +161,39 @@ static const char *self_check(const struct tls_handshake *handshake, struct tls_
 }
 
 /*
- * A client's session for the next time. In TLS 1.3 there is none: its ticket comes after the handshake,
- * and what it is good for stays inside OpenSSL.
+ * A client's session for the next time. In TLS 1.3 its ticket comes after the handshake, and needs a
+ * secret that stays inside OpenSSL: so the SSL object stays, too.
  */
-static void keep_session(struct tls_handshake *handshake)
+static void finish(struct tls_handshake *handshake)
 {
     SSL_SESSION *session = SSL_get0_session(handshake->ssl);
 
-    if (handshake->client && SSL_version(handshake->ssl) == TLS1_2_VERSION &&
-        SSL_SESSION_is_resumable(session))
+    handshake->exported = true;
+    if (handshake->client && SSL_version(handshake->ssl) == TLS1_3_VERSION) {
+        tls_handshake_look_away(handshake);
+        return;
+    }
+    if (handshake->client && SSL_SESSION_is_resumable(session))
         handshake->session = SSL_get1_session(handshake->ssl);
+    tls_handshake_drop(handshake);
 }
 
 int tls_handshake_export(struct tls_handshake *handshake, struct tls_engine *engine,
                          struct tls_session *session, struct tls_facts *facts, const char **why)
 {
-    ASSERT(handshake->ssl && handshake->done);
+    ASSERT(handshake->ssl && handshake->done && !handshake->exported);
     memset(session, 0, sizeof *session);
     const char *wrong = take_keys(handshake, session);
     if (!wrong)
         wrong = self_check(handshake, engine, session);
     if (!wrong && tls_facts_take(handshake->ssl, facts) < 0)
         wrong = "no memory";
-    if (!wrong)
-        keep_session(handshake);
-    else
-        tls_session_wipe(session);
-    tls_handshake_drop(handshake);
-    if (!wrong)
+    if (!wrong) {
+        finish(handshake);
         return 0;
+    }
+    tls_session_wipe(session);
+    tls_handshake_drop(handshake);
     *why = wrong;
     return -EPROTO;
 }

@@ -10,6 +10,7 @@ enum {
     RECORD_MAX = TLS_RECORD_HEADER + TLS_PLAIN_MAX + 256,
     /* A certificate chain may have 100 KB in OpenSSL, and a client may cut it into 512 bytes each. */
     RECORDS_MAX = 256,
+    TICKETS_MAX = 2, /* of which the last is kept: OpenSSL's servers send two */
     FIRST_TYPE = TLS_CHANGE_CIPHER_SPEC,
     LAST_TYPE = TLS_APPLICATION,
 };
@@ -142,18 +143,24 @@ struct tls_handshake *tls_handshake_connect(struct ssl_ctx_st *context, const ch
     return handshake;
 }
 
+void tls_handshake_look_away(struct tls_handshake *handshake)
+{
+    SSL_set_ex_data(handshake->ssl, extra_index, NULL);
+    SSL_set_msg_callback(handshake->ssl, NULL);
+    OPENSSL_cleanse(&handshake->rx, sizeof handshake->rx);
+    OPENSSL_cleanse(&handshake->tx, sizeof handshake->tx);
+}
+
 void tls_handshake_drop(struct tls_handshake *handshake)
 {
     if (!handshake->ssl)
         return;
-    SSL_set_ex_data(handshake->ssl, extra_index, NULL);
+    tls_handshake_look_away(handshake);
     /* As if both sides had closed: else the session could not be resumed. */
     SSL_set_shutdown(handshake->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(handshake->ssl);
     handshake->ssl = NULL;
     handshake->input = NULL;
-    OPENSSL_cleanse(&handshake->rx, sizeof handshake->rx);
-    OPENSSL_cleanse(&handshake->tx, sizeof handshake->tx);
     ERR_clear_error();
 }
 
@@ -227,6 +234,40 @@ void tls_handshake_sent(struct tls_handshake *handshake, size_t n)
 {
     ASSERT(n <= tls_handshake_output(handshake).n);
     handshake->sent += n;
+}
+
+bool tls_handshake_awaits_ticket(const struct tls_handshake *handshake)
+{
+    return handshake->exported && handshake->ssl;
+}
+
+/* Let OpenSSL read one record more. True: it has understood all of it, and found no content. */
+static bool read_late(struct tls_handshake *handshake, const uint8_t *record, size_t n)
+{
+    uint8_t content;
+
+    if (BIO_write(handshake->input, record, (int)n) != (int)n)
+        return false;
+    int rc = SSL_read(handshake->ssl, &content, 1);
+    return SSL_get_error(handshake->ssl, rc) == SSL_ERROR_WANT_READ;
+}
+
+bool tls_handshake_ticket(struct tls_handshake *handshake, const uint8_t *record, size_t n)
+{
+    ASSERT(tls_handshake_awaits_ticket(handshake) && n > 0 && n <= TLS_RECORD_MAX);
+    ERR_clear_error();
+    SSL_SESSION *before = SSL_get1_session(handshake->ssl);
+    bool more = read_late(handshake, record, n);
+    if (more && SSL_get0_session(handshake->ssl) != before) { /* a ticket makes a new one */
+        SSL_SESSION_free(handshake->session);
+        handshake->session = SSL_get1_session(handshake->ssl);
+        more = ++handshake->tickets < TICKETS_MAX;
+    }
+    SSL_SESSION_free(before);
+    if (!more)
+        tls_handshake_drop(handshake);
+    ERR_clear_error();
+    return more;
 }
 
 struct ssl_session_st *tls_handshake_take_session(struct tls_handshake *handshake)

@@ -2,7 +2,8 @@
 /*
  * A TLS handshake, done by OpenSSL one record at a time over memory, and the end of it: the keys are
  * exported into a struct tls_session, checked against records that OpenSSL itself has written, and the
- * SSL object is freed. OpenSSL never sees application data. No I/O here; heap; dies with the worker.
+ * SSL object is freed; a client's in TLS 1.3 waits for tickets first. OpenSSL never sees application
+ * data. No I/O here; heap; dies with the worker.
  */
 #ifndef WORKER_TLS_HANDSHAKE_H
 #define WORKER_TLS_HANDSHAKE_H
@@ -79,14 +80,29 @@ void tls_handshake_sent(struct tls_handshake *handshake, size_t n);
 /*
  * After 1: make the session and tell the facts. Output that is not sent yet stays to be sent before
  * anything is sealed. Fails closed: -EPROTO if anything does not fit (suite, secrets, self check, bytes
- * left in OpenSSL); *why says what. The SSL object is gone then; the handshake still holds the output.
+ * left in OpenSSL); *why says what. The handshake still holds the output; the SSL object is gone unless
+ * a ticket is awaited.
  */
 int tls_handshake_export(struct tls_handshake *handshake, struct tls_engine *engine,
                          struct tls_session *session, struct tls_facts *facts, const char **why);
 
 /*
- * After an export as a client: the session to be resumed next time, the caller's from now on
- * (SSL_SESSION_free). NULL: none, always so with TLS 1.3, whose tickets come after the handshake.
+ * After an export: is this a client of TLS 1.3, whose tickets come behind the handshake and which only
+ * the SSL object can read? It stays for that, with all its secrets and 14 KB: free the handshake at the
+ * first record that is not tls_handshake_ticket's.
+ */
+bool tls_handshake_awaits_ticket(const struct tls_handshake *handshake);
+
+/*
+ * While a ticket is awaited: take the next whole record since the export, which must be one that has been
+ * opened and carries handshake messages. Whatever is wrong with it means only that there is no session.
+ * False: no more records, free the handshake. Either way a session may be there to be taken.
+ */
+bool tls_handshake_ticket(struct tls_handshake *handshake, const uint8_t *record, size_t n);
+
+/*
+ * After an export as a client, and after each ticket: the session to be resumed next time, the caller's
+ * from now on (SSL_SESSION_free). NULL: none, or it has been taken.
  */
 struct ssl_session_st *tls_handshake_take_session(struct tls_handshake *handshake);
 

@@ -48,7 +48,7 @@ struct tls_leak {
 };
 
 struct tls_handshake {
-    SSL *ssl;   /* NULL once exported */
+    SSL *ssl;   /* NULL once exported, but for a client that waits for tickets */
     BIO *input; /* the SSL's */
     BIO *
         output; /* counted by us and by the SSL; all that was written stays: the self check reads it */
@@ -56,12 +56,17 @@ struct tls_handshake {
     uint32_t records; /* taken */
     bool client;
     bool done;
+    bool exported;
+    uint32_t tickets; /* that came after the export */
     struct tls_leak rx;
     struct tls_leak tx;
     SSL_SESSION *session; /* counted: a client's, to be resumed; NULL none */
 };
 
-/* Free the SSL object, and wipe what was seen of its secrets. More calls do nothing. */
+/* The keys are exported: look at the SSL object no more, and wipe what was seen of its secrets. */
+void tls_handshake_look_away(struct tls_handshake *handshake);
+
+/* That, and free the SSL object. More calls do nothing. */
 void tls_handshake_drop(struct tls_handshake *handshake);
 
 /* What is worth knowing of a handshake that is over. 0 or -ENOMEM. */

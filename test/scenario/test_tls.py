@@ -5,7 +5,6 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import threading
@@ -380,19 +379,30 @@ def no_secret_of_a_closed_connection_stays_in_memory(scene):
 # ---- to the backend ----
 
 class TlsBackend(hf.Scripted):
-    """A scripted backend behind TLS."""
+    """A scripted backend behind TLS. Keeps in `reused` of each handshake if it resumed a session."""
 
     def __init__(self, scene, pair, handler):
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(*pair)
+        self.pair, self.reused, self.refuses = pair, [], False
+        self.renew()
         super().__init__(scene, handler)
+
+    def renew(self, version=None):
+        """As a new process: with other keys for tickets."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.pair)
+        if version:
+            context.minimum_version = context.maximum_version = version
+        self.context = context
 
     def serve(self, peer):
         try:
+            if self.refuses:
+                raise ConnectionError
             peer.sock = self.context.wrap_socket(peer.sock, server_side=True)
         except OSError:
             peer.sock.close()
             return
+        self.reused.append(peer.sock.session_reused)
         super().serve(peer)
 
 
@@ -424,6 +434,147 @@ def backends_are_reached_by_tls_and_verified(scene):
             equal(client.get("/", "Connection: close").status, status, f"{options}")
     proxy.wait_log(r"backend_tls backend=app/\S+ why=")
     proxy.wait_reason("backend_tls", 2)
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+
+def resumes(proxy, backend, *expected):
+    """Requests, each on a new connection to the backend: which of them resume a session?"""
+    del backend.reused[:]
+    with Client(proxy.address) as client:
+        for _ in expected:
+            equal(client.get("/").body, b"ok", "body")
+    equal(backend.reused, list(expected), "resumed sessions")
+
+
+def verified_backend(scene, handler):
+    """A backend, and a proxy that verifies it, of one worker: sessions are a worker's own."""
+    pair = hf_tls.certificate(scene, "backend", "backend.test", "other.test")
+    backend = TlsBackend(scene, pair, handler)
+    proxy, _ = start(scene, backend, workers=1, upstream={
+        "tls": True, "tls_ca": str(pair[0]), "tls_server_name": "backend.test"})
+    return backend, proxy
+
+
+@story
+def sessions_with_backends_are_resumed(scene):
+    backend, proxy = verified_backend(scene, hf.answering(OK))
+    for count, version in enumerate(VERSIONS.values(), 1):
+        backend.renew(version)
+        resumes(proxy, backend, False, True, True, True)
+        backend.renew(version)
+        resumes(proxy, backend, False, True)
+        proxy.reload()  # that changes nothing
+        resumes(proxy, backend, True, True)
+        proxy.wait_counter("backend_tls_handshakes", 8 * count)
+        proxy.wait_counter("backend_tls_resumed", 6 * count)
+
+
+@story
+def a_tunnel_leaves_a_session_and_resumes_one(scene):
+    backend, proxy = verified_backend(scene, hf_ws.accepting(echo))
+    for version in VERSIONS.values():
+        backend.renew(version)
+        del backend.reused[:]
+        tunnels = []
+        for count in range(3):
+            tunnels.append(Socket(proxy.address, "/"))
+            for tunnel in tunnels:
+                masked = hf_ws.frame(hf_ws.BINARY, os.urandom(40_000), mask=b"abcd")
+                tunnel.send(masked)
+                equal(tunnel.read(len(masked)), masked, "echo")
+            equal(backend.reused, [False] + [True] * count, "resumed sessions")
+        for tunnel in tunnels:
+            tunnel.close()
+        proxy.wait_sum("tunnels_open", 0)
+
+
+@story
+def after_a_handshake_that_failed_the_next_one_is_full(scene):
+    backend, proxy = verified_backend(scene, hf.answering(OK))
+    resumes(proxy, backend, False, True)
+    backend.refuses = True
+    with Client(proxy.address) as client:
+        equal(client.get("/").status, 502, "status")
+    backend.refuses = False
+    resumes(proxy, backend, False, True)
+
+
+@story
+def openssl_leaves_a_connection_to_a_backend_when_the_answer_begins(scene):
+    answer = threading.Event()
+
+    def handler(peer):
+        peer.read_head()
+        answer.wait(hf.PATIENCE_S)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        peer.read_head()
+
+    backend, proxy = verified_backend(scene, handler)
+    log = scene.dir / "keys-backend"
+    backend.context.keylog_filename = str(log)
+    backend.context.num_tickets = 1
+    pid = proxy.slots()[0]["worker_pid"]
+
+    def found():
+        parts = memory_of(pid)
+        return {name for name, secret in secrets_of(log).items()
+                if any(secret in part for part in parts)}
+
+    with Client(proxy.address) as client:
+        client.request("GET", "/")
+        hf.wait_for(lambda: backend.heads, "the request has come")
+        check("EXPORTER_SECRET" in found(), "no library waits for a second ticket")
+        answer.set()
+        equal(client.answer().body, b"ok", "body")
+        # The kept connection's own, which KeyUpdates need.
+        equal(found(), {"CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"}, "secrets in memory")
+
+
+@story
+def a_session_leaves_memory_when_a_reload_ends_it(scene):
+    backend, proxy = verified_backend(scene, hf.answering(OK))
+    backend.renew(VERSIONS["1.2"])  # whose master secret is logged, and resumed
+    log = scene.dir / "keys-backend"
+    backend.context.keylog_filename = str(log)
+    pid = proxy.slots()[0]["worker_pid"]
+    resumes(proxy, backend, False)
+    master, = secrets_of(log).values()
+    check(any(master in part for part in memory_of(pid)), "the session is kept")
+    proxy.conf["upstreams"][0]["tls_server_name"] = "other.test"
+    proxy.reload()
+    check(not any(master in part for part in memory_of(pid)), "the session is still kept")
+
+
+@story
+def no_session_passes_by_what_a_reload_wants_verified(scene):
+    backend, proxy = verified_backend(scene, hf.answering(OK))
+    right, stranger = backend.pair[0], hf_tls.certificate(scene, "stranger")[0]
+    both = scene.dir / "both.pem"
+    both.write_bytes(right.read_bytes() + stranger.read_bytes())
+    upstream = proxy.conf["upstreams"][0]
+
+    def change(name, ca):
+        for key in ("tls_ca", "tls_verify"):
+            upstream.pop(key, None)
+        upstream.update({"tls_ca": str(ca)} if ca else {"tls_verify": False})
+        upstream["tls_server_name"] = name
+        proxy.reload()
+
+    for version in VERSIONS.values():
+        backend.renew(version)
+        for name, ca in (("other.test", None), ("other.test", right), ("other.test", both),
+                         ("backend.test", both)):
+            change(name, ca)
+            resumes(proxy, backend, False, True)
+        # Who resumes a session sees no certificate: nobody does.
+        for name, ca in (("third.test", both), ("backend.test", stranger)):
+            change(name, ca)
+            with Client(proxy.address) as client:
+                equal(client.get("/").status, 502, f"{name} by {ca}")
+        change("backend.test", right)
+        resumes(proxy, backend, False, True)
 
 
 @story

@@ -404,10 +404,8 @@ START_TEST(routes_are_checked)
                             "{ path = \"/%41//x\"; upstream = \"u\"; },\n"
                             "{ path = \"/z\"; },\n"
                             "{ upstream = \"u\"; } ); } );",
-            "t.conf:10: sites[0].routes[6]: the key \"upstream\" is missing: name of the upstream "
-            "that answers; write upstream = \"app\"\n"
             "t.conf:11: sites[0].routes[7]: the key \"path\" is missing: what the decoded path "
-            "begins with; write path = \"/\"\n"
+            "begins with, or is, or matches; write path = \"/\"\n"
             "t.conf:4: sites[0].routes[0].path: \"x\" does not begin with '/', as every path of a "
             "request does\n"
             "t.conf:5: sites[0].routes[1].upstream: there is no upstream \"uu\"; did you mean "
@@ -421,7 +419,9 @@ START_TEST(routes_are_checked)
             "t.conf:9: sites[0].routes[5].path: \"/%41//x\" matches nothing: paths are compared "
             "decoded and normalised; write \"/A/x\"\n"
             "t.conf:6: sites[0].routes[2].path: \"/a\" stands already at t.conf:5: only the first "
-            "would ever be used\n");
+            "would ever be used\n"
+            "t.conf:10: sites[0].routes[6].path: \"/z\" has neither upstream nor return: nobody "
+            "would answer\n");
 }
 END_TEST
 

@@ -58,6 +58,55 @@ START_TEST(what_means_nothing_is_refused)
 }
 END_TEST
 
+/* Routes: the first line of the one that is wrong is the tenth of the file. */
+static void route_refused(const char *route, const char *why)
+{
+    struct conf *conf;
+    char site[512];
+    snprintf(site, sizeof site, "routes = ( { %s } ); } ); #", route);
+    char text[1024];
+    snprintf(text, sizeof text,
+             "listeners = ( { address = \"*:80\"; } );\n"
+             "upstreams = ( { name = \"u\"; servers = ( { address = \"10.0.0.1\"; } ); } );\n"
+             "sites = ( { %s\n",
+             site);
+    ck_assert_int_lt(conf_fixture_load_text(&fixture, text, &conf), 0);
+    ck_assert_msg(strstr(fixture.messages, why), "%s: %s", route, fixture.messages);
+}
+
+START_TEST(routes_that_cannot_be_are_refused)
+{
+    route_refused("path = \"^/(a\"; match = \"regex\"; upstream = \"u\";",
+                  "t.conf:3: sites[0].routes[0].path: \"^/(a\": missing closing parenthesis");
+    route_refused("path = \"/\"; match = \"glob\"; upstream = \"u\";", "is not one of");
+    route_refused("path = \"/\"; return = 404; upstream = \"u\";", "write one of them");
+    route_refused("path = \"/\"; return = 199;", "199 is out of range");
+    route_refused("path = \"/\"; upstream = \"u\"; body = \"x\";", "body: needs return");
+    route_refused("path = \"/\"; upstream = \"u\"; location = \"/x\";", "location: needs return");
+    route_refused("path = \"/\"; upstream = \"u\"; rewrite = \"$nothing\";", "unknown variable");
+    route_refused("path = \"/\"; upstream = \"u\"; methods = [ \"G T\" ];", "is no method");
+    route_refused("path = \"/\"; upstream = \"u\"; headers = [ \": x\" ];", "write \"Name\"");
+    route_refused("path = \"/\"; upstream = \"u\"; subprotocols = [ \"a,b\" ];",
+                  "is no subprotocol");
+    route_refused("path = \"/\"; upstream = \"u\"; request_headers = [ \"Host: x\" ];",
+                  "has a key of its own");
+    route_refused("path = \"/\"; upstream = \"u\"; request_headers = [ \"X-Forwarded-For: x\" ];",
+                  "has a key of its own");
+    route_refused("path = \"/\"; upstream = \"u\"; response_headers = [ \"+Upgrade: x\" ];",
+                  "frames the message");
+    route_refused("path = \"/\"; upstream = \"u\"; request_headers = [ \"X\" ];",
+                  "the value is missing");
+    route_refused("path = \"/\"; upstream = \"u\"; request_headers = [ \"-X: y\" ];",
+                  "needs no value");
+    route_refused("path = \"/\"; upstream = \"u\"; request_headers = [ \"X: $nothing\" ];",
+                  "unknown variable");
+    route_refused("path = \"/\"; upstream = \"u\"; error_pages = [ \"200 x\" ];",
+                  "write the status");
+    route_refused("path = \"/\"; upstream = \"u\"; error_pages = [ \"503 none\" ];",
+                  "No such file");
+}
+END_TEST
+
 START_TEST(the_proxy_protocol_needs_somebody_to_trust)
 {
     struct conf *conf;
@@ -161,6 +210,7 @@ int main(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, what_means_nothing_is_refused);
+    tcase_add_test(tc, routes_that_cannot_be_are_refused);
     tcase_add_test(tc, the_proxy_protocol_needs_somebody_to_trust);
     tcase_add_test(tc, a_line_of_a_file_is_named);
     tcase_add_test(tc, lists_are_inherited_one_by_one);

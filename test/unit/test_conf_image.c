@@ -201,7 +201,7 @@ START_TEST(without_a_default_site_an_unknown_host_finds_none)
     site_is(image, "b", "");
     site_is(image, "c", "");
     const struct image_site *site = image_find_site(image, SLICE("a"));
-    ck_assert_ptr_null(image_find_route(image, site, SLICE("/")));
+    ck_assert_ptr_null(image_find_route(image, site, SLICE("/"), NULL, NULL));
     image_release(&image);
 }
 END_TEST
@@ -242,15 +242,16 @@ START_TEST(the_route_with_the_longest_path_is_found)
     struct image *image = build(TEXT, 1);
     const struct image_site *site = image_find_site(image, SLICE("b.example"));
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        const struct image_route *route = image_find_route(image, site, slice_of(rows[i][0]));
+        const struct image_route *route =
+            image_find_route(image, site, slice_of(rows[i][0]), NULL, NULL);
         ck_assert_ptr_nonnull(route);
         str_is(image, route->path, rows[i][1]);
     }
-    ck_assert_ptr_null(image_find_route(image, site, SLICE("*")));
-    ck_assert_ptr_null(image_find_route(image, site, SLICE("")));
+    ck_assert_ptr_null(image_find_route(image, site, SLICE("*"), NULL, NULL));
+    ck_assert_ptr_null(image_find_route(image, site, SLICE(""), NULL, NULL));
     const struct image_site *other = image_find_site(image, SLICE("a.example"));
-    ck_assert_ptr_null(image_find_route(image, other, SLICE("/")));
-    ck_assert_ptr_nonnull(image_find_route(image, other, SLICE("/only/x")));
+    ck_assert_ptr_null(image_find_route(image, other, SLICE("/"), NULL, NULL));
+    ck_assert_ptr_nonnull(image_find_route(image, other, SLICE("/only/x"), NULL, NULL));
     image_release(&image);
 }
 END_TEST
@@ -259,7 +260,7 @@ static const struct image_route *route_of(const struct image *image, const char 
                                           const char *path)
 {
     const struct image_site *site = image_find_site(image, slice_of(host));
-    return image_find_route(image, site, slice_of(path));
+    return image_find_route(image, site, slice_of(path), NULL, NULL);
 }
 
 START_TEST(every_inherited_value_stands_in_the_route)

@@ -279,8 +279,8 @@ START_TEST(routes_know_their_tls_options)
           "  { path = \"/x\"; upstream = \"u\"; hsts = \"\"; x_client_cert = \"replace\"; } );\n"
           "} );\n");
     const struct image_site *site = image_find_site(fixture.image, SLICE("x"));
-    const struct image_route *root = image_find_route(fixture.image, site, SLICE("/"));
-    const struct image_route *deep = image_find_route(fixture.image, site, SLICE("/x"));
+    const struct image_route *root = image_find_route(fixture.image, site, SLICE("/"), NULL, NULL);
+    const struct image_route *deep = image_find_route(fixture.image, site, SLICE("/x"), NULL, NULL);
     ck_assert_uint_eq(root->flags, ROUTE_UPGRADE | ROUTE_REDIRECT_HTTPS);
     str_is(root->hsts, "max-age=7");
     ck_assert_uint_eq(root->x_client_cert, FORWARD_PASS);

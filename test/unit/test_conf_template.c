@@ -60,6 +60,8 @@ START_TEST(every_variable_is_known_by_its_name)
         {"$proxy_host", VAR_BACKEND, ""},
         {"$remote_net_24_64", VAR_REMOTE_NET, "24_64"},
         {"$remote_net_0_128", VAR_REMOTE_NET, "0_128"},
+        {"$rest", VAR_REST, ""},
+        {"$9", VAR_CAPTURE, "9"},
         {"$arg_room", VAR_ARG, "room"},
         {"$http_x_user", VAR_HTTP, "x_user"},
         {"$http_hosts", VAR_HTTP, "hosts"},
@@ -82,7 +84,7 @@ START_TEST(the_reference_lists_each_variable_once)
         ck_assert(name[0] == '$' && doc[0] != '\0');
         ck_assert_uint_eq(good(name).count, 1);
     }
-    ck_assert_uint_eq(count, VAR_REMOTE_NET);
+    ck_assert_uint_eq(count, VAR_CAPTURE);
 }
 END_TEST
 

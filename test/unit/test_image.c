@@ -118,7 +118,7 @@ static void walk_sites(const struct image *image)
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
         const struct image_site *site = image_find_site(image, slice_of(hosts[i]));
         const struct image_route *route =
-            site ? image_find_route(image, site, SLICE("/chat/x")) : NULL;
+            site ? image_find_route(image, site, SLICE("/chat/x"), NULL, NULL) : NULL;
         if (!site)
             continue;
         touch(image_slice(image, site->name));
@@ -133,7 +133,7 @@ static void walk_sites(const struct image *image)
         const struct image_site *site = image_site(image, i);
         touch(image_slice(image, site->name));
         /* A path that nothing matches: all routes are looked at. */
-        ck_assert_ptr_null(image_find_route(image, site, SLICE("")));
+        ck_assert_ptr_null(image_find_route(image, site, SLICE(""), NULL, NULL));
     }
     for (uint32_t i = 0; i < image->header->routes.count; i++) {
         touch(image_slice(image, image_route(image, i)->path));
@@ -501,8 +501,8 @@ static void assert_same(const struct image *a, const struct image *b)
     const struct image_site *same = image_find_site(b, SLICE("x.example"));
     assert_same_text(a, site->name, b, same->name);
     ck_assert_uint_eq(site->routes.count, 2);
-    const struct image_route *route = image_find_route(a, site, SLICE("/chat/x"));
-    const struct image_route *twin = image_find_route(b, same, SLICE("/chat/x"));
+    const struct image_route *route = image_find_route(a, site, SLICE("/chat/x"), NULL, NULL);
+    const struct image_route *twin = image_find_route(b, same, SLICE("/chat/x"), NULL, NULL);
     ck_assert_uint_eq(twin->idle_timeout_ms, route->idle_timeout_ms);
     ck_assert_uint_eq(twin->host_header.count, 2);
     assert_same_text(a, image_part(a, route->host_header, 0)->text, b,

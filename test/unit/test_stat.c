@@ -54,7 +54,7 @@ START_TEST(what_the_boards_programs_do_not_count_is_unknown)
     board.header->counter_count = COUNTER_COUNT - 1;
     board.header->reason_count = REASON_COUNT - 1;
     SHOW("workers", "--json");
-    HAS(",\"clients_uncounted\":null}");
+    HAS(",\"backend_tls_resumed\":null}");
     HAS("\"proxy_refused\":null}");
 }
 END_TEST
