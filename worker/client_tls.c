@@ -4,6 +4,7 @@
 
 #include "worker/conn_tls.h"
 #include "worker/tls_context.h"
+#include "worker/tunnel_tls.h"
 
 #include <errno.h>
 
@@ -50,19 +51,12 @@ void client_tls_leave(struct client *client)
 
 /* ---- the handshake ---- */
 
-static int make_engine(struct worker *w)
-{
-    if (!w->tls_engine)
-        w->tls_engine = tls_engine_new();
-    return w->tls_engine ? 0 : -ENOMEM;
-}
-
 /* OpenSSL's object costs tens of kilobytes: none before the client has said something. */
 static int begin(struct client *client)
 {
     struct worker *w = client->conn.w;
     struct ssl_ctx_st *context = w->tls ? tls_contexts_server(w->tls) : NULL;
-    if (!context || make_engine(w) < 0)
+    if (!context || tunnel_tls_engine(w) < 0)
         return -ENOMEM;
     client->conn.tls->contexts = tls_contexts_acquire(w->tls);
     client->conn.tls->handshake = tls_handshake_accept(context);

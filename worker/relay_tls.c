@@ -372,6 +372,8 @@ bool relay_tls_say_end(struct worker *w, uint32_t tunnel, uint32_t d)
     open_step(&s, w, tunnel, d);
     if (!s.dst || s.dst->session.flags & (TLS_SENT_CLOSE | TLS_FATAL) || w->free_chunk_count == 0)
         return true;
+    if (tunnel_tls_engine(w) < 0) /* a successor may have none yet */
+        return true;
     s.src = NULL; /* nothing is read */
     save(&s);
     relay_op_begin(w, OP_END, tunnel, d);
