@@ -2,117 +2,49 @@
 #include "common/crypto_memory.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-/*
- * A handshake takes and gives back some thousand small blocks, and each is to be wiped. So we keep our
- * own lists of free blocks, by size class, and know each block's size: with malloc and
- * malloc_usable_size all this took 8 % of a handshake. No process of ours has threads.
- */
-enum {
-    SMALLEST = 32, /* bytes; every doubling from here on has 4 classes */
-    DOUBLINGS = 10,
-    CLASSES = 4 * DOUBLINGS,
-    KEPT_MAX = 1 << 20, /* bytes in the lists: what 20 handshakes at a time need */
-};
-
-#if defined(__SANITIZE_ADDRESS__)
-enum { KEEPS = 0 }; /* who uses a freed block is to be found */
-#elif defined(__has_feature)
-enum { KEEPS = !__has_feature(address_sanitizer) };
-#else
-enum { KEEPS = 1 };
-#endif
-
-/* In front of every block. */
-struct block {
-    size_t room;        /* bytes behind this head */
-    struct block *next; /* in a list */
-};
-_Static_assert(sizeof(struct block) % 16 == 0, "what stands behind it is aligned as malloc's");
-
-static struct {
-    struct block *lists[CLASSES];
-    size_t kept; /* bytes in them */
-} memory;
-
-/* The class whose blocks have at least n bytes, and how many they have; CLASSES: n is beyond all. */
-static unsigned class_of(size_t n, size_t *size)
-{
-    unsigned doubling = 0;
-    while (doubling < DOUBLINGS && n > (size_t)SMALLEST << (doubling + 1))
-        doubling++;
-    if (doubling == DOUBLINGS) {
-        *size = n;
-        return CLASSES;
-    }
-    size_t from = (size_t)SMALLEST << doubling;
-    size_t step = n <= from ? 0 : (n - from - 1) / (from / 4);
-    *size = from + (step + 1) * (from / 4);
-    return 4 * doubling + (unsigned)step;
-}
 
 static void *take(size_t n, const char *file, int line)
 {
     (void)file;
     (void)line;
-    size_t room;
-    unsigned class = class_of(n, &room);
-    struct block *block = class < CLASSES ? memory.lists[class] : NULL;
-    if (block) {
-        memory.lists[class] = block->next;
-        memory.kept -= room;
-        return block + 1;
-    }
-    if (room > SIZE_MAX - sizeof *block || !(block = malloc(sizeof *block + room)))
-        return NULL;
-    block->room = room;
-    return block + 1;
+    return malloc(n);
 }
 
-/* All that the block may hold is wiped: OpenSSL does not tell how much it has used. */
-static void give_back(void *bytes, const char *file, int line)
+/* All that the block may hold: OpenSSL does not tell its size, and may have used more than it asked. */
+static void give_back(void *block, const char *file, int line)
 {
     (void)file;
     (void)line;
-    if (!bytes)
+    if (!block)
         return;
-    struct block *block = (struct block *)bytes - 1;
-    size_t room = block->room;
-    explicit_bzero(bytes, room);
-    unsigned class = class_of(room, &room);
-    if (!KEEPS || class == CLASSES || memory.kept + room > KEPT_MAX) {
-        free(block);
-        return;
-    }
-    block->next = memory.lists[class];
-    memory.lists[class] = block;
-    memory.kept += room;
+    explicit_bzero(block, malloc_usable_size(block));
+    free(block);
 }
 
 /* Never realloc: it moves bytes and leaves the old ones where they were. */
-static void *resize(void *bytes, size_t n, const char *file, int line)
+static void *resize(void *block, size_t n, const char *file, int line)
 {
-    if (!bytes)
+    if (!block)
         return take(n, file, line);
     if (n == 0) {
-        give_back(bytes, file, line);
+        give_back(block, file, line);
         return NULL;
     }
-    size_t room = ((struct block *)bytes - 1)->room;
+    size_t room = malloc_usable_size(block);
     if (n <= room) {
-        explicit_bzero((char *)bytes + n, room - n);
-        return bytes;
+        explicit_bzero((char *)block + n, room - n);
+        return block;
     }
-    void *larger = take(n, file, line);
+    void *larger = malloc(n);
     if (!larger)
         return NULL;
-    memcpy(larger, bytes, room);
-    give_back(bytes, file, line);
+    memcpy(larger, block, room);
+    give_back(block, file, line);
     return larger;
 }
 
