@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/tls_parts.h"
+#include "common/tls_why.h"
 
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509_vfy.h>
 
