@@ -5,8 +5,11 @@
 #include "common/clock.h"
 #include "master/slots.h"
 #include "shm/control.h"
+#include "shm/image.h"
+#include "shm/keys.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -75,15 +78,55 @@ static int start(struct master *master)
     return 0;
 }
 
-static void send_state(struct master *master)
+/* Marks in `wanted`, by index, which keys checks of this image need. Returns whether there is one. */
+static bool choose_keys(const struct image *image, bool wanted[KEYS_MAX])
 {
-    struct control_message message = {
-        .seq = ++master->seq, .mode = SLOT_MODE_RUN, .log_level = master->conf->error_log.level};
+    bool any = false;
+    for (uint32_t i = 0; i < image->header->upstreams.count; i++) {
+        const struct image_upstream *upstream = image_upstream(image, i);
+        bool speaks =
+            upstream->health.type == HEALTH_HTTP || upstream->health.type == HEALTH_WEBSOCKET;
+        if (!speaks || upstream->tls_chain.len == 0 || upstream->tls_key >= KEYS_MAX)
+            continue;
+        wanted[upstream->tls_key] = any = true;
+    }
+    return any;
+}
+
+int checker_keys(int image_fd, int keys_fd, int *fd)
+{
+    struct image *image = NULL;
+    bool *wanted = calloc(KEYS_MAX, sizeof(*wanted));
+    *fd = -1;
+    int rc = wanted ? image_open(&image, image_fd) : -ENOMEM;
+    if (rc == 0 && choose_keys(image, wanted))
+        rc = keys_select(keys_fd, wanted, KEYS_MAX, fd);
+    image_release(&image);
+    free(wanted);
+    return rc;
+}
+
+static void send_state(struct master *master, uint64_t now_ms)
+{
+    struct master_checker *checker = &master->checker;
+    int keys;
+    int error = checker_keys(master->image, master->keys, &keys);
+    if (error) {
+        checker->send_at_ms = now_ms + MASTER_BEAT_MS;
+        log_write(LOG_LEVEL_ERROR, "checker_keys_failed", "error=\"%s\"", strerror(-error));
+        return;
+    }
+    struct control_message message = {.seq = ++master->seq,
+                                      .mode = SLOT_MODE_RUN,
+                                      .log_level = master->conf->error_log.level,
+                                      .has_keys = keys >= 0};
     const struct control_fds fds = {
-        .image = master->image, .error_log = master->logs.error, .access_log = -1};
-    int error = control_send(master->checker.control, &message, &fds);
+        .image = master->image, .error_log = master->logs.error, .access_log = -1, .keys = keys};
+    error = control_send(checker->control, &message, &fds);
     if (error != -EAGAIN)
-        master->checker.unsent = false; /* a dead one gets it when it is started again */
+        checker->unsent = false; /* a dead one gets it when it is started again */
+    if (keys >= 0)
+        close(keys);
 }
 
 static void end(struct master_checker *checker)
@@ -123,8 +166,8 @@ void checker_step(struct master *master, uint64_t now_ms)
             log_write(LOG_LEVEL_ERROR, "checker_fork_failed", "error=\"%s\"", strerror(-error));
         }
     }
-    if (checker->pid != 0 && checker->unsent)
-        send_state(master);
+    if (checker->pid != 0 && checker->unsent && now_ms >= checker->send_at_ms)
+        send_state(master, now_ms);
     if (checker->control >= 0)
         read_answers(master);
 }

@@ -6,6 +6,7 @@
 #include "master/checker.h"
 #include "master/checker_names.h"
 #include "master/checker_targets.h"
+#include "master/checker_tls.h"
 #include "master/process.h"
 #include "shm/control.h"
 
@@ -72,16 +73,22 @@ static void apply(struct work *work, const struct control_message *message,
                   const struct control_fds *fds)
 {
     struct image *image = NULL;
+    struct checker_tls_contexts *tls = NULL;
     (void)!dup3(fds->error_log, ERROR_LOG, O_CLOEXEC);
     close(fds->error_log);
     log_set_level((enum log_level)message->log_level);
     int error = image_open(&image, fds->image);
     close(fds->image);
     if (!error)
+        error = checker_tls_contexts_new(&tls, image, fds->keys);
+    if (fds->keys >= 0)
+        close(fds->keys);
+    if (!error)
         error = checker_names_use(work->names, image);
     if (!error)
-        error = checker_targets_use(&work->targets, image);
+        error = checker_targets_use(&work->targets, image, tls);
     if (error) {
+        checker_tls_contexts_free(&tls);
         image_release(&image);
         log_write(LOG_LEVEL_ERROR, "image_refused", "error=%d", -error);
     }

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/ws_frame.h"
 #include "common/ws_handshake.h"
+#include "master/checker_tls.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@ enum {
 
 enum state {
     CONNECTING, /* connect is under way */
+    SHAKING,    /* the TLS handshake is under way */
     ASKING,     /* the request goes out, and its answer's head is awaited */
     PINGING,    /* websocket: a tunnel; our ping goes out, and its pong is awaited */
     CLOSING, /* websocket: all is well; our Close goes out, and the server's Close or FIN is awaited */
@@ -33,6 +35,7 @@ enum state {
 struct checker_probe {
     struct checker_plan plan;
     int fd;
+    struct checker_tls *tls; /* NULL: in the clear */
     enum state state;
     uint64_t begun_ns;
     uint64_t decided_ns; /* 0: not yet */
@@ -141,15 +144,25 @@ static void write_frame(struct checker_probe *p, uint8_t opcode, const uint8_t *
     p->out_sent = 0;
 }
 
+/* Bytes sent, or -errno. */
+static ssize_t put(struct checker_probe *p, const char *bytes, size_t n)
+{
+    if (p->tls)
+        return checker_tls_send(p->tls, bytes, n);
+    ssize_t sent = send(p->fd, bytes, n, MSG_NOSIGNAL);
+    return sent < 0 ? -errno : sent;
+}
+
 static enum checker_verdict flush(struct checker_probe *p)
 {
     while (p->out_sent < p->out_len) {
-        ssize_t n = send(p->fd, p->out + p->out_sent, p->out_len - p->out_sent, MSG_NOSIGNAL);
+        ssize_t n = put(p, p->out + p->out_sent, p->out_len - p->out_sent);
+        if (n == -EAGAIN || n == -EPIPE || n == -ECONNRESET)
+            return CHECKER_MORE; /* it may have said why before it closed: reading tells */
+        if (n == -EPROTO)
+            return bad(p, checker_tls_why(p->tls));
         if (n < 0)
-            /* It may have said why before it closed: reading tells. */
-            return errno == EAGAIN || errno == EPIPE || errno == ECONNRESET
-                       ? CHECKER_MORE
-                       : bad_errno(p, "send", errno);
+            return bad_errno(p, "send", (int)-n);
         p->out_sent += (uint32_t)n;
     }
     return CHECKER_MORE;
@@ -277,19 +290,30 @@ static enum checker_verdict ended(struct checker_probe *p, int error)
 {
     if (p->state == CLOSING)
         return CHECKER_GOOD;
+    if (error == EPROTO && p->tls)
+        return bad(p, checker_tls_why(p->tls));
     if (error != 0)
         return bad_errno(p, p->state == PINGING ? "before the pong" : "before the answer", error);
     return bad(p, p->state == PINGING ? "closed before the pong" : "closed before the answer");
 }
 
+/* Bytes received, 0 at the end, or -errno. */
+static ssize_t take(struct checker_probe *p)
+{
+    if (p->tls)
+        return checker_tls_receive(p->tls, p->in + p->in_len, IN_MAX - p->in_len);
+    ssize_t n = recv(p->fd, p->in + p->in_len, IN_MAX - p->in_len, 0);
+    return n < 0 ? -errno : n;
+}
+
 static enum checker_verdict receive(struct checker_probe *p)
 {
     for (;;) {
-        ssize_t n = recv(p->fd, p->in + p->in_len, IN_MAX - p->in_len, 0);
-        if (n < 0 && errno == EAGAIN)
+        ssize_t n = take(p);
+        if (n == -EAGAIN)
             return CHECKER_MORE;
         if (n <= 0)
-            return ended(p, n < 0 ? errno : 0);
+            return ended(p, (int)-n);
         p->in_len += (uint32_t)n;
         enum checker_verdict verdict = p->state == ASKING ? read_answer(p) : CHECKER_MORE;
         if (verdict == CHECKER_MORE && p->state != ASKING)
@@ -303,6 +327,32 @@ static enum checker_verdict receive(struct checker_probe *p)
 
 /* ---- its way ---- */
 
+static enum checker_verdict ask(struct checker_probe *p)
+{
+    int rc = write_request(p);
+    if (rc < 0)
+        return bad_errno(p, "request", -rc);
+    p->state = ASKING;
+    return flush(p);
+}
+
+static enum checker_verdict shake(struct checker_probe *p)
+{
+    int rc = checker_tls_shake(p->tls);
+    if (rc == -EAGAIN)
+        return CHECKER_MORE;
+    return rc < 0 ? bad(p, checker_tls_why(p->tls)) : ask(p);
+}
+
+static enum checker_verdict begin_tls(struct checker_probe *p)
+{
+    const struct checker_plan *plan = &p->plan;
+    p->state = SHAKING;
+    if (checker_tls_connect(&p->tls, plan->tls, plan->upstream, p->fd, plan->tls_name) < 0)
+        return bad(p, "tls: not set up, see the error log");
+    return shake(p);
+}
+
 static enum checker_verdict connected(struct checker_probe *p)
 {
     int error = 0;
@@ -313,11 +363,7 @@ static enum checker_verdict connected(struct checker_probe *p)
         return bad_errno(p, "connect", error);
     if (p->plan.health->type == HEALTH_TCP)
         return good(p, "connected");
-    int rc = write_request(p);
-    if (rc < 0)
-        return bad_errno(p, "request", -rc);
-    p->state = ASKING;
-    return flush(p);
+    return p->plan.tls ? begin_tls(p) : ask(p);
 }
 
 enum checker_verdict checker_probe_begin(struct checker_probe **out,
@@ -344,7 +390,8 @@ int checker_probe_fd(const struct checker_probe *p)
 
 uint32_t checker_probe_wants(const struct checker_probe *p)
 {
-    bool out = p->state == CONNECTING || p->out_sent < p->out_len;
+    bool out = p->state == CONNECTING || p->out_sent < p->out_len ||
+               (p->tls && checker_tls_wants_out(p->tls));
     return (p->state == CONNECTING ? 0u : (uint32_t)EPOLLIN) | (out ? (uint32_t)EPOLLOUT : 0u);
 }
 
@@ -353,14 +400,17 @@ enum checker_verdict checker_probe_event(struct checker_probe *p, uint32_t event
     enum checker_verdict verdict = CHECKER_MORE;
     if (p->state == CONNECTING)
         verdict = connected(p);
+    else if (p->state == SHAKING)
+        verdict = shake(p);
     else if (events & EPOLLOUT)
         verdict = flush(p);
-    return verdict == CHECKER_MORE && p->state != CONNECTING ? receive(p) : verdict;
+    return verdict == CHECKER_MORE && p->state >= ASKING ? receive(p) : verdict;
 }
 
 enum checker_verdict checker_probe_timeout(struct checker_probe *p)
 {
     static const char *const why[] = {[CONNECTING] = "no connection within the timeout",
+                                      [SHAKING] = "tls: timed out",
                                       [ASKING] = "no answer within the timeout",
                                       [PINGING] = "no pong within the timeout"};
     /* It did all that was asked but the courtesy of a Close. */
@@ -383,6 +433,7 @@ void checker_probe_end(struct checker_probe **probe)
     *probe = NULL;
     if (!p)
         return;
+    checker_tls_close(&p->tls);
     if (p->fd >= 0)
         close(p->fd);
     free(p);

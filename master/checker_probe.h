@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 struct checker_probe;
+struct checker_tls_contexts;
 
 enum checker_verdict {
     CHECKER_MORE, /* it goes on: wait for its descriptor */
@@ -26,6 +27,9 @@ struct checker_plan {
     struct slice method;
     struct slice path;
     struct slice host;
+    struct checker_tls_contexts *tls; /* NULL: in the clear, as tcp checks always are */
+    struct slice tls_name;            /* that the server's certificate must have */
+    uint32_t upstream;                /* whose context it is */
 };
 
 /* Begin. *out is NULL when memory is out (CHECKER_BAD). The caller ends it with _end, whatever came. */

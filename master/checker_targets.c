@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "master/checker.h"
 #include "master/checker_probe.h"
+#include "master/checker_tls.h"
 #include "shm/passive.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 enum { WAIT_MAX_MS = 1000 };
 
 struct checker_target {
+    uint32_t number; /* of the upstream */
     const struct image_upstream *upstream;
     const struct image_server *server;
     struct checker_probe *probe; /* NULL between two checks */
@@ -122,6 +124,9 @@ static void begin(struct checker_targets *t, struct checker_target *target)
     const struct checker_plan plan = {
         .address = &target->server->address,
         .health = health,
+        .tls = target->upstream->tls_flags & UPSTREAM_TLS ? t->tls : NULL,
+        .tls_name = image_slice(t->image, target->server->tls_name),
+        .upstream = target->number,
         .method = image_slice(t->image, health->method),
         .path = image_slice(t->image, health->path),
         .host = host.n > 0 ? host
@@ -184,7 +189,8 @@ static uint32_t list(const struct image *image, struct checker_target *items)
             if (!is_checked(upstream, server))
                 continue;
             if (items)
-                items[count] = (struct checker_target){.upstream = upstream, .server = server};
+                items[count] =
+                    (struct checker_target){.number = u, .upstream = upstream, .server = server};
             count++;
         }
     }
@@ -210,7 +216,8 @@ static void forget_others(struct checker_targets *t)
     free(checked);
 }
 
-int checker_targets_use(struct checker_targets *t, struct image *image)
+int checker_targets_use(struct checker_targets *t, struct image *image,
+                        struct checker_tls_contexts *tls)
 {
     uint64_t now_ms = clock_mono_ms();
     uint32_t count = list(image, NULL);
@@ -220,10 +227,12 @@ int checker_targets_use(struct checker_targets *t, struct image *image)
     for (uint32_t i = 0; i < t->count; i++)
         checker_probe_end(&t->items[i].probe);
     free(t->items);
+    checker_tls_contexts_free(&t->tls);
     image_release(&t->image);
     t->items = items;
     t->count = list(image, items);
     t->image = image;
+    t->tls = tls;
     /* Soon, but not at once: many hosts may have been started or reloaded together. */
     for (uint32_t i = 0; i < count; i++)
         items[i].due_ms = now_ms + draw(items[i].upstream->health.fast_interval_ms);

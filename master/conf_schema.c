@@ -292,7 +292,8 @@ static const struct conf_key KEYS[] = {
      .words = {[HEALTH_OFF] = "", [HEALTH_TCP] = "tcp", [HEALTH_HTTP] = "http",
                [HEALTH_WEBSOCKET] = "websocket"}, .example = "\"websocket\"",
      .doc = "\"tcp\": it accepts; \"http\": it answers with an expected status; \"websocket\": a "
-            "handshake with the right Accept, and a ping that is answered"},
+            "handshake with the right Accept, and a ping that is answered; these two by TLS where "
+            "traffic is"},
     {CONF_HEALTH, "interval", CONF_DURATION, AT(conf_health, interval_ms), .min = 100,
      .max = DURATION_MAX, .preset = "5s", .doc = "between two checks; a tenth more or less, so "
      "that checks never align"},

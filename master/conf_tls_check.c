@@ -264,10 +264,6 @@ static void check_upstream(const struct check *check, const struct conf_upstream
     if (tls->key && !tls->certificate && !conf_error_written(check->conf, &tls->certificate))
         conf_error_field(check->errors, check->conf, &tls->key,
                          "needs its tls_certificate: there is nothing to show");
-    if (upstream->health.type > HEALTH_TCP)
-        conf_error_field(check->errors, check->conf, &upstream->health.type,
-                         "checks do not speak TLS yet, so no server would ever pass one; \"tcp\" "
-                         "is what can be checked with tls = true");
     check_server_name(check, upstream);
 }
 

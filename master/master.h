@@ -77,6 +77,7 @@ struct master_checker {
     int32_t pid; /* 0: none runs */
     uint64_t started_ms;
     uint64_t start_at_ms;
+    uint64_t send_at_ms; /* not before: it has failed */
     struct throttle throttle;
 };
 

@@ -19,7 +19,7 @@ struct control_message {
     uint32_t log_level; /* enum log_level */
     uint32_t listener_count;
     uint32_t has_access_log; /* 1: a descriptor for it follows */
-    uint32_t has_keys;       /* 1: the image has certificates, and their keys follow */
+    uint32_t has_keys;       /* 1: the image has private keys, and they follow */
     uint32_t has_tickets;    /* 1: keys of session tickets follow */
     struct arena_listener listeners[ARENA_LISTENERS_MAX];
 };

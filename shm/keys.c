@@ -121,19 +121,39 @@ struct slice keys_get(const struct keys *keys, uint32_t index)
     return (struct slice){(const char *)keys->header + entry->off, entry->len};
 }
 
+/* Those that are wanted, of the first `count`; the others become empty. */
+static int copy(const struct keys *keys, const bool *wanted, uint32_t count, uint32_t generation,
+                int *fd)
+{
+    uint32_t all = keys->header->count;
+    struct slice *secrets = calloc((size_t)all + 1, sizeof *secrets);
+    for (uint32_t i = 0; secrets && i < all && i < count; i++) {
+        if (!wanted || wanted[i])
+            secrets[i] = keys_get(keys, i);
+    }
+    int rc = secrets ? keys_create(secrets, all, generation, fd) : -ENOMEM;
+    free(secrets); /* they point to keys, and hold none */
+    return rc;
+}
+
 int keys_renew(int from, uint32_t generation, int *fd)
 {
     struct keys keys;
     *fd = -1;
     int rc = keys_open(&keys, from);
-    if (rc < 0)
-        return rc;
-    uint32_t count = keys.header->count;
-    struct slice *secrets = calloc((size_t)count + 1, sizeof *secrets);
-    for (uint32_t i = 0; secrets && i < count; i++)
-        secrets[i] = keys_get(&keys, i);
-    rc = secrets ? keys_create(secrets, count, generation, fd) : -ENOMEM;
-    free(secrets); /* they point to keys, and hold none */
+    if (rc == 0)
+        rc = copy(&keys, NULL, UINT32_MAX, generation, fd);
+    keys_close(&keys);
+    return rc;
+}
+
+int keys_select(int from, const bool *wanted, uint32_t count, int *fd)
+{
+    struct keys keys;
+    *fd = -1;
+    int rc = keys_open(&keys, from);
+    if (rc == 0)
+        rc = copy(&keys, wanted, count, keys.header->generation, fd);
     keys_close(&keys);
     return rc;
 }

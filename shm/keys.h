@@ -11,6 +11,7 @@
 #include "common/compiler.h"
 #include "common/slice.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define KEYS_MAGIC 0x7379656b2d464855ull
@@ -51,7 +52,14 @@ int keys_create(const struct slice *secrets, uint32_t count, uint32_t generation
 int keys_renew(int from, uint32_t generation, int *fd) MUST_CHECK;
 
 /*
- * Worker: map the keys in `fd`, which stays the caller's, read-only and kept out of core dumps, and check
+ * Master: of the same generation only the keys that are `wanted`, by index (those from `count` on are not),
+ * for somebody who shall not have the others: these are empty. `from` stays the caller's. Returns as
+ * keys_renew.
+ */
+int keys_select(int from, const bool *wanted, uint32_t count, int *fd) MUST_CHECK;
+
+/*
+ * Worker, checker: map the keys in `fd`, which stays the caller's, read-only and kept out of core dumps, and check
  * them whole once. On 0 the caller owns the mapping.
  * Returns 0, -EPROTO (no keys, or not sealed), -EPROTONOSUPPORT (version), -EBADMSG (an offset points
  * outside) or -errno; then keys->header is NULL.

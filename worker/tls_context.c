@@ -3,9 +3,10 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/tls_client.h"
+#include "common/tls_identity.h"
 #include "shm/keys.h"
 #include "worker/tls_handshake.h"
-#include "worker/tls_identity.h"
 #include "worker/tls_ticket.h"
 
 #include <errno.h>
@@ -15,15 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What we can do to servers of upstreams: all that the record layer knows. */
-#define BACKEND_CIPHERS                                                                            \
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"     \
-    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
-#define BACKEND_SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define BACKEND_GROUPS "X25519:P-256:P-384:P-521"
-
 enum {
-    SECURITY_LEVEL = 2, /* what common/cert.c has judged by; Debian's default, not everybody's */
     NAME_MAX_LEN = 255,
     SHA256_SIZE = 32,
 };
@@ -127,7 +120,7 @@ void tls_contexts_release(struct tls_contexts **contexts)
     free(c);
 }
 
-/* ---- what servers' and clients' contexts have in common ---- */
+/* ---- what goes into contexts ---- */
 
 /* A text of the image with a NUL, as OpenSSL wants it; NULL: no memory. */
 static char *text_of(const struct image *image, struct image_str str)
@@ -143,7 +136,7 @@ static int set_up(SSL_CTX *context, int min_version)
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_read_ahead(context, 0);
-    SSL_CTX_set_security_level(context, SECURITY_LEVEL);
+    SSL_CTX_set_security_level(context, TLS_SECURITY_LEVEL);
     return SSL_CTX_set_min_proto_version(context, min_version) == 1 &&
                    SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1
                ? 0
@@ -374,51 +367,20 @@ static X509_STORE *store_for(const struct tls_contexts *c, const struct image_up
     return tls_identity_store(image_slice(c->image, upstream->tls_ca), NULL);
 }
 
-static int set_verification(const struct tls_contexts *c, SSL_CTX *context,
-                            const struct image_upstream *upstream)
-{
-    if (!(upstream->tls_flags & UPSTREAM_TLS_VERIFY)) {
-        SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
-        return 0;
-    }
-    X509_STORE *store = store_for(c, upstream);
-    if (!store)
-        return -EBADMSG;
-    SSL_CTX_set_cert_store(context, store);
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-    return 0;
-}
-
-static int show_ourselves(const struct tls_contexts *c, SSL_CTX *context,
-                          const struct image_upstream *upstream)
-{
-    struct tls_identity own;
-    if (upstream->tls_chain.len == 0)
-        return 0;
-    int rc = tls_identity_read(&own, image_slice(c->image, upstream->tls_chain),
-                               keys_get(&c->keys, upstream->tls_key));
-    if (rc < 0)
-        return rc;
-    if (SSL_CTX_use_cert_and_key(context, own.own, own.key, own.chain, 1) != 1)
-        rc = -EINVAL;
-    tls_identity_fini(&own);
-    return rc;
-}
-
 static int set_up_backend(const struct tls_contexts *c, SSL_CTX *context,
                           const struct image_upstream *upstream)
 {
-    static const unsigned char protocols[] = "\x08http/1.1";
-    int rc = set_up(context, TLS1_2_VERSION);
-    if (rc == 0)
-        rc = set_suites(context, BACKEND_CIPHERS, BACKEND_SUITES, BACKEND_GROUPS);
-    if (rc == 0)
-        rc = set_verification(c, context, upstream);
-    if (rc == 0)
-        rc = show_ourselves(c, context, upstream);
-    /* 0 means success here. */
-    if (rc == 0 && SSL_CTX_set_alpn_protos(context, protocols, sizeof protocols - 1) != 0)
-        rc = -ENOMEM;
+    bool verify = upstream->tls_flags & UPSTREAM_TLS_VERIFY;
+    const struct tls_client client = {
+        .store = verify ? store_for(c, upstream) : NULL,
+        .chain = image_slice(c->image, upstream->tls_chain),
+        .key = keys_get(&c->keys, upstream->tls_key),
+    };
+    if (verify && !client.store)
+        return -EBADMSG;
+    tls_handshake_prepare(context);
+    int rc = tls_client_set_up(context, &client);
+    X509_STORE_free(client.store);
     return rc;
 }
 

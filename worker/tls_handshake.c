@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/tls_parts.h"
 
+#include "common/tls_client.h"
+#include "common/tls_why.h"
+
 #include <errno.h>
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 
 enum {
@@ -119,15 +121,6 @@ struct tls_handshake *tls_handshake_accept(struct ssl_ctx_st *context)
     return handshake;
 }
 
-/* The name that the certificate must have, and SNI unless it is an address (RFC 6066 3). */
-static bool set_server_name(SSL *ssl, const char *name)
-{
-    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1)
-        return true;
-    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
-}
-
 struct tls_handshake *tls_handshake_connect(struct ssl_ctx_st *context, const char *server_name,
                                             struct ssl_session_st *session)
 {
@@ -135,7 +128,7 @@ struct tls_handshake *tls_handshake_connect(struct ssl_ctx_st *context, const ch
 
     if (handshake) {
         SSL_set_connect_state(handshake->ssl);
-        if ((server_name && !set_server_name(handshake->ssl, server_name)) ||
+        if ((server_name && !tls_client_set_name(handshake->ssl, server_name)) ||
             (session && SSL_set_session(handshake->ssl, session) != 1))
             tls_handshake_free(&handshake);
     }

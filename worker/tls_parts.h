@@ -2,8 +2,7 @@
 /*
  * What the TLS files share among themselves: tls_engine.c keeps cipher contexts, tls_keys.c derives
  * keys, tls_record.c seals and opens, tls_control.c reads alerts and KeyUpdates; tls_handshake.c
- * drives OpenSSL, tls_export.c takes the keys out of it, tls_facts.c the rest, tls_why.c has words for
- * what went wrong. Nobody else includes this.
+ * drives OpenSSL, tls_export.c takes the keys out of it, tls_facts.c the rest. Nobody else includes this.
  */
 #ifndef WORKER_TLS_PARTS_H
 #define WORKER_TLS_PARTS_H
@@ -71,8 +70,5 @@ void tls_handshake_drop(struct tls_handshake *handshake);
 
 /* What is worth knowing of a handshake that is over. 0 or -ENOMEM. */
 int tls_facts_take(SSL *ssl, struct tls_facts *facts) MUST_CHECK;
-
-/* Why the last call failed, from OpenSSL's error queue, which is emptied. Static text. */
-const char *tls_why_failed(SSL *ssl);
 
 #endif

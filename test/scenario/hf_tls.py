@@ -26,6 +26,23 @@ def certificate(scene, name="site", *names, kind="ec", days=30, issuer=None, ext
     return chain, key
 
 
+def expired(scene, name, *names, issuer):
+    """As certificate, signed by `issuer`, but it ended yesterday."""
+    chain, key = scene.dir / f"{name}.pem", scene.dir / f"{name}.key"
+    alternatives = ",".join(f"DNS:{one}" for one in names)
+    request = subprocess.run(
+        ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-keyout", str(key), "-subj", f"/CN={names[0]}",
+         "-addext", f"subjectAltName={alternatives}"],
+        stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=hf.PATIENCE_S).stdout
+    # `req` takes no such number of days.
+    subprocess.run(
+        ["openssl", "x509", "-req", "-CA", str(issuer[0]), "-CAkey", str(issuer[1]),
+         "-copy_extensions", "copy", "-days", "-1", "-out", str(chain)],
+        input=request, capture_output=True, check=True, timeout=hf.PATIENCE_S)
+    return chain, key
+
+
 def row(pair):
     """A row of `certificates`."""
     return {"certificate": str(pair[0]), "key": str(pair[1])}
@@ -54,6 +71,35 @@ def context(ca=None, version=None, **options):
     for name, value in options.items():
         setattr(made, name, value)
     return made
+
+
+def server_context(pair, **options):
+    """A server's context that shows `pair`."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(*pair)
+    for name, value in options.items():
+        setattr(made, name, value)
+    return made
+
+
+class Backend(hf.Scripted):
+    """A scripted backend behind TLS, as its `context` says, which the story may change. Keeps in
+    `names` what it was asked for (SNI), in `shown` the certificates (DER) that clients showed."""
+
+    def __init__(self, scene, made, handler, **options):
+        self.context, self.names, self.shown = made, [], []
+        super().__init__(scene, handler, **options)
+
+    def serve(self, peer):
+        made = self.context
+        made.sni_callback = lambda _, name, __: self.names.append(name)
+        try:
+            peer.sock = made.wrap_socket(peer.sock, server_side=True)
+        except OSError:
+            peer.sock.close()
+            return
+        self.shown.append(peer.sock.getpeercert(binary_form=True))
+        super().serve(peer)
 
 
 class Wire:

@@ -6,56 +6,12 @@ import signal
 import time
 
 import hf
-from hf import check, configuration, equal, story, wait_equal, wait_for
+from hf import check, equal, story, wait_equal, wait_for
+from hf_health import checked, checker, events, health, row, take_frame, wait_health
 from hf_http import Client
-from hf_ws import CLOSE, PING, PONG, TEXT, Socket, frame, switching, xor
-
-FAST = {"interval": "200ms", "fast_interval": "50ms", "timeout": "300ms", "rise": 2, "fall": 2}
-SEEN_S = 3  # far above interval + fall * (timeout + fast_interval) for a busy machine
-
-
-def row(proxy, backend):
-    address = hf.text_address(getattr(backend, "address", backend))
-    return next(row for row in proxy.stat("backends")["backends"] if row["server"] == address)
-
-
-def health(proxy, backend):
-    return row(proxy, backend)["health"]
-
-
-def wait_health(proxy, backend, word):
-    wait_equal(lambda: health(proxy, backend), word, f"health of {backend}", timeout=SEEN_S)
-
-
-def checked(scene, kind, *backends, **options):
-    """Holdfast whose only opinion of its servers is that of the checker."""
-    rows = [(backend, {"max_fails": 0}) for backend in backends]
-    upstream = {"health": {"type": kind, **FAST, **options.pop("health", {})}}
-    return scene.holdfast(configuration(scene, *rows, upstream=upstream, workers=2, **options))
-
-
-def events(proxy, word):
-    return [event["text"] for event in proxy.stat("events", "--limit", "0")["events"]
-            if event["text"].startswith(word)]
-
-
-def checker(proxy):
-    """PID of the checker, a child of the master; 0 if there is none."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and hf.comm(entry) == "hf-checker" and hf.alive(entry):
-            status = hf.pathlib.Path("/proc", entry, "status").read_text(encoding="utf-8")
-            if f"\nPPid:\t{proxy.pid}\n" in status:
-                return int(entry)
-    return 0
-
+from hf_ws import CLOSE, PING, PONG, TEXT, Socket, frame, switching
 
 # ---- WebSocket servers that do it wrong, each in a way of its own ----
-
-def take_frame(peer):
-    first, second = peer.read(2)
-    mask = peer.read(4)
-    return first & 15, xor(peer.read(second & 127), mask)
-
 
 def healthy(peer):
     """Greets, as a server that speaks first, then answers a ping and a Close."""

@@ -472,9 +472,6 @@ START_TEST(tls_of_upstreams_is_checked)
         {"tls = true; tls_ca = \"a.pem\"; tls_certificate = \"a.pem\"; tls_key = \"b.key\";",
          "tls_key: \"b.key\": is not the key of the first certificate in the chain: no client "
          "could be answered; the site's own certificate must come first"},
-        {"tls = true; tls_ca = \"a.pem\"; health = { type = \"websocket\"; };",
-         "health.type: checks do not speak TLS yet, so no server would ever pass one; \"tcp\" is "
-         "what can be checked with tls = true"},
         {"tls = true; tls_ca = \"a.pem\";",
          "servers[1].address: \"unix:/x\" has no name that its certificate could have; write "
          "tls_server_name in the upstream"},

@@ -166,6 +166,47 @@ START_TEST(more_than_there_is_room_for_is_refused)
 }
 END_TEST
 
+START_TEST(a_copy_has_only_the_keys_that_are_wanted)
+{
+    static const bool wanted[] = {false, false, true};
+    struct keys keys;
+    uint8_t bytes[sizeof good];
+    int fd;
+    ck_assert_int_eq(keys_select(made, wanted, ARRAY_LEN(wanted), &fd), 0);
+    ck_assert_int_eq(keys_open(&keys, fd), 0);
+    ck_assert_uint_eq(keys.header->generation, 7);
+    ck_assert_uint_eq(keys.header->count, 3);
+    ck_assert_uint_eq(keys_get(&keys, 0).n, 0);
+    ck_assert(slice_eq(keys_get(&keys, 2), secrets[2]));
+    ssize_t n = pread(fd, bytes, sizeof bytes, 0);
+    ck_assert_int_gt(n, 0);
+    ck_assert_ptr_null(memmem(bytes, (size_t)n, secrets[0].p, secrets[0].n));
+    keys_close(&keys);
+    close(fd);
+    ck_assert_int_eq(keys_select(made, wanted, 2, &fd), 0); /* nobody has asked for the third */
+    ck_assert_int_eq(keys_open(&keys, fd), 0);
+    ck_assert_uint_eq(keys_get(&keys, 2).n, 0);
+    keys_close(&keys);
+    close(fd);
+    ck_assert_int_lt(keys_select(-1, wanted, ARRAY_LEN(wanted), &fd), 0);
+    ck_assert_int_eq(fd, -1);
+}
+END_TEST
+
+START_TEST(another_generation_has_the_same_keys)
+{
+    struct keys keys;
+    int fd;
+    ck_assert_int_eq(keys_renew(made, 8, &fd), 0);
+    ck_assert_int_eq(keys_open(&keys, fd), 0);
+    ck_assert_uint_eq(keys.header->generation, 8);
+    for (uint32_t i = 0; i < ARRAY_LEN(secrets); i++)
+        ck_assert(slice_eq(keys_get(&keys, i), secrets[i]));
+    keys_close(&keys);
+    close(fd);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("keys");
@@ -176,6 +217,8 @@ int main(void)
     tcase_add_test(tcase, what_is_not_sealed_or_too_short_or_something_else_is_refused);
     tcase_add_test(tcase, no_number_in_any_place_makes_a_reader_leave_them);
     tcase_add_test(tcase, more_than_there_is_room_for_is_refused);
+    tcase_add_test(tcase, a_copy_has_only_the_keys_that_are_wanted);
+    tcase_add_test(tcase, another_generation_has_the_same_keys);
     Suite *suite = suite_create("keys");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Certificates and keys as OpenSSL wants them, out of the DER of image and keys (worker/tls_context.c). */
-#ifndef WORKER_TLS_IDENTITY_H
-#define WORKER_TLS_IDENTITY_H
+/* Certificates and keys as OpenSSL wants them, out of the DER of image and keys (shm/image.h, shm/keys.h). */
+#ifndef COMMON_TLS_IDENTITY_H
+#define COMMON_TLS_IDENTITY_H
 
 #include "common/compiler.h"
 #include "common/slice.h"

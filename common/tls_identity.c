@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/tls_identity.h"
+#include "common/tls_identity.h"
 
 #include <errno.h>
 #include <openssl/x509.h>
