@@ -327,17 +327,26 @@ static void end_hung_worker(struct keeper *keeper)
     (void)syscall(SYS_pidfd_send_signal, FD_WORKER_PID, SIGKILL, NULL, 0);
 }
 
+/* We sleep nearly always: then neither code nor what we have looked at needs to be mapped. */
+static void forget_pages(const struct keeper *keeper)
+{
+    /* Shared memory stays where it is, only it is no longer ours. */
+    (void)madvise(keeper->board.header, keeper->board.size, MADV_DONTNEED);
+    (void)madvise(keeper->arena.header, keeper->arena.header->size, MADV_DONTNEED);
+    slim_drop_text();
+}
+
 /* Blocks until the worker has ended. It stays a zombie: reaping can take 10 ms and comes last. */
 static void await_death(struct keeper *keeper)
 {
     sigset_t all_in;
     sigemptyset(&all_in);
-    slim_drop_text();
     for (;;) {
         struct pollfd pidfd = {.fd = FD_WORKER_PID, .events = POLLIN};
         struct timespec look = {.tv_sec = HANG_LOOK_S};
         renew(keeper);
         end_hung_worker(keeper);
+        forget_pages(keeper);
         if (keeper->pidfd_placed && ppoll(&pidfd, 1, &look, &all_in) <= 0)
             continue;
         if (keeper->pidfd_placed && (pidfd.revents & POLLIN))

@@ -99,8 +99,10 @@ class Clients:
         return self.process.poll() is not None
 
     def result(self):
-        hf.check(self.process.returncode in (0, 1), f"ws-load failed: {self.complaints()}")
-        return json.loads(self.answer.read_text(encoding="utf-8"))
+        answer = self.answer.read_text(encoding="utf-8")
+        # 2 with an answer: not one of these few could be opened while workers died all the time.
+        hf.check(self.process.returncode in (0, 1) or answer, f"ws-load failed: {self.complaints()}")
+        return json.loads(answer)
 
     def complaints(self):
         return self.errors.read_text(encoding="utf-8", errors="replace")
