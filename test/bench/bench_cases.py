@@ -9,7 +9,7 @@ from bench_measure import Gated, Held, Trial
 
 MANY = 8000
 BOTH = ("nginx", "haproxy")
-SOME = 500  # tunnels that are open when memory is read first
+SOME = 2000  # tunnels that are open when memory is read first
 
 
 class Target:

@@ -12,7 +12,7 @@ from bench_proxies import Stage, on_core
 
 LOAD_PATIENCE_S = 240
 SETTLED_KB = 32       # PSS that stays within this
-SETTLED_LOOKS = 12    # for so many looks
+SETTLED_LOOKS = 20    # for so many looks: a worker may give memory back a second after a storm
 LOOK_MS = 150
 SETTLE_S = 25         # or is taken as it is after so long
 POKES = 100           # requests at each look: allocators give back what is free when they are used
