@@ -95,6 +95,8 @@ def measure_all(bench, cases, kinds, rounds, no_tls):
     results, failures = {}, []
     for number in range(rounds):
         for case in cases:
+            if number >= case.rounds_max:
+                continue
             row = {}
             for kind in kinds:
                 if kind.name not in case.proxies or (case.secure and kind.name in no_tls):

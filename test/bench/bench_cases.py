@@ -23,7 +23,15 @@ class Target:
 NO_WORSE_TAIL = [Target("p99_us", (peer,), 1.0) for peer in BOTH]
 
 
-class Case:
+class Measurement:
+    """What all kinds have: who is measured, by which figures, with what to be reached."""
+    proxies = ("holdfast", "nginx", "haproxy", "other")
+    secure = False
+    targets = ()
+    rounds_max = 1000
+
+
+class Case(Measurement):
     """Of tunnels or requests under load."""
     proxies = ("bare", "holdfast", "nginx", "haproxy", "other")
     columns = ("cpu_us", "per_s", "p50_us", "p99_us", "p999_us", "load_busy",
@@ -53,10 +61,10 @@ def figures(got, resumed=False):
             "load_busy": got["own_cpu_s"] / got["seconds"], "disturbed": got["disturbed"]}
 
 
-class Memory:
+class Memory(Measurement):
     """Bytes that each of many idle tunnels adds to those of some that are open already: before any
     message, and after one of 16 KiB each way."""
-    proxies = ("holdfast", "nginx", "haproxy", "other")
+    rounds_max = 2  # it does not vary
     columns = ("idle_bytes", "after_bytes")
 
     def __init__(self, name, title, secure, limit):
@@ -76,16 +84,14 @@ class Memory:
         return {"idle_bytes": (idle - before) / added, "after_bytes": (after - before) / added}
 
 
-class Workers:
+class Workers(Measurement):
     """Messages in as many tunnels as a process of ours can hold, while another one holds as many: more
     than one worker's descriptors allow."""
     proxies = ("holdfast", "nginx")  # HAProxy is one process, and out of descriptors
     columns = Case.columns
-    secure = False
 
     def __init__(self, name, title, each):
         self.name, self.title, self.each = name, title, each
-        self.targets = []
 
     def measure(self, bench, kind):
         each = bench.scaled(self.each)
@@ -98,12 +104,10 @@ class Workers:
         return got
 
 
-class Reload:
+class Reload(Measurement):
     """A reload while many tunnels are open: until new clients are served by the new configuration, and
     what it adds to memory. All tunnels must still work."""
-    proxies = ("holdfast", "nginx", "haproxy", "other")
     columns = ("reload_ms", "added_kb", "processes")
-    secure = False
 
     def __init__(self, name, title):
         self.name, self.title = name, title
@@ -121,12 +125,10 @@ class Reload:
                     "processes": len(trial.proxy.pids()) - processes}
 
 
-class Ring:
+class Ring(Measurement):
     """Finding a key's server on a ring of so many; no proxy runs."""
     proxies = ("holdfast",)
     columns = ("ns", "points")
-    secure = False
-    targets = ()
 
     def __init__(self, servers):
         self.servers = servers
