@@ -102,13 +102,16 @@ START_TEST(racing_workers_never_pass_max_conns)
 {
     pid_t pids[WORKERS];
     load_limited();
-    for (uint32_t slot = 0; slot < WORKERS; slot++)
-        pids[slot] = start(slot, 100000);
-    STORE_RELEASE(&truth->go, 1);
-    for (uint32_t slot = 0; slot < WORKERS; slot++)
-        ck_assert_int_eq(waitpid(pids[slot], NULL, 0), pids[slot]);
-    ck_assert_uint_le(truth->high, LIMIT);     /* not passed */
-    ck_assert_uint_gt(truth->high, LIMIT / 2); /* and come near to */
+    /* On a busy machine they may not meet at the limit at once: race on until they have. */
+    for (int races = 0; races == 0 || (truth->high < LIMIT && races < 50); races++) {
+        STORE_RELEASE(&truth->go, 0);
+        for (uint32_t slot = 0; slot < WORKERS; slot++)
+            pids[slot] = start(slot, 100000);
+        STORE_RELEASE(&truth->go, 1);
+        for (uint32_t slot = 0; slot < WORKERS; slot++)
+            ck_assert_int_eq(waitpid(pids[slot], NULL, 0), pids[slot]);
+    }
+    ck_assert_uint_eq(truth->high, LIMIT); /* reached, and not passed */
     ck_assert_uint_eq(truth->in, 0);
     ck_assert_uint_eq(board_backend_conns(&fixture.board, backend_of(0)), 0);
     ck_assert_uint_gt(truth->admitted, 10000);
