@@ -136,7 +136,8 @@ bench:
 TUNNELS ?= 2000
 SEED ?= 1
 chaos: all $(BUILD)/ws-load crash-build
-	HOLDFAST_BUILD=$(BUILD) scripts/chaos --seconds $(or $(SECONDS),60) --tunnels $(TUNNELS) --seed $(SEED) $(CHAOS)
+	HOLDFAST_BUILD=$(BUILD) scripts/chaos --seconds $(or $(SECONDS),60) --tunnels $(TUNNELS) --seed $(SEED) \
+		--upgrade-every 7 --recycle-every 5 $(CHAOS)
 
 unitdir := $(PREFIX)/lib/systemd/system
 docdir := $(PREFIX)/share/doc/holdfast
