@@ -40,8 +40,14 @@ static void lay_out(struct arena_header *header, uint32_t tunnels_max)
     header->tunnels_max = tunnels_max;
     header->chunks_max = chunks_max;
     header->tunnels_off = page_align(sizeof *header);
-    header->fds_off =
+    header->guards_off =
         page_align(header->tunnels_off + (uint64_t)tunnels_max * sizeof(struct arena_tunnel));
+    header->meters_off =
+        page_align(header->guards_off + (uint64_t)tunnels_max * sizeof(struct arena_guard));
+    header->rules_off =
+        page_align(header->meters_off + (uint64_t)tunnels_max * sizeof(struct arena_meter));
+    header->fds_off =
+        page_align(header->rules_off + (uint64_t)ARENA_RULES_MAX * sizeof(struct arena_rules));
     header->chunks_off = page_align(header->fds_off + ARENA_FDS_MAX / 8);
     header->size = header->chunks_off + (uint64_t)chunks_max * ARENA_CHUNK_SIZE;
 }
@@ -50,6 +56,9 @@ static void point_into(struct arena *arena, void *base)
 {
     arena->header = base;
     arena->tunnels = (struct arena_tunnel *)((uint8_t *)base + arena->header->tunnels_off);
+    arena->guards = (struct arena_guard *)((uint8_t *)base + arena->header->guards_off);
+    arena->meters = (struct arena_meter *)((uint8_t *)base + arena->header->meters_off);
+    arena->rules = (struct arena_rules *)((uint8_t *)base + arena->header->rules_off);
     arena->fds = (uint64_t *)((uint8_t *)base + arena->header->fds_off);
     arena->chunks = (uint8_t *)base + arena->header->chunks_off;
 }
@@ -88,8 +97,9 @@ static bool layout_fits(const struct arena_header *header, uint64_t size)
         return false;
     lay_out(&plan, header->tunnels_max);
     return plan.chunks_max == header->chunks_max && plan.tunnels_off == header->tunnels_off &&
-           plan.fds_off == header->fds_off && plan.chunks_off == header->chunks_off &&
-           plan.size == header->size && plan.size == size;
+           plan.guards_off == header->guards_off && plan.meters_off == header->meters_off &&
+           plan.rules_off == header->rules_off && plan.fds_off == header->fds_off &&
+           plan.chunks_off == header->chunks_off && plan.size == header->size && plan.size == size;
 }
 
 int arena_attach(struct arena *arena, int fd)

@@ -10,6 +10,8 @@
 
 #include "common/compiler.h"
 #include "common/ws_frame.h"
+#include "shm/arena_guard.h"
+#include "shm/arena_rules.h"
 
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -77,7 +79,7 @@ struct arena_dir {
     uint32_t base;  /* stream position of the chunk's first byte */
     uint16_t chunk; /* chunk with the pending bytes, 0: none */
     uint8_t flags;  /* DIR_* */
-    uint8_t pad;
+    uint8_t care;   /* CARE_* */
 };
 
 /* One tunnel: two cache lines, the first is all that a message touches besides the tracker. */
@@ -87,10 +89,9 @@ struct arena_tunnel {
     uint16_t gen;   /* counts the record's tunnels: a stale event meets another number */
     int32_t fd[2];  /* [0] client, [1] backend; -1: closed */
     struct arena_dir dir[2];
-    uint32_t active_ms;     /* monotonic mod 2^32: last byte either way */
+    uint32_t heard_ms[2];   /* per direction, monotonic mod 2^32: last byte of its source */
     uint32_t blocked_ms[2]; /* per direction: when it became blocked or last moved since */
-    uint32_t idle_ms;       /* idle_timeout, 0: none */
-    uint16_t send_100ms;    /* send_timeout in tenths of a second, 0: none */
+    uint16_t rules;         /* index of what holds for it (shm/arena_rules.h) */
     uint16_t backend;       /* index on the board */
 
     struct ws_track track[2] ALIGNED(CACHE_LINE);
@@ -107,9 +108,9 @@ _Static_assert(sizeof(struct arena_tunnel) == 128, "two cache lines");
 
 /*
  * OP_FD: a descriptor is being made (accept, socket) and may not be in the bitmap yet. OP_END: a
- * close_notify is being sent.
+ * close_notify is being sent. OP_MADE: what is sent is made of what is read (worker/relay_made.c).
  */
-enum op_kind { OP_NONE, OP_RELAY, OP_FLUSH, OP_PEEK, OP_OPEN, OP_CLOSE, OP_FD, OP_END };
+enum op_kind { OP_NONE, OP_RELAY, OP_FLUSH, OP_PEEK, OP_OPEN, OP_CLOSE, OP_FD, OP_END, OP_MADE };
 
 /* What the worker is doing right now to one tunnel: one cache line, the journal. */
 struct arena_op {
@@ -157,10 +158,14 @@ struct arena_header {
     uint32_t tunnels_max;
     uint32_t chunks_max; /* chunk 0 is never used */
     uint64_t tunnels_off;
+    uint64_t guards_off;
+    uint64_t meters_off;
+    uint64_t rules_off;
     uint64_t chunks_off;
     uint64_t fds_off; /* bitmap of ARENA_FDS_MAX bits: descriptors of the worker's heap objects */
-    uint32_t mode;    /* enum slot_mode, as last applied */
-    uint32_t go;      /* K: futex word: the worker waits for it before it does anything */
+    uint32_t rules_used;  /* entries of rules below this one have been used; 0: none */
+    uint32_t mode;        /* enum slot_mode, as last applied */
+    uint32_t go;          /* K: futex word: the worker waits for it before it does anything */
     uint64_t applied_seq; /* control message last applied */
     uint32_t command;     /* K, W: enum arena_command; futex word of a parked worker */
     uint32_t parked;      /* W: 1 while it is parked; futex word of a waiting keeper */
@@ -178,6 +183,9 @@ _Static_assert(sizeof(struct arena_header) <= 4096, "the records begin at the ne
 struct arena {
     struct arena_header *header;
     struct arena_tunnel *tunnels;
+    struct arena_guard *guards; /* by tunnel, as the next one */
+    struct arena_meter *meters;
+    struct arena_rules *rules; /* ARENA_RULES_MAX */
     uint8_t *chunks;
     uint64_t *fds; /* connections that are not tunnels: they die with the worker that made them */
 };

@@ -212,6 +212,7 @@ static int move_dir(struct move *move, const struct arena_v2_tunnel *old, struct
         .tx = old->dir[d].tx - head,
         .base = old->dir[d].rx - head,
         .flags = flags_of(old->dir[d].flags),
+        .care = d == 0 ? CARE_RSV_ANY : 0, /* nobody knows what extensions were agreed on */
     };
     t->blocked_ms[d] = old->blocked_ms[d];
     t->track[d] = (struct ws_track){
@@ -230,6 +231,25 @@ static int move_dir(struct move *move, const struct arena_v2_tunnel *old, struct
     return move_pending(move, &old->dir[d], &t->dir[d]);
 }
 
+/* Layout 2 has timeouts in each record. As they are no route's, a reload does not change these. */
+static uint16_t rules_for(const struct move *move, uint32_t idle_ms, uint32_t send_ms)
+{
+    uint64_t key = (uint64_t)idle_ms << 32 | send_ms | 1ull << 31;
+    for (uint16_t i = 1; i < ARENA_RULES_MAX; i++) {
+        struct arena_rules *rules = &move->to->rules[i];
+        if (rules->key != 0 && rules->key != key)
+            continue;
+        rules->key = key;
+        rules->idle_ms = idle_ms;
+        rules->send_ms = send_ms;
+        rules->tunnels++;
+        if (i >= move->to->header->rules_used)
+            move->to->header->rules_used = i + 1u;
+        return i;
+    }
+    return 0;
+}
+
 static int move_record(struct move *move, uint32_t tunnel)
 {
     struct arena_v2_tunnel old;
@@ -246,9 +266,11 @@ static int move_record(struct move *move, uint32_t tunnel)
     t->state = old.state;
     t->reason = old.reason;
     t->gen = old.gen;
-    t->active_ms = old.active_ms;
-    t->idle_ms = old.idle_ms;
-    t->send_100ms = old.send_100ms;
+    t->heard_ms[0] = old.active_ms;
+    t->heard_ms[1] = old.active_ms;
+    t->rules = rules_for(move, old.idle_ms, old.send_100ms * 100u);
+    if (t->rules == 0)
+        return -ENOSPC;
     t->backend = (uint16_t)old.backend;
     t->strike_s = old.strike_s;
     t->strikes = old.strikes;

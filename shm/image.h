@@ -20,6 +20,7 @@
 #include "common/pattern.h"
 #include "common/prefix_tree.h"
 #include "common/slice.h"
+#include "shm/arena_rules.h"
 #include "shm/board.h"
 #include "shm/board_pace.h"
 
@@ -203,7 +204,15 @@ struct image_route {
     struct image_str body;             /* of a fixed answer; empty: the status in words */
     struct image_str content_type;     /* of that body */
     uint32_t status;                   /* of a fixed answer; 0: the upstream answers */
-    uint32_t pad4;
+    uint32_t tunnel_flags;             /* RULES_*; for this and what follows see arena_rules */
+    uint32_t ping_interval_ms;
+    uint32_t ping_timeout_ms;
+    uint32_t close_timeout_ms;
+    uint32_t max_age_ms;
+    uint32_t max_age_spread_ms;
+    uint32_t close_code;
+    struct image_str close_reason;
+    struct arena_limits limits;
 };
 
 /* What a route's path is. */

@@ -8,6 +8,7 @@
 #define SHM_VAULT_H
 
 #include "common/compiler.h"
+#include "shm/arena_guard.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -88,8 +89,9 @@ struct vault_op {
     struct vault_side before[2]; /* [0] the side that is read, [1] the side that is written */
     uint32_t now_ms;             /* the time that sized the records */
     uint32_t rest;               /* chunk of the worker's own for what is left of the input */
-    uint8_t pad[56];
-};
+    struct arena_guard guard;    /* the tunnel's, if it has one */
+    struct arena_meter meter;    /* likewise */
+} ALIGNED(CACHE_LINE);
 _Static_assert(sizeof(struct vault_op) % CACHE_LINE == 0, "layout");
 
 struct vault_header {

@@ -7,6 +7,7 @@
 #include "worker/position.h"
 #include "worker/queue.h"
 #include "worker/relay_tls.h"
+#include "worker/rules.h"
 #include "worker/tunnel_tls.h"
 #include "worker/verify.h"
 
@@ -321,6 +322,7 @@ static int recount(struct worker *w, uint32_t kind)
     STORE_RELAXED(&w->me->requests_open, 0u);
     STORE_RELAXED(&w->me->backend_idle, 0u);
     queue_forget(w);
+    rules_recount(w);
     return recount_gauges(w);
 }
 

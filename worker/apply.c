@@ -7,6 +7,7 @@
 #include "worker/balance.h"
 #include "worker/client.h"
 #include "worker/crash_point.h"
+#include "worker/rules.h"
 #include "worker/tls_context.h"
 #include "worker/tls_resume.h"
 
@@ -37,7 +38,10 @@ static int use_image(struct worker *w)
         rc = -ENOMEM;
     if (rc == 0)
         rc = tls_contexts_new(&tls, image, FD_KEYS, FD_TICKETS);
+    if (rc == 0)
+        rc = rules_apply(w, image);
     if (rc < 0) {
+        tls_contexts_release(&tls);
         balance_release(&balancer);
         image_release(&image);
         return rc;

@@ -60,6 +60,7 @@ struct worker {
     uint32_t now_ms; /* mono_ms mod 2^32 */
 
     struct image *image;           /* for new requests; NULL before the first control message */
+    struct rules_place *rules;     /* by route of `image`: where its rules are (rules.c) */
     struct balancer *balancer;     /* round-robin state for `image` */
     struct tls_contexts *tls;      /* made of `image` */
     struct tls_engine *tls_engine; /* ciphers of all TLS connections; made when first needed */

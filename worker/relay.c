@@ -21,7 +21,7 @@ void relay_publish(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t bytes
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];
     struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
-    t->active_ms = w->now_ms;
+    t->heard_ms[d] = w->now_ms;
     /* The low halves follow dir.rx and track.frames: adoption mends them if death came before this. */
     STORE_RELAXED(&pub->bytes[d], pub->bytes[d] + bytes);
     uint32_t frames = t->track[d].frames - (uint32_t)pub->frames[d];

@@ -7,6 +7,7 @@
 #include "worker/crash_point.h"
 #include "worker/position.h"
 #include "worker/relay_tls.h"
+#include "worker/rules.h"
 #include "worker/tunnel_tls.h"
 
 #include <errno.h>
@@ -93,12 +94,9 @@ static int fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_op
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];
     uint16_t gen = t->gen;
-    uint32_t send_100ms = (o->route->send_timeout_ms + 99) / 100;
     memset(t, 0, sizeof *t);
     t->gen = (uint16_t)(gen + 1);
-    t->active_ms = w->now_ms;
-    t->idle_ms = o->route->idle_timeout_ms;
-    t->send_100ms = (uint16_t)(send_100ms > UINT16_MAX ? UINT16_MAX : send_100ms);
+    t->rules = o->rules;
     t->backend = (uint16_t)o->backend;
     int rc = tunnel_tls_fill(w, tunnel, o);
     if (rc < 0)
@@ -106,6 +104,7 @@ static int fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_op
     uint8_t flags = o->exact ? DIR_EXACT : 0;
     for (uint32_t d = 0; d < 2; d++) {
         t->dir[d].flags = flags;
+        t->heard_ms[d] = w->now_ms;
         t->fd[d] = o->fd[d];
         t->cookie[d] = cookie_of(o->fd[d]);
         stage(w, tunnel, d, o);
@@ -193,7 +192,7 @@ static bool record_has_memory(struct worker *w, uint32_t tunnel)
 
 int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
 {
-    if (!tunnel_room(w))
+    if (!tunnel_room(w) || o->rules == 0)
         return -ENOBUFS;
     if (o->held[0].n + o->tls[0].plain.n > ARENA_CHUNK_SIZE ||
         o->held[1].n + o->tls[1].plain.n > ARENA_CHUNK_SIZE)
@@ -233,6 +232,7 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
     STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_opened + 1);
     STORE_RELAXED(&w->me->tunnels_open, w->me->tunnels_open + 1);
     worker_count(w, COUNTER_TUNNELS_OPENED);
+    rules_join(w, t);
     CRASH_POINT(open_counted);
     op_set(w, OP_NONE, 0);
     *id = public_id(w, tunnel);
@@ -380,6 +380,7 @@ void tunnel_finish_close(struct worker *w, uint32_t tunnel)
     }
     drop_chunks(w, t);
     tunnel_tls_drop(w, tunnel);
+    rules_leave(w, t);
     CRASH_POINT(close_wiped);
     if (pub->id != 0) {
         log_end(w, tunnel, t->reason);
@@ -524,13 +525,16 @@ void tunnel_run_ready(struct worker *w)
 /* Milliseconds until the tunnel's next timeout (0: due), UINT32_MAX: none; *reason says which. */
 static uint32_t time_left(const struct worker *w, const struct arena_tunnel *t, enum reason *reason)
 {
+    const struct arena_rules *rules = rules_of(w, t);
     uint32_t left = UINT32_MAX;
-    if (t->idle_ms != 0) {
-        uint32_t idle = w->now_ms - t->active_ms;
-        left = idle >= t->idle_ms ? 0 : t->idle_ms - idle;
+    if (rules->idle_ms != 0) {
+        uint32_t client = w->now_ms - t->heard_ms[0];
+        uint32_t backend = w->now_ms - t->heard_ms[1];
+        uint32_t idle = client < backend ? client : backend;
+        left = idle >= rules->idle_ms ? 0 : rules->idle_ms - idle;
         *reason = REASON_IDLE_TIMEOUT;
     }
-    uint32_t send_ms = t->send_100ms * 100u;
+    uint32_t send_ms = rules->send_ms;
     for (uint32_t d = 0; d < 2; d++) {
         if (send_ms == 0 || !(t->dir[d].flags & DIR_BLOCKED))
             continue;
@@ -558,7 +562,7 @@ void tunnel_note_blocked(struct worker *w, uint32_t tunnel, uint32_t d)
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];
     t->blocked_ms[d] = w->now_ms;
-    if (t->send_100ms == 0)
+    if (rules_of(w, t)->send_ms == 0)
         return;
     if (position_acked(t->fd[!d], &board_tunnel(w->board, w->slot, tunnel)->acked[!d]) < 0)
         return; /* the next send says what is wrong */
@@ -576,9 +580,9 @@ static bool receiver_moved(struct worker *w, uint32_t tunnel, uint32_t d)
 static bool stuck(struct worker *w, uint32_t tunnel)
 {
     const struct arena_tunnel *t = &w->tunnels[tunnel];
-    for (uint32_t d = 0; d < 2; d++) {
-        bool due =
-            t->dir[d].flags & DIR_BLOCKED && w->now_ms - t->blocked_ms[d] >= t->send_100ms * 100u;
+    uint32_t send_ms = rules_of(w, t)->send_ms;
+    for (uint32_t d = 0; d < 2 && send_ms != 0; d++) {
+        bool due = t->dir[d].flags & DIR_BLOCKED && w->now_ms - t->blocked_ms[d] >= send_ms;
         if (due && !receiver_moved(w, tunnel, d))
             return true;
     }

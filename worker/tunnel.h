@@ -29,9 +29,9 @@ struct tunnel_opening {
     struct tunnel_side_tls tls[2];
     const struct addr *client;
     uint32_t client_gauge; /* where its client is counted (shm/board_gauge.h); 0: nowhere */
-    const struct image_route *route;
-    uint32_t site;    /* index on the board */
-    uint32_t backend; /* index on the board */
+    uint16_t rules;        /* of its route (worker/rules.h) */
+    uint32_t site;         /* index on the board */
+    uint32_t backend;      /* index on the board */
 };
 
 /* Where a tunnel is counted (shm/board_gauge.h); TUNNEL_NO_GAUGE stands for nowhere. */

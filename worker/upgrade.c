@@ -3,6 +3,7 @@
 #include "common/ws_handshake.h"
 #include "worker/conn_tls.h"
 #include "worker/request.h"
+#include "worker/rules.h"
 #include "worker/tunnel.h"
 #include "worker/verdict.h"
 
@@ -66,7 +67,7 @@ static void commit(struct request *r, struct slice answer, uint32_t head_len)
         .tls = {side_of(client), side_of(&backend->conn)},
         .client = r->remote,
         .client_gauge = r->client_gauge,
-        .route = r->route,
+        .rules = rules_find(w, r->image, r->site, r->route),
         .site = r->site->board_site,
         .backend = r->server->backend,
     };

@@ -135,6 +135,10 @@ static bool record_holds(const struct worker *w, struct claims *claims, struct a
         t->backend = 0;
         holds = false;
     }
+    if (t->rules == 0 || t->rules >= ARENA_RULES_MAX) {
+        t->rules = 0;
+        holds = false;
+    }
     if (t->reason >= REASON_COUNT)
         t->reason = REASON_WORKER_DIED;
     return holds && (t->state != TUNNEL_OPEN || positions_hold(t));

@@ -120,15 +120,18 @@ static void assert_moved(const struct arena_tunnel *t, const struct arena_v2_tun
     ck_assert_uint_eq(t->reason, from->reason);
     ck_assert_uint_eq(t->gen, from->gen);
     ck_assert_uint_eq(t->backend, from->backend);
-    ck_assert_uint_eq(t->active_ms, from->active_ms);
-    ck_assert_uint_eq(t->idle_ms, from->idle_ms);
-    ck_assert_uint_eq(t->send_100ms, from->send_100ms);
+    const struct arena_rules *rules = &made.rules[t->rules];
+    ck_assert_uint_eq(rules->idle_ms, from->idle_ms);
+    ck_assert_uint_eq(rules->send_ms, from->send_100ms * 100u);
+    ck_assert_uint_eq(rules->ping_interval_ms, 0);
+    ck_assert_uint_eq(t->dir[0].care, CARE_RSV_ANY);
     ck_assert_uint_eq(t->tls, 0);
     ck_assert_uint_eq(t->strikes, from->strikes);
     ck_assert_uint_eq(t->strike_s, from->strike_s);
     ck_assert_uint_eq(t->abort, from->abort);
     for (uint32_t d = 0; d < 2; d++) {
         uint32_t head = d == 1 ? from->head_len : 0;
+        ck_assert_uint_eq(t->heard_ms[d], from->active_ms);
         ck_assert_int_eq(t->fd[d], from->fd[d]);
         ck_assert_uint_eq(t->dir[d].rx, from->dir[d].rx - head);
         ck_assert_uint_eq(t->dir[d].tx, from->dir[d].tx - head);
@@ -152,7 +155,7 @@ START_TEST(every_field_of_every_record_is_moved)
     for (uint32_t i = 0; i < TUNNELS; i++)
         assert_moved(&made.tunnels[i], &old.tunnels[i]);
     ck_assert_uint_eq(made.tunnels[IDLE].state, TUNNEL_OPEN);
-    ck_assert_uint_eq(made.tunnels[IDLE].send_100ms, 605);
+    ck_assert_uint_eq(made.rules[made.tunnels[IDLE].rules].send_ms, 60500);
     ck_assert_uint_eq(made.tunnels[FREED].state, TUNNEL_FREE);
     ck_assert_uint_eq(made.tunnels[FREED].gen, 77);
     drop_made();

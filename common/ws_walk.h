@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames of one direction, one by one (RFC 6455 5): what is passed on, what is taken out (the pong to
+ * our ping, what comes after our Close), what is put in between two frames, and which limit is met.
+ * A pure function of its arguments: a successor of a dead worker does the same walk again and comes to
+ * the same bytes. No I/O, no heap, no clock.
+ */
+#ifndef COMMON_WS_WALK_H
+#define COMMON_WS_WALK_H
+
+#include "common/slice.h"
+#include "common/ws_frame.h"
+
+enum {
+    WS_CONTROL_MAX = 125,              /* payload of a control frame (5.5) */
+    WS_WORDS_MAX = WS_CONTROL_MAX + 6, /* a whole one, masked */
+    WS_HELD_MAX = 13,                  /* bytes that may wait for the rest of a frame's beginning */
+    WS_PONG_PAYLOAD = 8,               /* of our pings, and so of the pongs that are taken out */
+    WS_WALK_EXTRA = WS_WORDS_MAX + WS_HELD_MAX, /* output may be so much longer than input */
+};
+
+/* Why a walk stopped passing on. */
+enum ws_verdict {
+    WS_FINE,
+    WS_BAD_FRAME,   /* 1002: not a frame that may stand here */
+    WS_BIG_FRAME,   /* 1009 */
+    WS_BIG_MESSAGE, /* 1009 */
+};
+
+/* What frames are held to; a bit or 0 each. */
+enum {
+    WS_CHECK = 1 << 0,       /* RFC 6455 5.2, 5.4, 5.5 are enforced: below, what is allowed */
+    WS_FROM_CLIENT = 1 << 1, /* frames must be masked; else they must not be */
+    WS_ALLOW_RSV1 = 1 << 2,  /* permessage-deflate was agreed on (RFC 7692) */
+    WS_ALLOW_RSV = 1 << 3,   /* any reserved bit is somebody's */
+    WS_DROP = 1 << 4,        /* nothing is passed on: our Close to the destination went before */
+    WS_TAKE_CLOSE = 1 << 5,  /* the source's Close is not passed on, nor what follows it */
+    WS_WORDS_LAST = 1 << 6,  /* `words` are a Close: nothing is passed on after them */
+};
+
+struct ws_walk {
+    /* Given. */
+    uint32_t flags;
+    const uint8_t *words; /* frame to put in at the next boundary */
+    uint32_t words_len;   /* 0: none */
+    const uint8_t *pong;  /* payload, WS_PONG_PAYLOAD bytes, of the pong to take out; NULL: none */
+    uint64_t max_frame;   /* payload bytes; 0: no limit */
+    uint64_t max_message; /* likewise */
+    /* Kept between walks, changed. */
+    struct ws_track *track; /* of all that was walked over but what is held */
+    uint8_t *held;          /* WS_HELD_MAX bytes: the beginning of a frame; borrowed */
+    uint8_t *held_len;
+    uint64_t *message; /* bytes of the message under way; NULL unless max_message is set */
+    /* Found. All counts are of this walk. */
+    uint32_t out;            /* bytes of output */
+    uint32_t messages;       /* data messages that began */
+    uint32_t controls;       /* control frames of the source, pongs that were taken out left out */
+    bool said;               /* `words` were put in */
+    bool pong_came;          /* and was taken out */
+    enum ws_verdict verdict; /* not FINE: from the offending frame on nothing was passed on: the
+                                     walk went on as with WS_DROP; what is no frame at all has made
+                                     the tracker WS_BROKEN */
+};
+
+/*
+ * Go over n bytes of `in`, behind those that are held. `out` has room for n + WS_WALK_EXTRA bytes and
+ * does not overlap `in`. With WS_DROP, or after a verdict, a Close of the source still shows in the
+ * tracker's WS_SAW_CLOSE as long as frames can be told apart. A tracker that is WS_BROKEN passes
+ * everything on (nothing with WS_DROP), and nothing is put in any more.
+ */
+void ws_walk(struct ws_walk *walk, const uint8_t *in, uint32_t n, uint8_t *out);
+
+/*
+ * A control frame, masked if `mask` is not NULL (4 bytes). Returns its length; `out` has
+ * WS_WORDS_MAX bytes, n is at most WS_CONTROL_MAX.
+ */
+uint32_t ws_control_frame(uint8_t opcode, const void *payload, uint32_t n, const uint8_t *mask,
+                          uint8_t *out);
+
+/* The payload of a Close: code, then as much of `reason` as fits. Returns its length (<= 125). */
+uint32_t ws_close_payload(uint16_t code, struct slice reason, uint8_t out[WS_CONTROL_MAX]);
+
+#endif
