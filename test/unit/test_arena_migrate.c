@@ -124,7 +124,7 @@ static void assert_moved(const struct arena_tunnel *t, const struct arena_v2_tun
     ck_assert_uint_eq(rules->idle_ms, from->idle_ms);
     ck_assert_uint_eq(rules->send_ms, from->send_100ms * 100u);
     ck_assert_uint_eq(rules->ping_interval_ms, 0);
-    ck_assert_uint_eq(t->dir[0].care, CARE_RSV_ANY);
+    ck_assert_uint_eq(t->dir[0].care, from->state == TUNNEL_FREE ? 0 : CARE_RSV_ANY);
     ck_assert_uint_eq(t->tls, 0);
     ck_assert_uint_eq(t->strikes, from->strikes);
     ck_assert_uint_eq(t->strike_s, from->strike_s);
