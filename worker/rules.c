@@ -21,7 +21,8 @@ static uint64_t mix_texts(const struct worker *w, uint64_t key, const struct ima
 {
     for (uint32_t i = 0; i < texts.count; i++)
         key = mix(w, key, image_text(image, texts, i));
-    return key + texts.count;
+    /* The end of the list, by what no text is: what is a method in one route may be a field in another. */
+    return mix(w, key, SLICE(""));
 }
 
 /* What tells a route from the others of its configuration, and what it keeps in the next one. */
