@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 struct unit {
     const char *name;
@@ -121,4 +122,27 @@ int units_parse_rate(struct slice text, uint64_t *interval_us)
         return -EINVAL;
     *interval_us = unit_us / count;
     return 0;
+}
+
+int units_parse_per_second(struct slice text, uint64_t *per_s)
+{
+    if (text.n == 0) {
+        *per_s = 0;
+        return 0;
+    }
+    if (text.n < 3 || text.p[text.n - 2] != '/' || text.p[text.n - 1] != 's')
+        return -EINVAL;
+    text.n -= 2;
+    return units_parse_size(text, per_s);
+}
+
+size_t units_print_per_second(uint64_t per_s, char out[UNITS_TEXT_MAX])
+{
+    if (per_s == 0) {
+        out[0] = '\0';
+        return 0;
+    }
+    size_t n = print(per_s, SIZES, out);
+    memcpy(out + n, "/s", 3);
+    return n + 2;
 }

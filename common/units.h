@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Durations ("500ms", "4s", "10m", "1h", "1d") and sizes ("512", "16k", "1m", "1g") as text. */
+/* Durations ("500ms", "4s", "10m", "1h", "1d"), sizes ("512", "16k", "1m", "1g"), rates as text. */
 #ifndef COMMON_UNITS_H
 #define COMMON_UNITS_H
 
@@ -31,5 +31,14 @@ size_t units_print_size(uint64_t bytes, char out[UNITS_TEXT_MAX]);
  * 1,000,000 a second. Returns 0 or -EINVAL.
  */
 int units_parse_rate(struct slice text, uint64_t *interval_us) MUST_CHECK;
+
+/*
+ * "100/s", "64k/s": a size, and how much of it a second; 0 for "" (no limit). Returns as
+ * units_parse_size does.
+ */
+int units_parse_per_second(struct slice text, uint64_t *per_s) MUST_CHECK;
+
+/* The shortest text that means exactly this, "" for 0. Returns the length. */
+size_t units_print_per_second(uint64_t per_s, char out[UNITS_TEXT_MAX]);
 
 #endif

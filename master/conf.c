@@ -63,6 +63,7 @@ static int load(struct conf *conf, struct conf_errors *errors, bool files)
     conf_tls_check(conf, errors);
     conf_front_check(conf, errors);
     conf_route_check(conf, errors);
+    conf_tunnel_check(conf, errors);
     return errors->count > 0 ? -EINVAL : 0;
 }
 

@@ -13,6 +13,7 @@
 #include "master/conf_front.h"
 #include "master/conf_route.h"
 #include "master/conf_tls.h"
+#include "master/conf_tunnel.h"
 #include "shm/board.h"
 #include "shm/image.h"
 
@@ -61,6 +62,7 @@ struct conf_options {
     uint32_t error_page_count;
     char *client_rate; /* "": no limit */
     uint32_t client_burst;
+    struct conf_tunnel tunnel;
 };
 
 struct conf_error_log {
@@ -157,6 +159,8 @@ struct conf_upstream {
     uint32_t handshake_burst;
     uint32_t handshake_queue_ms;
     enum image_proxy_protocol proxy_protocol;
+    uint32_t shed;      /* percent; 0: none */
+    uint32_t shed_rate; /* tunnels a second */
 };
 
 struct conf_route {
@@ -218,6 +222,7 @@ struct conf {
     char *handshake_rate; /* "": no limit */
     uint32_t handshake_burst;
     uint32_t handshake_queue_ms;
+    uint32_t drain_window_ms; /* 0: all at once */
     struct conf_options options;
     struct conf_page *pages;        /* files of error_pages */
     struct conf_prefixes *prefixes; /* what the lists of prefixes came to */

@@ -114,6 +114,7 @@ void conf_image_front_route(struct conf_build *build, const struct conf_site *si
     route->client_pace = pace_of(options->client_rate, options->client_burst, 0);
     route->forwarded = options->forwarded;
     conf_image_route_fill(build, from, route);
+    conf_image_tunnel_fill(build, from, route);
     if (options->origin_required)
         route->flags |= ROUTE_ORIGIN_REQUIRED;
     if (options->allow_count > 0)
@@ -134,6 +135,7 @@ void conf_image_front_fill(struct conf_build *build)
     const struct conf *conf = build->conf;
     struct image_front *front = &build->header->front;
     front->max_tunnels = conf->max_tunnels;
+    front->drain_window_ms = conf->drain_window_ms;
     front->pace = pace_of(conf->handshake_rate, conf->handshake_burst, conf->handshake_queue_ms);
     copy_trees(build);
     for (uint32_t i = 0; i < conf->listener_count; i++) {

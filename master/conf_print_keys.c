@@ -19,6 +19,8 @@ static void print_number(FILE *out, enum conf_type type, uint64_t value)
         units_print_duration(value, text);
     else if (type == CONF_SIZE)
         units_print_size(value, text);
+    else if (type == CONF_PER_SECOND)
+        units_print_per_second(value, text);
     else
         snprintf(text, sizeof(text), "%" PRIu64, value);
     fputs(text, out);
@@ -47,6 +49,12 @@ static void print_values(FILE *out, const struct conf_key *key)
     case CONF_DURATION:
     case CONF_SIZE:
         print_number(out, key->type, key->min);
+        fputs(" to ", out);
+        print_number(out, key->type, key->max);
+        break;
+    case CONF_PER_SECOND:
+        fputs(key->min > 0 ? "" : "`\"\"`, or ", out);
+        print_number(out, key->type, key->min > 0 ? key->min : 1);
         fputs(" to ", out);
         print_number(out, key->type, key->max);
         break;
@@ -142,7 +150,8 @@ void conf_print_keys(FILE *out)
         "Written by `holdfast --keys`. The file is in libconfig syntax; `@include \"FILE\"` takes "
         "in another one, relative to the directory of the file that was named to holdfast.\n"
         "A duration is a number and `ms`, `s`, `m`, `h` or `d`; a size is a number of bytes, or "
-        "one with `k`, `m` or `g` (1024 each). Both stand in quotes.\n"
+        "one with `k`, `m` or `g` (1024 each); a rate is a number, of bytes a size, and `/s`, of "
+        "handshakes also `/m` or `/h`. They stand in quotes.\n"
         "`holdfast -t` checks a file and names every error; `holdfast -T` also prints it with "
         "every default.\n",
         out);

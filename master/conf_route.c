@@ -201,12 +201,14 @@ static void check_answer(const struct conf *conf, struct conf_errors *errors,
     if (route->status != 0 && written)
         conf_error_field(errors, conf, &route->status,
                          "answers for the upstream, which would never be asked: write one of them");
-    if (route->status == 0 && (route->location || route->body[0]))
+    /* Texts that were refused, or whose group was, are NULL. */
+    bool body = route->body && route->body[0];
+    if (route->status == 0 && (route->location || body))
         conf_error_field(errors, conf, route->location ? &route->location : &route->body,
                          "needs return: it belongs to an answer of our own");
-    if (strlen(route->body) > CONF_PAGE_MAX)
+    if (body && strlen(route->body) > CONF_PAGE_MAX)
         conf_error_field(errors, conf, &route->body, "is longer than 8 KB");
-    for (const char *c = route->content_type; *c; c++) {
+    for (const char *c = route->content_type; c && *c; c++) {
         if (*c < ' ' || *c > '~') {
             conf_error_field(errors, conf, &route->content_type, "is no media type");
             break;

@@ -1,18 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "master/conf_schema.h"
-
-/* 24 days: what fits into signed 32-bit milliseconds with room to spare. */
-#define DURATION_MAX UINT64_C(2073600000)
-/* A tunnel's record keeps it as tenths of a second in 16 bits. */
-#define SEND_TIMEOUT_MAX UINT64_C(3600000)
-#define SIZE_NO_MAX      (UINT64_C(1) << 50)
-
-#define AT(type, field)   .offset = offsetof(struct type, field)
-#define ALSO(type, field) .extra = offsetof(struct type, field)
-#define FORWARD_WORDS                                                                              \
-    {                                                                                              \
-        "replace", "", "keep", "pass", "remove"                                                    \
-    }
+#include "master/conf_schema_rows.h"
 
 static const struct conf_level_info LEVELS[CONF_LEVEL_COUNT] = {
     [CONF_TOP] = {"", sizeof(struct conf), offsetof(struct conf, options), true,
@@ -97,6 +84,10 @@ static const struct conf_key KEYS[] = {
     {CONF_TOP, "handshake_queue", CONF_DURATION, AT(conf, handshake_queue_ms), .max = 60000,
      .preset = "1s",
      .doc = "those that come faster wait for their turn for so long at most; more are answered 503"},
+    {CONF_TOP, "drain_window", CONF_DURATION, AT(conf, drain_window_ms), .max = 3600000,
+     .preset = "10s",
+     .doc = "tunnels that a stop, a drained or a removed server ends are closed one by one over so long; "
+            "0s: all at once"},
     {CONF_TOP, "listeners", CONF_LIST, CONF_REQUIRED, AT(conf, listeners), ALSO(conf, listener_count),
      .child = CONF_LISTENER, .example = "( { address = \"*:80\"; } )",
      .doc = "addresses to accept connections on, at least one"},
@@ -238,6 +229,11 @@ static const struct conf_key KEYS[] = {
      .max = DURATION_MAX, .preset = "0s",
      .doc = "tunnels on a server that drains, or was removed, are closed after so long; 0s: they live "
             "to their end"},
+    {CONF_UPSTREAM, "shed", CONF_INT, AT(conf_upstream, shed), .max = 100, .preset = "0",
+     .doc = "when servers are added: percent of its tunnels that a server above its fair share loses, "
+            "never below that share, so that they come again to the new ones; 0: none"},
+    {CONF_UPSTREAM, "shed_rate", CONF_PER_SECOND, AT(conf_upstream, shed_rate), .min = 1,
+     .max = 1000000, .preset = "100/s", .doc = "how many of them are closed in a second"},
     {CONF_UPSTREAM, "tls", CONF_BOOL, AT(conf_upstream, tls.on), .preset = "false",
      .doc = "connections to its servers are TLS"},
     {CONF_UPSTREAM, "tls_verify", CONF_BOOL, AT(conf_upstream, tls.verify), .preset = "true",
@@ -376,107 +372,10 @@ static const struct conf_key KEYS[] = {
      .doc = "its body; \"\": the status in words"},
     {CONF_ROUTE, "content_type", CONF_TEXT, AT(conf_route, content_type), .preset = "text/plain",
      .example = "\"text/html\"", .doc = "its Content-Type"},
-
-    {CONF_OPTIONS, "connect_timeout", CONF_DURATION, AT(conf_options, connect_timeout_ms),
-     .min = 1, .max = DURATION_MAX, .preset = "4s", .doc = "for a server to accept a connection"},
-    {CONF_OPTIONS, "send_timeout", CONF_DURATION, AT(conf_options, send_timeout_ms), .min = 1,
-     .max = SEND_TIMEOUT_MAX, .preset = "60s",
-     .doc = "for a receiver, client or server, to take at least one byte"},
-    {CONF_OPTIONS, "response_timeout", CONF_DURATION, AT(conf_options, response_timeout_ms),
-     .min = 1, .max = DURATION_MAX, .preset = "60s",
-     .doc = "for a server to answer, and between two pieces of its answer"},
-    {CONF_OPTIONS, "body_timeout", CONF_DURATION, AT(conf_options, body_timeout_ms), .min = 1,
-     .max = DURATION_MAX, .preset = "60s", .doc = "between two pieces of a request's body"},
-    {CONF_OPTIONS, "idle_timeout", CONF_DURATION, AT(conf_options, idle_timeout_ms),
-     .max = DURATION_MAX, .preset = "1h",
-     .doc = "a tunnel without a byte either way, pings included, is closed; 0s: never"},
-    {CONF_OPTIONS, "max_body", CONF_SIZE, AT(conf_options, max_body), .max = SIZE_NO_MAX,
-     .preset = "1m", .doc = "biggest request body; more is answered 413; 0: no limit"},
-    {CONF_OPTIONS, "upgrade", CONF_BOOL, AT(conf_options, upgrade), .preset = "true",
-     .doc = "WebSocket upgrades are allowed; false refuses them"},
-    {CONF_OPTIONS, "host_header", CONF_HOST_HEADER, AT(conf_options, host_header),
-     .preset = "$http_host",
-     .doc = "Host sent to the server: text, $http_host (as sent), $host, $server_port, "
-            "$proxy_host (the server as written)"},
-    {CONF_OPTIONS, "x_forwarded_for", CONF_WORD, AT(conf_options, x_forwarded_for),
-     .preset = "append", .words = {"replace", "append", "keep", "pass", "remove"}, .example = "\"append\"",
-     .doc = "X-Forwarded-For: the client's address behind what the client sent (append), instead "
-            "of it (replace), only if it sent none (keep); as the client sent it (pass); none "
-            "(remove)"},
-    {CONF_OPTIONS, "x_forwarded_proto", CONF_WORD, AT(conf_options, x_forwarded_proto),
-     .preset = "replace", .words = FORWARD_WORDS, .example = "\"replace\"",
-     .doc = "X-Forwarded-Proto: http or https"},
-    {CONF_OPTIONS, "x_forwarded_host", CONF_WORD, AT(conf_options, x_forwarded_host),
-     .preset = "replace", .words = FORWARD_WORDS, .example = "\"replace\"",
-     .doc = "X-Forwarded-Host: the Host that the client sent"},
-    {CONF_OPTIONS, "x_real_ip", CONF_WORD, AT(conf_options, x_real_ip), .preset = "replace",
-     .words = FORWARD_WORDS, .example = "\"replace\"", .doc = "X-Real-IP: the client's address"},
-    {CONF_OPTIONS, "x_client_cert", CONF_WORD, AT(conf_options, x_client_cert), .preset = "remove",
-     .words = {"replace", "", "", "pass", "remove"}, .example = "\"replace\"",
-     .doc = "X-Client-Cert-Verified (SUCCESS or NONE), -Subject, -Issuer, -Serial, -Fingerprint: of "
-            "the client's certificate (replace); as the client sent them, which proves nothing "
-            "(pass); none (remove)"},
-    {CONF_OPTIONS, "hsts", CONF_TEXT, CONF_MAY_BE_EMPTY, AT(conf_options, hsts), .preset = "",
-     .example = "\"max-age=63072000; includeSubDomains\"",
-     .doc = "Strict-Transport-Security of answers to https, in place of the server's; \"\": none of "
-            "ours"},
-    {CONF_OPTIONS, "redirect_https", CONF_BOOL, AT(conf_options, redirect_https), .preset = "false",
-     .doc = "requests that come without TLS are answered with the https address: 301, or 308 if the "
-            "method is not GET or HEAD"},
-    {CONF_OPTIONS, "forwarded", CONF_WORD, AT(conf_options, forwarded), .preset = "remove",
-     .words = {"replace", "append", "keep", "pass", "remove"}, .example = "\"append\"",
-     .doc = "Forwarded (RFC 7239): for, host and proto of the client; words as of x_forwarded_for"},
-    {CONF_OPTIONS, "request_headers", CONF_TEXTS, AT(conf_options, request_headers),
-     ALSO(conf_options, request_header_count),
-     .example = "[ \"X-Room: $arg_room\", \"-Cookie\" ]",
-     .doc = "fields sent to the server: \"Name: template\" instead of the client's, \"+Name: "
-            "template\" beside it, \"-Name\" none"},
-    {CONF_OPTIONS, "response_headers", CONF_TEXTS, AT(conf_options, response_headers),
-     ALSO(conf_options, response_header_count), .example = "[ \"X-Served-By: $proxy_host\" ]",
-     .doc = "likewise fields sent to the client, of answers that a server gave"},
-    {CONF_OPTIONS, "error_pages", CONF_TEXTS, AT(conf_options, error_pages),
-     ALSO(conf_options, error_page_count), .example = "[ \"503 /etc/holdfast/503.html\" ]",
-     .doc = "\"STATUS FILE\": an HTML file of 8 KB at most that our own answer of this status has"},
-    {CONF_OPTIONS, "trusted_proxies", CONF_TEXTS, AT(conf_options, trusted_proxies),
-     ALSO(conf_options, trusted_proxy_count), .example = "[ \"10.0.0.0/8\" ]",
-     .doc = "prefixes, or \"file:PATH\" with one a line: whose X-Forwarded-For is believed; at the "
-            "top level also whose PROXY protocol is"},
-    {CONF_OPTIONS, "allow", CONF_TEXTS, AT(conf_options, allow), ALSO(conf_options, allow_count),
-     .example = "[ \"192.0.2.0/24\" ]",
-     .doc = "prefixes, or \"file:PATH\": only these clients may come in, the others are answered "
-            "403; the longest prefix of both lists decides"},
-    {CONF_OPTIONS, "deny", CONF_TEXTS, AT(conf_options, deny), ALSO(conf_options, deny_count),
-     .example = "[ \"file:deny.list\" ]",
-     .doc = "prefixes, or \"file:PATH\": these clients are answered 403"},
-    {CONF_OPTIONS, "origins", CONF_TEXTS, AT(conf_options, origins),
-     ALSO(conf_options, origin_count),
-     .example = "[ \"https://example.com\", \"https://*.example.com\" ]",
-     .doc = "pages that may open a WebSocket, by the browser's Origin: [scheme://]host[:port], "
-            "\"*.\" for all names below, \":*\" for any port, \"same\" for the host that is asked, "
-            "\"null\"; others are answered 403; none: all may"},
-    {CONF_OPTIONS, "origin_required", CONF_BOOL, AT(conf_options, origin_required),
-     .preset = "false",
-     .doc = "with origins, a handshake without Origin, which no browser sends, is answered 403"},
-    {CONF_OPTIONS, "client_key", CONF_TEMPLATE, AT(conf_options, client_key),
-     .preset = "$remote_net_32_64", .example = "\"$remote_addr\"",
-     .doc = "what the limits of a client go by: a template; $remote_net_24_56 is the address cut to "
-            "24 bits of IPv4, 56 of IPv6"},
-    {CONF_OPTIONS, "client_max_tunnels", CONF_INT, AT(conf_options, client_max_tunnels),
-     .max = INT32_MAX, .preset = "0",
-     .doc = "tunnels of one client, over all workers; more are answered 429; counted together "
-            "where the nearest of the client_ keys is written; 0: no limit"},
-    {CONF_OPTIONS, "client_rate", CONF_RATE, AT(conf_options, client_rate), .preset = "",
-     .doc = "WebSocket handshakes of one client, such as \"10/m\"; more are answered 429; \"\": no "
-            "limit"},
-    {CONF_OPTIONS, "client_burst", CONF_INT, AT(conf_options, client_burst), .min = 1, .max = 1000,
-     .preset = "5", .doc = "so many of them may come at once"},
 };
 /* clang-format on */
 
 /* Words are stored as the number of their place. */
-_Static_assert(FORWARD_REPLACE == 0 && FORWARD_APPEND == 1 && FORWARD_KEEP == 2 &&
-                   FORWARD_PASS == 3 && FORWARD_REMOVE == 4,
-               "FORWARD_WORDS");
 _Static_assert(CLIENT_CERTIFICATE_OFF == 0 && CLIENT_CERTIFICATE_OPTIONAL == 1 &&
                    CLIENT_CERTIFICATE_REQUIRED == 2,
                "words of tls.client_certificate");
@@ -484,7 +383,6 @@ _Static_assert(ACCESS_LOG_JSON == 1 && ACCESS_LOG_COMBINED == 2, "words of acces
 _Static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_WARN == 1 && LOG_LEVEL_INFO == 2 &&
                    LOG_LEVEL_DEBUG == 3,
                "words of error_log.level");
-_Static_assert(sizeof(enum image_forward) == sizeof(uint32_t), "enums are stored as uint32_t");
 
 const struct conf_level_info *conf_schema_level(enum conf_level level)
 {
@@ -500,14 +398,29 @@ static int rank(enum conf_level level, const struct conf_key *key)
     return key->level == CONF_OPTIONS && LEVELS[level].has_options ? 1 : -1;
 }
 
+/* All rows: those of KEYS, then the options. NULL behind the last. */
+static const struct conf_key *row(size_t i)
+{
+    if (i < ARRAY_LEN(KEYS))
+        return &KEYS[i];
+    i -= ARRAY_LEN(KEYS);
+    return i < conf_schema_option_count ? &conf_schema_options[i] : NULL;
+}
+
+static size_t number_of(const struct conf_key *key)
+{
+    return key->level == CONF_OPTIONS ? ARRAY_LEN(KEYS) + (size_t)(key - conf_schema_options)
+                                      : (size_t)(key - KEYS);
+}
+
 const struct conf_key *conf_schema_next(enum conf_level level, const struct conf_key *previous)
 {
     int from = previous ? rank(level, previous) : 0;
-    size_t i = previous ? (size_t)(previous - KEYS) + 1 : 0;
+    size_t i = previous ? number_of(previous) + 1 : 0;
     for (; from <= 2; from++, i = 0) {
-        for (; i < ARRAY_LEN(KEYS); i++) {
-            if (rank(level, &KEYS[i]) == from)
-                return &KEYS[i];
+        for (const struct conf_key *key; (key = row(i)) != NULL; i++) {
+            if (rank(level, key) == from)
+                return key;
         }
     }
     return NULL;
@@ -524,14 +437,8 @@ const struct conf_key *conf_schema_find(enum conf_level level, const char *name)
 
 uint64_t conf_schema_bit(const struct conf_key *key)
 {
-    uint32_t bit = 0;
     ASSERT(key->level == CONF_OPTIONS);
-    while (key > KEYS && key[-1].level == CONF_OPTIONS) {
-        key--;
-        bit++;
-    }
-    ASSERT(bit < 64);
-    return UINT64_C(1) << bit;
+    return UINT64_C(1) << (key - conf_schema_options);
 }
 
 static char *base(enum conf_level level, const void *object, const struct conf_key *key)
@@ -563,6 +470,7 @@ const char *conf_schema_example(const struct conf_key *key)
         [CONF_HOST_HEADER] = "\"$http_host\"",
         [CONF_TEMPLATE] = "\"$remote_addr\"",
         [CONF_RATE] = "\"10/s\"",
+        [CONF_PER_SECOND] = "\"100/s\"",
         [CONF_LISTEN] = "\"*:80\"",
         [CONF_ADDRESS] = "\"10.0.0.1:8080\"",
         [CONF_HOSTS] = "[ \"www.example.com\" ]",
@@ -586,6 +494,7 @@ const char *conf_schema_type_name(enum conf_type type)
         [CONF_HOST_HEADER] = "a template in quotes",
         [CONF_TEMPLATE] = "a template in quotes",
         [CONF_RATE] = "a rate in quotes",
+        [CONF_PER_SECOND] = "a rate in quotes",
         [CONF_LISTEN] = "an address in quotes",
         [CONF_ADDRESS] = "an address in quotes",
         [CONF_HOSTS] = "an array of names",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one table of configuration keys: it feeds the reader, the defaults, -T and the reference.
- * To add a key, add its field to conf.h and its row here.
+ * To add a key, add its field to conf.h and its row to conf_schema.c or conf_schema_options.c.
  */
 #ifndef MASTER_CONF_SCHEMA_H
 #define MASTER_CONF_SCHEMA_H
@@ -38,6 +38,7 @@ enum conf_type {
     CONF_HOST_HEADER, /* char *, template of what may stand in a Host field */
     CONF_TEMPLATE,    /* char *, any template */
     CONF_RATE,        /* char *, such as "10/s"; "": none */
+    CONF_PER_SECOND,  /* uint32_t, such as "100/s" or "64k/s"; with min 0 also "": 0, none */
     CONF_LISTEN,      /* char *, and its struct addr at `extra` */
     CONF_ADDRESS,     /* the same, for a server */
     CONF_HOSTS,       /* char **, count at `extra` */
@@ -63,8 +64,9 @@ struct conf_key {
     size_t offset; /* of the value in the level's struct */
     size_t extra;  /* see enum conf_type */
     enum conf_level child;
-    uint64_t min, max;  /* CONF_INT, CONF_FACTOR, CONF_DURATION (ms), CONF_SIZE (bytes) */
-    const char *preset; /* default, as in the file without quotes; NULL: nothing;
+    uint64_t min,
+        max; /* CONF_INT, CONF_FACTOR, CONF_DURATION (ms), CONF_SIZE (bytes), CONF_PER_SECOND */
+    const char *preset;                /* default, as in the file without quotes; NULL: nothing;
                                           of CONF_TEXTS with a space between two */
     const char *words[CONF_WORDS_MAX]; /* CONF_WORD, CONF_TEXTS; "" and NULL are no words */
     const char *example;               /* NULL: the type's */

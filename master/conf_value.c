@@ -41,6 +41,8 @@ static size_t print_number(enum conf_type type, uint64_t value, char out[UNITS_T
         return units_print_duration(value, out);
     if (type == CONF_SIZE)
         return units_print_size(value, out);
+    if (type == CONF_PER_SECOND)
+        return units_print_per_second(value, out);
     return (size_t)snprintf(out, UNITS_TEXT_MAX, "%" PRIu64, value);
 }
 
@@ -165,6 +167,29 @@ static int set_rate(char **field, const char *text, char why[CONF_VALUE_WHY_MAX]
     return set_text(field, text);
 }
 
+/* "" stands beside the range where nothing is a value. */
+static int set_per_second(uint32_t *field, const struct conf_key *key, const char *text,
+                          char why[CONF_VALUE_WHY_MAX])
+{
+    char shown[SHOWN_MAX], min[UNITS_TEXT_MAX], max[UNITS_TEXT_MAX];
+    uint64_t value = 0, least = key->min > 0 ? key->min : 1;
+    int rc = units_parse_per_second(slice_of(text), &value);
+    log_escape(slice_of(text), shown, sizeof(shown));
+    if (rc == -EINVAL)
+        return bad(why,
+                   "\"%s\" is not a rate a second: write a number, or one with k, m or g, and /s, "
+                   "such as %s",
+                   shown, conf_schema_example(key));
+    if (rc < 0 || value > key->max || (value < least && (text[0] != '\0' || key->min > 0))) {
+        units_print_per_second(least, min);
+        units_print_per_second(key->max, max);
+        return bad(why, "\"%s\" is out of range: %s\"%s\" to \"%s\" are possible", shown,
+                   key->min == 0 ? "\"\", or " : "", min, max);
+    }
+    *field = (uint32_t)value;
+    return 0;
+}
+
 static int set_address(char **field, struct addr *addr, const struct conf_key *key,
                        const char *text, char why[CONF_VALUE_WHY_MAX])
 {
@@ -214,6 +239,7 @@ int conf_value_set(enum conf_level level, void *object, const struct conf_key *k
     case CONF_HOST_HEADER:
     case CONF_TEMPLATE: return set_template(field, key, text, why);
     case CONF_RATE: return set_rate(field, text, why);
+    case CONF_PER_SECOND: return set_per_second(field, key, text, why);
     case CONF_LISTEN:
     case CONF_ADDRESS:
         return set_address(field, conf_schema_extra(level, object, key), key, text, why);
@@ -303,6 +329,7 @@ int conf_value_copy(struct conf_options *to, const struct conf_options *from,
     switch (key->type) {
     case CONF_INT:
     case CONF_DURATION:
+    case CONF_PER_SECOND:
     case CONF_WORD: memcpy(target, origin, sizeof(uint32_t)); return 0;
     case CONF_SIZE: memcpy(target, origin, sizeof(uint64_t)); return 0;
     case CONF_BOOL: memcpy(target, origin, sizeof(bool)); return 0;
@@ -375,6 +402,7 @@ void conf_value_print(enum conf_level level, const void *object, const struct co
         break;
     case CONF_WORD: fprintf(out, "\"%s\"", key->words[*(const uint32_t *)field]); break;
     case CONF_DURATION:
+    case CONF_PER_SECOND:
         print_number(key->type, *(const uint32_t *)field, number);
         fprintf(out, "\"%s\"", number);
         break;
@@ -434,6 +462,7 @@ void conf_value_free(enum conf_level level, void *object, const struct conf_key 
     case CONF_FACTOR:
     case CONF_WORD:
     case CONF_DURATION:
+    case CONF_PER_SECOND:
     case CONF_SIZE: return;
     case CONF_GROUP: conf_value_free_all(key->child, field); return;
     case CONF_HOSTS:

@@ -39,20 +39,22 @@ struct arena_guard {
     uint8_t say[2];      /* our Close, by the side that gets it: enum guard_say */
     uint8_t phase;       /* enum guard_phase */
     uint8_t reason;      /* enum reason, of the close */
-    uint8_t answered;    /* bit: side: its Close came, or it is gone */
+    uint8_t answered;    /* bit: side: its Close came, or there is nothing to wait for */
+    uint8_t cut;         /* bit: direction: nothing of its source is passed on any more */
+    uint8_t deaf;        /* bit: direction: what its source sends are no frames */
     uint8_t held_len[2]; /* bytes in held[], by direction */
-    uint8_t pad[3];
+    uint8_t pad;
     uint16_t code[2];     /* of our Close, by side */
     uint32_t phase_ms;    /* when the phase began */
-    uint32_t pings;       /* sent so far: no two have the same payload */
+    uint32_t pings[2];    /* sent so far, by side: no two have the same payload */
     uint32_t asked_ms[2]; /* when the last ping was sent, by side */
-    uint32_t asked_us[2]; /* likewise, monotonic microseconds mod 2^32 */
-    uint32_t pong_ms[2];  /* when the last one was answered */
+    uint32_t asked_us[2]; /* likewise, monotonic microseconds mod 2^32; 0: not known */
+    uint32_t pong_ms[2];  /* when the last one was answered, or the guard began */
     uint32_t
         extra[2]; /* bytes of a direction's destination that its source did not send, mod 2^32 */
     uint8_t held[2][16]; /* beginning of a frame that is not known to be passed on yet */
 };
-_Static_assert(sizeof(struct arena_guard) == 88, "layout");
+_Static_assert(sizeof(struct arena_guard) == 92, "layout");
 
 struct arena_meter {
     uint64_t message[2];          /* bytes of the message that is under way, by direction */

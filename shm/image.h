@@ -123,7 +123,9 @@ struct image_front {
     struct image_str resolver;     /* DNS servers, with commas between; empty: the system's */
     uint32_t max_tunnels;          /* of all workers; 0: no limit */
     uint32_t pad;
-    struct pace pace; /* of handshakes */
+    struct pace pace;         /* of handshakes */
+    uint32_t drain_window_ms; /* closes of many tunnels are spread over; 0: all at once */
+    uint32_t pad2;
 };
 
 enum image_log_format { ACCESS_LOG_OFF, ACCESS_LOG_JSON, ACCESS_LOG_COMBINED };

@@ -21,6 +21,12 @@ static bool pace_ok(const struct pace *pace)
            pace->burst_us <= UINT64_C(3600000000) * 1000000;
 }
 
+/* What may be added to a time mod 2^32, and the sum be compared. */
+static bool duration_ok(uint32_t ms)
+{
+    return ms <= INT32_MAX;
+}
+
 static bool rules_ok(const struct image_header *header, const struct image_route *route)
 {
     return route->match <= MATCH_REGEX &&
@@ -34,6 +40,27 @@ static bool rules_ok(const struct image_header *header, const struct image_route
            image_check_run(header->pages, route->pages, sizeof(struct image_page)) &&
            image_check_str(header, route->body) && image_check_str(header, route->content_type) &&
            (route->status == 0 || (route->status >= 200 && route->status <= 599));
+}
+
+/* Nothing that a tunnel could be sent, or held up by for ever. */
+static bool tunnel_ok(const struct image_header *header, const struct image_route *route)
+{
+    uint32_t code = route->close_code;
+    for (uint32_t d = 0; d < 2; d++) {
+        for (uint32_t kind = 0; kind < RATE_KINDS; kind++) {
+            const struct arena_rate *rate = &route->limits.rates[d][kind];
+            if ((rate->per_s != 0) != (rate->burst != 0))
+                return false;
+        }
+    }
+    return (code == 0 || code == 1001 || code == 1012 || code == 1013 ||
+            (code >= 3000 && code <= 4999)) &&
+           image_check_str(header, route->close_reason) &&
+           route->close_reason.len <= CLOSE_REASON_MAX &&
+           route->max_age_spread_ms <= route->max_age_ms &&
+           (route->ping_interval_ms == 0 || route->ping_timeout_ms != 0) &&
+           duration_ok(route->ping_interval_ms) && duration_ok(route->ping_timeout_ms) &&
+           duration_ok(route->close_timeout_ms) && duration_ok(route->max_age_ms);
 }
 
 static bool edits_ok(const struct image_header *header)
@@ -67,7 +94,8 @@ static bool routes_ok(const struct image_header *header)
             !image_check_run(header->texts, route->origins, sizeof(struct image_text)) ||
             !image_check_run(header->parts, route->client_key, sizeof(struct image_part)) ||
             !image_check_str(header, route->client_scope) || !pace_ok(&route->client_pace) ||
-            route->forwarded > FORWARD_REMOVE || !rules_ok(header, route))
+            route->forwarded > FORWARD_REMOVE || !rules_ok(header, route) ||
+            !tunnel_ok(header, route))
             return false;
     }
     return true;
@@ -95,5 +123,6 @@ bool image_check_front(const struct image_header *header)
         if (!image_check_str(header, texts[i].text))
             return false;
     }
-    return pace_ok(&header->front.pace) && edits_ok(header) && routes_ok(header);
+    return pace_ok(&header->front.pace) && duration_ok(header->front.drain_window_ms) &&
+           edits_ok(header) && routes_ok(header);
 }

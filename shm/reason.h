@@ -51,7 +51,12 @@
     X(REASON_MAX_TUNNELS, "max_tunnels", "there are max_tunnels: in all, of the site or upstream") \
     X(REASON_HANDSHAKE_RATE, "handshake_rate", "more handshakes than handshake_rate")              \
     X(REASON_PROXY_REFUSED, "proxy_refused",                                                       \
-      "no PROXY header, a broken one, or not from a trusted proxy")
+      "no PROXY header, a broken one, or not from a trusted proxy")                                \
+    X(REASON_PEER_DEAD, "peer_dead", "a ping was not answered within ping_timeout")                \
+    X(REASON_BAD_FRAME, "bad_frame", "what came is no frame of RFC 6455 (check_frames)")           \
+    X(REASON_BIG_FRAME, "big_frame", "a frame was larger than max_frame")                          \
+    X(REASON_BIG_MESSAGE, "big_message", "a message was larger than max_message")                  \
+    X(REASON_RATE_LIMIT, "rate_limit", "more messages, bytes or control frames than allowed")
 
 enum reason {
 #define X(name, word, doc) name,

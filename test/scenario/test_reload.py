@@ -10,7 +10,7 @@ import hf
 from hf import check, configuration, equal, story
 from hf_http import Client
 from hf_mass import Mass
-from hf_ws import Socket
+from hf_ws import Socket, accepting
 
 TUNNELS = 40 if hf.SANITIZED else 200
 
@@ -106,6 +106,66 @@ def new_routes_and_limits_hold_for_the_next_request(scene):
     with Client(proxy.address) as other:
         equal(other.get("/whoami?" + "x" * 400).status, 414, "the new limit of a line")
     check_none_lost(proxy, mass)
+
+
+def routes(**timeouts):
+    """A route for each word, with this idle_timeout."""
+    return [{"path": f"/{word}", "upstream": "app", "idle_timeout": idle}
+            for word, idle in timeouts.items()]
+
+
+@story
+def a_new_idle_timeout_holds_for_tunnels_that_are_open(scene):
+    proxy = scene.holdfast(configuration(scene, scene.backend(), workers=2))
+    proxy.conf["sites"][0]["routes"] = routes(stays="1h", goes="1h")
+    proxy.reload()
+    stays, goes = Socket(proxy.address, "/stays"), Socket(proxy.address, "/goes")
+    # The route that is gone takes its rules along: tunnels of it go on by what they were.
+    proxy.conf["sites"][0]["routes"] = routes(other="200ms")
+    proxy.reload()
+    other = Socket(proxy.address, "/other")
+    other.expect_end()
+    proxy.wait_reason("idle_timeout", 1)
+    stays.echo(b"1")
+    goes.echo(b"1")
+    # It is back, and shorter: also for those that are open. In another place of the file.
+    proxy.conf["sites"][0]["routes"] = routes(other="200ms", goes="300ms", stays="1h")
+    proxy.reload()
+    goes.expect_end()
+    proxy.wait_reason("idle_timeout", 2)
+    stays.echo(b"2")
+    stays.goodbye()
+
+
+@story
+def a_new_idle_timeout_may_be_longer_and_survives_the_worker(scene):
+    proxy = scene.holdfast(configuration(scene, scene.backend()))
+    proxy.conf["sites"][0]["routes"] = routes(kept="2s", clock="2s")
+    proxy.reload()
+    kept = Socket(proxy.address, "/kept")
+    proxy.conf["sites"][0]["routes"] = routes(kept="0s", clock="2s")
+    proxy.reload()
+    proxy.crashes_expected += 1
+    os.kill(proxy.workers()[0], hf.signal.SIGKILL)
+    proxy.wait_counter("tunnels_adopted", 1)
+    # One that is opened later ends when the other one would have.
+    Socket(proxy.address, "/clock").expect_end()
+    proxy.wait_reason("idle_timeout", 1)
+    kept.echo(b"still here")
+    kept.goodbye()
+
+
+@story
+def a_new_send_timeout_holds_for_tunnels_that_are_blocked(scene):
+    backend = scene.scripted(accepting(lambda peer: peer.send(bytes(20_000_000))))
+    proxy = scene.holdfast(configuration(scene, backend, route={"send_timeout": "1h"}))
+    client = Socket(proxy.address, receive_buffer=4096)
+    hf.wait_for(lambda: proxy.counter("blocked") > 0, "the tunnel is blocked")
+    proxy.conf["sites"][0]["routes"][0]["send_timeout"] = "200ms"
+    proxy.reload()
+    proxy.wait_reason("send_timeout", 1)
+    client.expect_reset()
+    client.close()
 
 
 @story

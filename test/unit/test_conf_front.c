@@ -107,6 +107,24 @@ START_TEST(routes_that_cannot_be_are_refused)
 }
 END_TEST
 
+/* What was refused is not looked at again: it has no texts. */
+START_TEST(what_is_no_route_is_refused_once)
+{
+    struct conf *conf;
+    route_refused("path = \"/\"; return = 200; content_type = \"\";",
+                  "content_type: the text is empty");
+    ck_assert_int_lt(conf_fixture_load_text(&fixture,
+                                            "listeners = ( { address = \"*:80\"; } );\n"
+                                            "sites = ( { routes = ( 5 ); } );\n",
+                                            &conf),
+                     0);
+    ck_assert_str_eq(fixture.messages,
+                     "t.conf:2: sites[0].routes[0]: is an integer, but a group is "
+                     "expected, such as routes = ( { path = \"/\"; upstream = "
+                     "\"app\"; } )\n");
+}
+END_TEST
+
 START_TEST(the_proxy_protocol_needs_somebody_to_trust)
 {
     struct conf *conf;
@@ -211,6 +229,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, what_means_nothing_is_refused);
     tcase_add_test(tc, routes_that_cannot_be_are_refused);
+    tcase_add_test(tc, what_is_no_route_is_refused_once);
     tcase_add_test(tc, the_proxy_protocol_needs_somebody_to_trust);
     tcase_add_test(tc, a_line_of_a_file_is_named);
     tcase_add_test(tc, lists_are_inherited_one_by_one);

@@ -24,7 +24,8 @@ static const char TEXT[] =
     "certificates = ( { certificate = \"a.pem\"; key = \"a.key\"; },\n"
     "  { certificate = \"b.pem\"; key = \"b.key\"; } );\n"
     "tls = { client_certificate = \"optional\"; client_ca = \"a.pem\"; };\n"
-    "hsts = \"max-age=1\";\n"
+    "hsts = \"max-age=1\"; close_reason = \"bye\"; max_age = \"1h\"; ping_interval = \"30s\";\n"
+    "client_byte_rate = \"1k/s\";\n"
     "upstreams = ( { name = \"web\"; servers = ( { address = \"10.0.0.1\"; },\n"
     "    { address = \"unix:/run/s\"; } ); },\n"
     "  { name = \"chat\"; balance = \"hash\"; hash_key = \"$remote_addr:$arg_room\";\n"
@@ -137,6 +138,7 @@ static void walk_sites(const struct image *image)
     }
     for (uint32_t i = 0; i < image->header->routes.count; i++) {
         touch(image_slice(image, image_route(image, i)->path));
+        touch(image_slice(image, image_route(image, i)->close_reason));
         walk_parts(image, image_route(image, i)->host_header);
         touch(image_slice(image, image_upstream(image, image_route(image, i)->upstream)->name));
     }
@@ -381,6 +383,63 @@ START_TEST(hosts_out_of_order_are_refused)
 }
 END_TEST
 
+/* The first route, changed, is refused. */
+static void route_refused(struct image_route changed)
+{
+    struct image_header header;
+    struct image_route was;
+    memcpy(&header, good, sizeof(header));
+    memcpy(&was, good + header.routes.off, sizeof(was));
+    memcpy(good + header.routes.off, &changed, sizeof(changed));
+    ck_assert_int_eq(check_and_walk(good, size), -EBADMSG);
+    memcpy(good + header.routes.off, &was, sizeof(was));
+    ck_assert_int_eq(check_and_walk(good, size), 0);
+}
+
+START_TEST(what_tunnels_could_not_go_by_is_refused)
+{
+    static const uint32_t codes[] = {1, 1000, 1002, 1005, 1006, 1015, 2999, 5000, 65536 + 1001};
+    struct image_header header;
+    struct image_route route, changed;
+    memcpy(&header, good, sizeof(header));
+    memcpy(&route, good + header.routes.off, sizeof(route));
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        changed = route;
+        changed.close_code = codes[i];
+        route_refused(changed);
+    }
+    changed = route;
+    changed.close_reason = (struct image_str){header.strings.off, CLOSE_REASON_MAX + 1};
+    route_refused(changed);
+    changed = route;
+    changed.close_reason.off = (uint32_t)size - 1;
+    route_refused(changed);
+    changed = route;
+    changed.max_age_spread_ms = route.max_age_ms + 1;
+    route_refused(changed);
+    changed = route;
+    changed.ping_timeout_ms = 0;
+    route_refused(changed);
+    changed = route;
+    changed.ping_interval_ms = 0x80000000;
+    route_refused(changed);
+    changed = route;
+    changed.close_timeout_ms = 0x80000000;
+    route_refused(changed);
+    changed = route;
+    changed.max_age_ms = 0x80000000;
+    route_refused(changed);
+    changed = route;
+    changed.limits.rates[0][RATE_BYTES].burst = 0; /* nothing would ever pass */
+    route_refused(changed);
+    changed = route;
+    changed.limits.rates[1][RATE_CONTROL].burst = 1;
+    route_refused(changed);
+    header.front.drain_window_ms = UINT32_MAX;
+    header_refused(header, -EBADMSG);
+}
+END_TEST
+
 START_TEST(what_could_change_behind_the_check_is_refused)
 {
     struct image *image;
@@ -613,6 +672,7 @@ int main(void)
     tcase_add_test(all, each_trouble_has_its_error);
     tcase_add_test(all, an_array_behind_the_end_is_refused_before_it_is_read);
     tcase_add_test(all, hosts_out_of_order_are_refused);
+    tcase_add_test(all, what_tunnels_could_not_go_by_is_refused);
     tcase_add_test(all, what_could_change_behind_the_check_is_refused);
     tcase_add_test(all, an_image_with_longer_rows_is_read_as_far_as_we_know_them);
     tcase_add_test(all, an_image_with_shorter_rows_has_zero_in_what_it_does_not_say);

@@ -113,6 +113,29 @@ START_TEST(a_rate_is_the_time_between_two)
 }
 END_TEST
 
+START_TEST(a_rate_a_second_is_a_number_or_a_size)
+{
+    static const struct pair good[] = {
+        {"", 0}, {"1/s", 1}, {"100/s", 100}, {"64k/s", 65536}, {"1g/s", 1 << 30}};
+    static const char *const bad[] = {"1",      "/s",   "s",   "1/m",  "1k",   "1/s ",
+                                      "1.5k/s", "-1/s", "k/s", "1//s", "1s/s", "1/"};
+    char text[UNITS_TEXT_MAX];
+    uint64_t per_s;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        ck_assert_int_eq(units_parse_per_second(slice_of(good[i].text), &per_s), 0);
+        ck_assert_uint_eq(per_s, good[i].value);
+        ck_assert_uint_eq(units_print_per_second(per_s, text), strlen(good[i].text));
+        ck_assert_str_eq(text, good[i].text);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        ck_assert_msg(units_parse_per_second(slice_of(bad[i]), &per_s) == -EINVAL, "%s", bad[i]);
+    ck_assert_int_eq(units_parse_per_second(SLICE("18446744073709551616/s"), &per_s), -ERANGE);
+    /* No value prints longer than its place. */
+    ck_assert_uint_lt(units_print_per_second(UINT64_MAX, text), UNITS_TEXT_MAX);
+    ck_assert_str_eq(text, "18446744073709551615/s");
+}
+END_TEST
+
 START_TEST(values_are_printed_in_the_biggest_unit_that_is_exact)
 {
     static const struct pair durations[] = {{"0s", 0},         {"1ms", 1},       {"1500ms", 1500},
@@ -166,6 +189,7 @@ int main(void)
     tcase_add_test(all, what_does_not_fit_64_bits_is_out_of_range);
     tcase_add_test(all, only_the_bytes_of_the_slice_are_read);
     tcase_add_test(all, a_rate_is_the_time_between_two);
+    tcase_add_test(all, a_rate_a_second_is_a_number_or_a_size);
     tcase_add_test(all, values_are_printed_in_the_biggest_unit_that_is_exact);
     tcase_add_test(all, what_is_printed_is_read_back_as_the_same_value);
     Suite *suite = suite_create("units");
