@@ -88,9 +88,9 @@ static bool drops(const struct ws_walk *walk)
 
     if (walk->flags & WS_DROP || (walk->said && walk->flags & WS_WORDS_LAST))
         return true;
-    if (track->flags & WS_SAW_CLOSE)
-        return (walk->flags & (WS_TAKE_CLOSE | WS_CHECK)) != 0;
-    return walk->flags & WS_TAKE_CLOSE && (track->first & OPCODE) == WS_CLOSE;
+    if (track->flags & WS_TAKEN)
+        return true;
+    return track->flags & WS_SAW_CLOSE && walk->flags & WS_CHECK;
 }
 
 /*
@@ -249,10 +249,12 @@ static void take_frame(struct cursor *c, const struct header *header, const stru
     }
     walk->messages += begins_message(header);
     walk->controls += is_control(header);
-    if (header->opcode == WS_CLOSE && walk->flags & WS_TAKE_CLOSE)
+    if (header->opcode == WS_CLOSE && walk->flags & WS_TAKE_CLOSE) {
+        walk->track->flags |= WS_TAKEN;
         skip(c, left_in(c));
-    else
+    } else {
         pass_header(c, header);
+    }
 }
 
 static void begin_frame(struct cursor *c)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { GIVEN = 4, PIECES = 3, NO_PLACE = -1 };
+enum { ALL_FLAGS = 127, TAKE_LATER = 128 };
 enum { WITH_PONG = 1 << 0, WITH_MAX_FRAME = 1 << 1, WITH_MAX_MESSAGE = 1 << 2, WORDS_SHIFT = 3 };
 
 static const uint8_t pong[] = "holdfast";
@@ -23,7 +24,7 @@ struct model {
     uint8_t begun[32]; /* of a frame that is not judged yet */
     unsigned n;
     uint64_t left; /* payload to come of a frame that passes */
-    bool final, closing, in_message, broken, dropping;
+    bool closing, in_message, broken, dropping;
     uint64_t message;
     /* What must come out of this call. */
     uint8_t *out;
@@ -100,10 +101,8 @@ static enum ws_verdict model_judges(struct model *m, uint64_t length, bool short
 
 static void model_ends_frame(struct model *m)
 {
-    if (m->closing) {
-        m->closing = false;
-        m->dropping |= (m->flags & WS_CHECK) != 0;
-    }
+    m->dropping |= m->closing && m->flags & WS_CHECK;
+    m->closing = false;
 }
 
 /* True if the frame is, or may become, the pong that is taken out. */
@@ -189,7 +188,7 @@ static void begin(struct pair *pair, const uint8_t *given)
 {
     memset(pair, 0, sizeof *pair);
     pair->walk = (struct ws_walk){
-        .flags = given[0] & 127,
+        .flags = given[0] & ALL_FLAGS,
         .words = words,
         .pong = given[1] & WITH_PONG ? pong : NULL,
         .max_frame = given[1] & WITH_MAX_FRAME ? given[2] : 0,
@@ -233,6 +232,7 @@ static void check_kept(struct pair *pair, const uint8_t *before, size_t n)
     /* `sent` lags by what was held before; it never sees what is held now. */
     ws_track_feed(&pair->sent, before, n);
     struct ws_track held = pair->track;
+    held.flags &= (uint8_t)~WS_TAKEN;
     ws_track_feed(&held, pair->held, pair->held_len);
     ASSERT(memcmp(&held, &pair->sent, sizeof held) == 0);
 }
@@ -271,6 +271,12 @@ static void step(struct pair *pair, const uint8_t *in, size_t n, bool with_words
     free(expected);
 }
 
+static void take_from_now_on(struct pair *pair)
+{
+    pair->walk.flags |= WS_TAKE_CLOSE;
+    pair->model.flags |= WS_TAKE_CLOSE;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct pair pair;
@@ -283,10 +289,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned words_at = data[1] >> WORDS_SHIFT & 3; /* PIECES: never */
 
     begin(&pair, data);
-    for (unsigned i = 0; i < PIECES; i++)
+    for (unsigned i = 0; i < PIECES; i++) {
+        if (i == 1 && data[0] & TAKE_LATER)
+            take_from_now_on(&pair);
         step(&pair, stream + cuts[i], cuts[i + 1] - cuts[i], i == words_at);
+    }
     begin(&pair, data);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (i == cuts[1] && data[0] & TAKE_LATER)
+            take_from_now_on(&pair);
         step(&pair, stream + i, 1, words_at < PIECES && i == cuts[words_at]);
+    }
     return 0;
 }

@@ -408,7 +408,32 @@ START_TEST(the_longest_close_is_taken)
         walker_feed(&walker, stream.bytes, cut);
         walker_feed(&walker, stream.bytes + cut, stream.len - cut);
         ck_assert_uint_eq(walker.out_len, 0);
-        ck_assert_uint_eq(walker.track.flags, WS_SAW_CLOSE);
+        ck_assert_uint_eq(walker.track.flags & ~(unsigned)WS_TAKEN, WS_SAW_CLOSE);
+    }
+}
+END_TEST
+
+START_TEST(a_close_that_has_begun_to_pass_passes_whole)
+{
+    static const unsigned headers[] = {2, 6};
+
+    for (int masked = 0; masked < 2; masked++) {
+        size_t start = build_closing(masked), end = stream.ends[1];
+        for (size_t cut = start; cut <= end; cut++) {
+            bool begun = cut >= start + headers[masked];
+            walker_init(&walker, 0);
+            walker_feed(&walker, stream.bytes, cut);
+            walker.walk.flags = WS_TAKE_CLOSE;
+            walker_say(&walker, text, sizeof text);
+            for (size_t n = cut; n < stream.len; n++) {
+                walker_feed(&walker, stream.bytes + n, 1);
+                ck_assert_int_eq(walker.said, !begun || n + 1 >= end);
+            }
+            size_t place = begun ? end : start;
+            ck_assert_uint_eq(walker.out_len, (begun ? stream.len : start) + sizeof text);
+            ck_assert_mem_eq(walker.out + place, text, sizeof text);
+            ck_assert_int_eq((walker.track.flags & WS_TAKEN) != 0, !begun);
+        }
     }
 }
 END_TEST
@@ -502,6 +527,7 @@ int main(void)
     tcase_add_test(tc, a_length_with_the_top_bit_ends_tracking_or_meets_a_limit);
     tcase_add_test(tc, a_close_that_is_taken_does_not_pass_wherever_it_is_cut);
     tcase_add_test(tc, the_longest_close_is_taken);
+    tcase_add_test(tc, a_close_that_has_begun_to_pass_passes_whole);
     tcase_add_test(tc, behind_a_close_nothing_passes_when_frames_are_checked);
     tcase_add_test(tc, behind_last_words_nothing_passes);
     tcase_add_test(tc, what_is_dropped_is_neither_counted_nor_judged);
