@@ -39,8 +39,6 @@ static size_t left_in(const struct cursor *c)
 
 static void put(struct cursor *c, const uint8_t *bytes, size_t n)
 {
-    if (n == 0)
-        return; /* `bytes` may be NULL */
     memcpy(c->out, bytes, n);
     c->out += n;
 }
@@ -75,8 +73,7 @@ static void hold_rest(struct cursor *c)
 
     ASSERT(held + n <= WS_HELD_MAX);
     flush(c);
-    if (n > 0)
-        memcpy(c->walk->held + held, c->p, n);
+    memcpy(c->walk->held + held, c->p, n);
     *c->walk->held_len = (uint8_t)(held + n);
     c->p = c->kept = c->end;
 }
@@ -89,13 +86,11 @@ static bool drops(const struct ws_walk *walk)
 {
     const struct ws_track *track = walk->track;
 
-    if (walk->flags & WS_DROP || walk->verdict != WS_FINE)
+    if (walk->flags & WS_DROP || (walk->said && walk->flags & WS_WORDS_LAST))
         return true;
-    if (walk->said && walk->flags & WS_WORDS_LAST)
+    if (track->flags & WS_TAKEN)
         return true;
-    if (track->flags & WS_SAW_CLOSE)
-        return (walk->flags & (WS_TAKE_CLOSE | WS_CHECK)) != 0;
-    return walk->flags & WS_TAKE_CLOSE && (track->first & OPCODE) == WS_CLOSE;
+    return track->flags & WS_SAW_CLOSE && walk->flags & WS_CHECK;
 }
 
 /*
@@ -123,8 +118,7 @@ static void look_at(const struct cursor *c, struct look *look)
     if (n > LOOK_MAX - held)
         n = LOOK_MAX - held;
     memcpy(look->bytes, c->walk->held, held);
-    if (n > 0)
-        memcpy(look->bytes + held, c->p, n);
+    memcpy(look->bytes + held, c->p, n);
     look->n = held + n;
 }
 
@@ -255,10 +249,12 @@ static void take_frame(struct cursor *c, const struct header *header, const stru
     }
     walk->messages += begins_message(header);
     walk->controls += is_control(header);
-    if (header->opcode == WS_CLOSE && walk->flags & WS_TAKE_CLOSE)
+    if (header->opcode == WS_CLOSE && walk->flags & WS_TAKE_CLOSE) {
+        walk->track->flags |= WS_TAKEN;
         skip(c, left_in(c));
-    else
+    } else {
         pass_header(c, header);
+    }
 }
 
 static void begin_frame(struct cursor *c)
@@ -295,8 +291,8 @@ static void continue_frame(struct cursor *c)
 
 void ws_walk(struct ws_walk *walk, const uint8_t *in, uint32_t n, uint8_t *out)
 {
-    const uint8_t *end = n > 0 ? in + n : in;
-    struct cursor c = {.walk = walk, .p = in, .end = end, .kept = in, .out = out};
+    const uint8_t *p = n > 0 ? in : walk->held; /* not NULL, so that it can be counted from */
+    struct cursor c = {.walk = walk, .p = p, .end = p + n, .kept = p, .out = out};
 
     ASSERT(*walk->held_len <= WS_HELD_MAX && walk->words_len <= WS_WORDS_MAX);
     ASSERT(*walk->held_len == 0 || ws_track_at_boundary(walk->track));

@@ -29,16 +29,18 @@ enum ws_verdict {
 
 /* What frames are held to; a bit or 0 each. */
 enum {
-    WS_CHECK = 1 << 0,       /* RFC 6455 5.2, 5.4, 5.5 are enforced; what follows the source's Close
-                                is dropped. Below, what is allowed. */
+    /* RFC 6455 5.2, 5.4, 5.5 are enforced; what follows the source's Close is dropped. */
+    WS_CHECK = 1 << 0,
     WS_FROM_CLIENT = 1 << 1, /* frames must be masked; else they must not be */
-    WS_ALLOW_RSV1 =
-        1 << 2, /* permessage-deflate was agreed on: on a message's first frame (RFC 7692) */
-    WS_ALLOW_RSV = 1 << 3,  /* any reserved bit is somebody's; reserved opcodes are not */
-    WS_DROP = 1 << 4,       /* nothing is passed on: our Close to the destination went before, or a
-                                verdict fell */
-    WS_TAKE_CLOSE = 1 << 5, /* the source's Close is not passed on, nor what follows it. Not to be
-                                set amid a Close of which bytes were passed on. */
+    WS_ALLOW_RSV1 = 1 << 2,  /* permessage-deflate: on a message's first frame (RFC 7692) */
+    WS_ALLOW_RSV = 1 << 3,   /* any reserved bit is somebody's; reserved opcodes are not */
+    /* Nothing is passed on: our Close to the destination went before, or a verdict fell. */
+    WS_DROP = 1 << 4,
+    /*
+     * The source's Close is not passed on, nor what follows it: the tracker becomes WS_TAKEN, for
+     * good. A Close that had begun to pass goes on, and so does what follows it.
+     */
+    WS_TAKE_CLOSE = 1 << 5,
     WS_WORDS_LAST = 1 << 6, /* `words` are a Close: nothing is passed on after them */
 };
 

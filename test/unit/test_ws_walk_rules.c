@@ -244,6 +244,20 @@ START_TEST(each_message_is_measured_by_itself)
 }
 END_TEST
 
+/* Not checked, so that messages may begin and go on where they must not. */
+START_TEST(a_message_is_measured_from_where_it_begins_to_its_end)
+{
+    static const uint8_t begun[] = {0x01, 3, 'a', 'b', 'c', 0x81, 4, 'a', 'b', 'c', 'd'};
+    static const uint8_t ended[] = {0x81, 3, 'a', 'b', 'c', 0x80, 4, 'a', 'b', 'c', 'd'};
+
+    walker_init(&walker, 0);
+    walker.walk.max_message = 4;
+    walker_feed(&walker, begun, sizeof begun);
+    walker_feed(&walker, ended, sizeof ended);
+    ck_assert_int_eq(walker.verdict, WS_FINE);
+}
+END_TEST
+
 START_TEST(a_limit_lowered_amid_a_message_counts_from_its_next_frame)
 {
     static const uint8_t first[] = {0x02, 4, 'a', 'b', 'c', 'd'}, next[] = {0x80, 0};
@@ -272,6 +286,17 @@ START_TEST(sums_of_lengths_do_not_overflow)
     walker.message = UINT64_MAX - INT64_MAX;
     walker_feed(&walker, huge, sizeof huge);
     ck_assert_int_eq(walker.verdict, WS_FINE);
+}
+END_TEST
+
+START_TEST(a_broken_stream_that_is_not_dropped_passes_without_words)
+{
+    walker_init(&walker, 0);
+    walker.track.flags = WS_BROKEN; /* by a bad frame: at a boundary */
+    walker_say(&walker, our_close, sizeof our_close);
+    walker_feed(&walker, text, sizeof text);
+    ck_assert(!walker.said);
+    ck_assert(walker_gave(&walker, text, sizeof text));
 }
 END_TEST
 
@@ -383,7 +408,32 @@ START_TEST(the_longest_close_is_taken)
         walker_feed(&walker, stream.bytes, cut);
         walker_feed(&walker, stream.bytes + cut, stream.len - cut);
         ck_assert_uint_eq(walker.out_len, 0);
-        ck_assert_uint_eq(walker.track.flags, WS_SAW_CLOSE);
+        ck_assert_uint_eq(walker.track.flags & ~(unsigned)WS_TAKEN, WS_SAW_CLOSE);
+    }
+}
+END_TEST
+
+START_TEST(a_close_that_has_begun_to_pass_passes_whole)
+{
+    static const unsigned headers[] = {2, 6};
+
+    for (int masked = 0; masked < 2; masked++) {
+        size_t start = build_closing(masked), end = stream.ends[1];
+        for (size_t cut = start; cut <= end; cut++) {
+            bool begun = cut >= start + headers[masked];
+            walker_init(&walker, 0);
+            walker_feed(&walker, stream.bytes, cut);
+            walker.walk.flags = WS_TAKE_CLOSE;
+            walker_say(&walker, text, sizeof text);
+            for (size_t n = cut; n < stream.len; n++) {
+                walker_feed(&walker, stream.bytes + n, 1);
+                ck_assert_int_eq(walker.said, !begun || n + 1 >= end);
+            }
+            size_t place = begun ? end : start;
+            ck_assert_uint_eq(walker.out_len, (begun ? stream.len : start) + sizeof text);
+            ck_assert_mem_eq(walker.out + place, text, sizeof text);
+            ck_assert_int_eq((walker.track.flags & WS_TAKEN) != 0, !begun);
+        }
     }
 }
 END_TEST
@@ -468,13 +518,16 @@ int main(void)
     tcase_add_test(tc, frames_up_to_the_limit_pass);
     tcase_add_test(tc, messages_up_to_the_limit_pass);
     tcase_add_test(tc, each_message_is_measured_by_itself);
+    tcase_add_test(tc, a_message_is_measured_from_where_it_begins_to_its_end);
     tcase_add_test(tc, a_limit_lowered_amid_a_message_counts_from_its_next_frame);
     tcase_add_test(tc, sums_of_lengths_do_not_overflow);
+    tcase_add_test(tc, a_broken_stream_that_is_not_dropped_passes_without_words);
     tcase_add_test(tc, after_too_big_a_frame_our_close_goes_out_at_once);
     tcase_add_test(tc, a_close_behind_too_big_a_frame_is_seen);
     tcase_add_test(tc, a_length_with_the_top_bit_ends_tracking_or_meets_a_limit);
     tcase_add_test(tc, a_close_that_is_taken_does_not_pass_wherever_it_is_cut);
     tcase_add_test(tc, the_longest_close_is_taken);
+    tcase_add_test(tc, a_close_that_has_begun_to_pass_passes_whole);
     tcase_add_test(tc, behind_a_close_nothing_passes_when_frames_are_checked);
     tcase_add_test(tc, behind_last_words_nothing_passes);
     tcase_add_test(tc, what_is_dropped_is_neither_counted_nor_judged);
