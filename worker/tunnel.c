@@ -112,6 +112,7 @@ static int fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_op
         t->dst_off[d] = o->tx[!d] - t->dir[d].tx;
         ws_track_init(&t->track[d]);
     }
+    t->dir[0].care = o->care;
     ws_track_feed(&t->track[0], o->held[0].p, o->held[0].n);
     ws_track_feed(&t->track[0], o->tls[0].plain.p, o->tls[0].plain.n);
     ws_track_feed(&t->track[1], o->held[1].p + o->head_len, o->held[1].n - o->head_len);
