@@ -5,10 +5,12 @@
 #include "shm/board_reserve.h"
 #include "worker/conn.h"
 #include "worker/crash_point.h"
+#include "worker/guard.h"
 #include "worker/position.h"
 #include "worker/relay_tls.h"
 #include "worker/rules.h"
 #include "worker/tunnel_tls.h"
+#include "worker/wave.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -524,8 +526,9 @@ void tunnel_run_ready(struct worker *w)
 /* ---- timers ---- */
 
 /* Milliseconds until the tunnel's next timeout (0: due), UINT32_MAX: none; *reason says which. */
-static uint32_t time_left(const struct worker *w, const struct arena_tunnel *t, enum reason *reason)
+static uint32_t time_left(const struct worker *w, uint32_t tunnel, enum reason *reason)
 {
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
     const struct arena_rules *rules = rules_of(w, t);
     uint32_t left = UINT32_MAX;
     if (rules->idle_ms != 0) {
@@ -546,13 +549,19 @@ static uint32_t time_left(const struct worker *w, const struct arena_tunnel *t, 
             *reason = REASON_SEND_TIMEOUT;
         }
     }
+    enum reason end;
+    uint32_t end_left = wave_left(w, tunnel, &end);
+    if (end_left < left) {
+        left = end_left;
+        *reason = end;
+    }
     return left;
 }
 
 void tunnel_arm(struct worker *w, uint32_t tunnel)
 {
     enum reason reason;
-    uint32_t left = time_left(w, &w->tunnels[tunnel], &reason);
+    uint32_t left = time_left(w, tunnel, &reason);
     if (left != UINT32_MAX)
         timer_set(&w->timers, tunnel, w->now_ms, left);
     else
@@ -596,9 +605,11 @@ void tunnel_timer(struct worker *w, uint32_t tunnel)
     if (w->tunnels[tunnel].state != TUNNEL_OPEN)
         return;
     /* Traffic does not touch the timer: it only moves active_ms, and here we look how far. */
-    bool due = time_left(w, &w->tunnels[tunnel], &reason) == 0;
+    bool due = time_left(w, tunnel, &reason) == 0;
     if (due && reason == REASON_IDLE_TIMEOUT)
         tunnel_close(w, tunnel, reason, false);
+    else if (due && reason != REASON_SEND_TIMEOUT)
+        guard_close(w, tunnel, reason);
     else if (due && stuck(w, tunnel))
         tunnel_close(w, tunnel, reason, true);
     else
