@@ -301,6 +301,16 @@ uint32_t board_backend_conns_in(const struct board *board, uint32_t backend, uin
     return sum;
 }
 
+uint32_t board_backend_tunnels(const struct board *board, uint32_t backend)
+{
+    uint32_t sum = 0;
+    for (uint64_t slots = board_slots_started(board); slots != 0; slots &= slots - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(slots);
+        sum += LOAD_RELAXED(&board_cell(board, slot, backend)->tunnels);
+    }
+    return sum;
+}
+
 uint32_t board_backend_conns(const struct board *board, uint32_t backend)
 {
     return board_backend_conns_in(board, backend, board_slots_started(board));

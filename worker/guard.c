@@ -100,11 +100,16 @@ void guard_look_after(struct worker *w, uint32_t tunnel)
     wake(w, tunnel);
 }
 
+bool guard_is_closing(const struct worker *w, uint32_t tunnel)
+{
+    return guard_in_use(&w->tunnels[tunnel]) && guard_of(w, tunnel)->phase != GUARD_OPEN;
+}
+
 enum reason guard_reason(const struct worker *w, uint32_t tunnel, enum reason reason)
 {
     const struct arena_guard *g = guard_of(w, tunnel);
-    bool ours = guard_in_use(&w->tunnels[tunnel]) && g->phase != GUARD_OPEN;
-    return ours && g->reason < REASON_COUNT ? (enum reason)g->reason : reason;
+    return guard_is_closing(w, tunnel) && g->reason < REASON_COUNT ? (enum reason)g->reason
+                                                                   : reason;
 }
 
 uint32_t guard_extra(const struct worker *w, uint32_t tunnel, uint32_t d)

@@ -66,6 +66,9 @@ void guard_close(struct worker *w, uint32_t tunnel, enum reason reason);
 /* Its record is filled, OP_OPEN names it. */
 void guard_open(struct worker *w, uint32_t tunnel);
 
+/* Is a close of ours under way? */
+bool guard_is_closing(const struct worker *w, uint32_t tunnel);
+
 /* Why it ended, if a close of ours was under way; else `reason`. */
 enum reason guard_reason(const struct worker *w, uint32_t tunnel, enum reason reason);
 

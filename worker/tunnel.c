@@ -10,6 +10,7 @@
 #include "worker/relay_made.h"
 #include "worker/rules.h"
 #include "worker/tunnel_tls.h"
+#include "worker/wave.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,6 +4,7 @@
 #include "worker/position.h"
 #include "worker/rules.h"
 #include "worker/tunnel.h"
+#include "worker/wave.h"
 
 static uint32_t min(uint32_t a, uint32_t b)
 {
@@ -33,10 +34,18 @@ static uint32_t send_left(const struct worker *w, const struct arena_tunnel *t)
     return left;
 }
 
+/* Until it is to be ended; a close that is under way has times of its own. */
+static uint32_t end_left(const struct worker *w, uint32_t tunnel, enum reason *reason)
+{
+    return guard_is_closing(w, tunnel) ? UINT32_MAX : wave_left(w, tunnel, reason);
+}
+
 void tunnel_arm(struct worker *w, uint32_t tunnel)
 {
     const struct arena_tunnel *t = &w->tunnels[tunnel];
-    uint32_t left = min(min(idle_left(w, t), send_left(w, t)), guard_left(w, tunnel));
+    enum reason reason;
+    uint32_t left = min(min(idle_left(w, t), send_left(w, t)),
+                        min(guard_left(w, tunnel), end_left(w, tunnel, &reason)));
     if (left != UINT32_MAX)
         timer_set(&w->timers, tunnel, w->now_ms, left);
     else
@@ -77,6 +86,7 @@ static bool stuck(struct worker *w, uint32_t tunnel)
 void tunnel_timer(struct worker *w, uint32_t tunnel)
 {
     const struct arena_tunnel *t = &w->tunnels[tunnel];
+    enum reason reason = REASON_DONE;
     if (t->state != TUNNEL_OPEN)
         return;
     /* Traffic does not touch the timer: it only moves heard_ms, and here we look how far. */
@@ -86,6 +96,8 @@ void tunnel_timer(struct worker *w, uint32_t tunnel)
         tunnel_close(w, tunnel, guard_reason(w, tunnel, REASON_SEND_TIMEOUT), true);
     else if (idle_left(w, t) == 0)
         tunnel_close(w, tunnel, guard_reason(w, tunnel, REASON_IDLE_TIMEOUT), false);
+    else if (end_left(w, tunnel, &reason) == 0)
+        guard_close(w, tunnel, reason); /* arms it for what follows */
     else
         tunnel_arm(w, tunnel);
 }
