@@ -419,6 +419,7 @@ void tunnel_finish_close(struct worker *w, uint32_t tunnel)
     drop_chunks(w, t);
     tunnel_tls_drop(w, tunnel);
     rules_leave(w, t);
+    guard_forget(w, tunnel);
     CRASH_POINT(close_wiped);
     if (pub->id != 0) {
         log_end(w, tunnel, t->reason);

@@ -21,7 +21,7 @@ static uint32_t idle_left(const struct worker *w, const struct arena_tunnel *t)
     return idle >= whole ? 0 : whole - idle;
 }
 
-static uint32_t send_left(const struct worker *w, const struct arena_tunnel *t)
+static uint32_t swave_left(const struct worker *w, const struct arena_tunnel *t)
 {
     uint32_t whole = rules_of(w, t)->send_ms;
     uint32_t left = UINT32_MAX;
@@ -34,18 +34,12 @@ static uint32_t send_left(const struct worker *w, const struct arena_tunnel *t)
     return left;
 }
 
-/* Until it is to be ended; a close that is under way has times of its own. */
-static uint32_t end_left(const struct worker *w, uint32_t tunnel, enum reason *reason)
-{
-    return guard_is_closing(w, tunnel) ? UINT32_MAX : wave_left(w, tunnel, reason);
-}
-
 void tunnel_arm(struct worker *w, uint32_t tunnel)
 {
     const struct arena_tunnel *t = &w->tunnels[tunnel];
     enum reason reason;
-    uint32_t left = min(min(idle_left(w, t), send_left(w, t)),
-                        min(guard_left(w, tunnel), end_left(w, tunnel, &reason)));
+    uint32_t left = min(min(idle_left(w, t), swave_left(w, t)),
+                        min(guard_left(w, tunnel), wave_left(w, tunnel, &reason)));
     if (left != UINT32_MAX)
         timer_set(&w->timers, tunnel, w->now_ms, left);
     else
@@ -92,11 +86,11 @@ void tunnel_timer(struct worker *w, uint32_t tunnel)
     /* Traffic does not touch the timer: it only moves heard_ms, and here we look how far. */
     if (guard_left(w, tunnel) == 0 && !guard_due(w, tunnel))
         return;
-    if (send_left(w, t) == 0 && stuck(w, tunnel))
+    if (swave_left(w, t) == 0 && stuck(w, tunnel))
         tunnel_close(w, tunnel, guard_reason(w, tunnel, REASON_SEND_TIMEOUT), true);
     else if (idle_left(w, t) == 0)
         tunnel_close(w, tunnel, guard_reason(w, tunnel, REASON_IDLE_TIMEOUT), false);
-    else if (end_left(w, tunnel, &reason) == 0)
+    else if (wave_left(w, tunnel, &reason) == 0)
         guard_close(w, tunnel, reason); /* arms it for what follows */
     else
         tunnel_arm(w, tunnel);

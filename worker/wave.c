@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/wave.h"
 
+#include "worker/guard.h"
 #include "worker/rules.h"
 #include "worker/tunnel.h"
 
@@ -85,12 +86,6 @@ static void ask_wave(struct ask *ask, const struct board_wave *shown)
         propose(ask, due_ms, (enum reason)reason);
 }
 
-static bool is_closing(const struct worker *w, uint32_t tunnel)
-{
-    return w->tunnels[tunnel].dir[0].care & CARE_GUARD &&
-           w->arena->guards[tunnel].phase != GUARD_OPEN;
-}
-
 uint32_t wave_left(const struct worker *w, uint32_t tunnel, enum reason *reason)
 {
     const struct arena_tunnel *t = &w->tunnels[tunnel];
@@ -100,7 +95,7 @@ uint32_t wave_left(const struct worker *w, uint32_t tunnel, enum reason *reason)
                       .turn = board_wave_turn(w->board, w->slot, tunnel),
                       .opened_real_ms = pub->opened_real_ms,
                       .due_ms = UINT64_MAX};
-    if (is_closing(w, tunnel))
+    if (guard_is_closing(w, tunnel))
         return UINT32_MAX;
     if (w->real_ms > pub->opened_real_ms)
         ask.age_ms = w->real_ms - pub->opened_real_ms;

@@ -110,7 +110,8 @@ def a_tunnel_that_opens_after_QUIT_ends_with_the_others(scene):
     proxy.wait_log("quitting")
     held.set()
     equal(late.head().status, 101, "status")
-    late.expect_end()
+    equal(late.read(4), b"\x88\x02\x03\xe9", "Close frame")
+    late.close()
     ends_by_itself(proxy)
 
 
@@ -215,7 +216,8 @@ def a_tunnel_that_opens_amid_a_wave_is_gone_at_its_end(scene):
     proxy.reload()
     held.set()
     equal(late.head().status, 101, "status")
-    late.expect_end()
+    equal(late.read(4), b"\x88\x02\x03\xe9", "Close frame")
+    late.close()
     proxy.wait_reason("drained", 1)
 
 
