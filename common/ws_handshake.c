@@ -242,3 +242,25 @@ int ws_response_check(const struct http_head *request, const char *request_buf,
         *why = bad_extension(request, request_buf, response, response_buf);
     return *why ? -EPROTO : 0;
 }
+
+enum ws_extensions ws_extensions_of(const struct http_head *response, const char *buf)
+{
+    enum ws_extensions agreed = WS_EXTENSIONS_NONE;
+    for (uint32_t i = 0; i < response->field_count; i++) {
+        if (response->fields[i].id != HTTP_FIELD_SEC_WEBSOCKET_EXTENSIONS)
+            continue;
+        struct slice rest = http_field_value(buf, &response->fields[i]);
+        struct slice name;
+        int rc;
+        while ((rc = next_extension(&rest, &name)) > 0) {
+            /* Twice the same is no answer to any offer. */
+            bool deflate = slice_eq(name, SLICE("permessage-deflate"));
+            if (agreed != WS_EXTENSIONS_NONE || !deflate)
+                return WS_EXTENSIONS_OTHER;
+            agreed = WS_EXTENSIONS_DEFLATE;
+        }
+        if (rc < 0)
+            return WS_EXTENSIONS_OTHER;
+    }
+    return agreed;
+}

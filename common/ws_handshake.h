@@ -33,4 +33,17 @@ int ws_response_check(const struct http_head *request, const char *request_buf,
                       const struct http_head *response, const char *response_buf,
                       const char **why) MUST_CHECK;
 
+/* What a 101 answer says of the reserved bits of frames (RFC 6455 5.2, 9). */
+enum ws_extensions {
+    WS_EXTENSIONS_NONE,    /* nobody uses one */
+    WS_EXTENSIONS_DEFLATE, /* permessage-deflate, and nothing else: RSV1 (RFC 7692 6) */
+    WS_EXTENSIONS_OTHER,   /* one that we do not know, or several: any of them */
+};
+
+/*
+ * The extensions of all Sec-WebSocket-Extensions fields together. What cannot be read counts as OTHER:
+ * ws_response_check has refused it, and who did not ask it must not enforce anything.
+ */
+enum ws_extensions ws_extensions_of(const struct http_head *response, const char *buf);
+
 #endif

@@ -205,8 +205,8 @@ static enum ws_verdict judge(struct ws_walk *walk, const struct header *header)
 /* As far as the header tells, the frame may be the pong to our ping. */
 static bool may_be_our_pong(const struct ws_walk *walk, const struct header *header)
 {
-    return walk->pong && header->first == (FIN | WS_PONG) && header->length == WS_PONG_PAYLOAD &&
-           header->minimal;
+    return walk->pong && !walk->pong_came && header->first == (FIN | WS_PONG) &&
+           header->length == WS_PONG_PAYLOAD && header->minimal;
 }
 
 static bool is_our_pong(const struct ws_walk *walk, const struct header *header,

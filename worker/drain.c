@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/drain.h"
 
+#include "worker/guard.h"
 #include "worker/tunnel.h"
 
 enum { AT_A_TIME = 500 };
@@ -30,7 +31,7 @@ void drain_run(struct worker *w)
         const struct arena_tunnel *t = &w->tunnels[i];
         if (t->state != TUNNEL_OPEN || t->backend >= BOARD_BACKENDS_MAX || !is_over(w, t->backend))
             continue;
-        tunnel_close(w, i, REASON_DRAINED, false);
+        guard_close(w, i, REASON_DRAINED);
         closed++;
     }
 }

@@ -134,9 +134,12 @@ bool guard_can_tell(const struct worker *w, uint32_t tunnel, uint32_t side)
     uint32_t d = !side;
     if (t->dir[d].flags & (DIR_EOF | DIR_SHUT))
         return false;
-    if (guard_in_use(t) && guard_of(w, tunnel)->cut >> d & 1)
+    const struct arena_guard *g = guard_in_use(t) ? guard_of(w, tunnel) : NULL;
+    if (g && g->cut >> d & 1)
         return true;
-    return !(t->track[d].flags & (WS_BROKEN | WS_SAW_CLOSE));
+    /* The answer to a Close of ours was not passed on. */
+    bool passed = t->track[d].flags & WS_SAW_CLOSE && !(g && g->say[d] == SAY_DONE);
+    return !passed && !(t->track[d].flags & WS_BROKEN);
 }
 
 bool guard_has_words(const struct worker *w, uint32_t tunnel, uint32_t d)
@@ -171,6 +174,7 @@ static void want(struct worker *w, uint32_t tunnel, uint32_t side, uint16_t code
 
 static void enter(struct arena_guard *g, enum guard_phase phase, uint32_t now_ms)
 {
+    g->arm = 1;
     g->phase_ms = now_ms;
     g->phase = (uint8_t)phase;
 }
@@ -281,7 +285,6 @@ bool guard_advance(struct worker *w, uint32_t tunnel, enum reason *reason)
     struct arena_guard *g = guard_of(w, tunnel);
     if (!guard_in_use(t))
         return false;
-    uint8_t before = g->phase;
     if (g->phase != GUARD_OPEN) {
         next_phase(w, tunnel);
         bool at_once = rules_of(w, t)->close_timeout_ms == 0;
@@ -292,8 +295,10 @@ bool guard_advance(struct worker *w, uint32_t tunnel, enum reason *reason)
     }
     set_care(w, tunnel);
     wake(w, tunnel);
-    if (g->phase != before || (t->dir[0].care & CARE_METER && guard_meter(w, tunnel)->paused != 0))
+    if (g->arm) {
+        g->arm = 0;
         tunnel_arm(w, tunnel);
+    }
     return false;
 }
 

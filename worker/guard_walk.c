@@ -98,6 +98,7 @@ static void pong_came(struct worker *w, uint32_t tunnel, const struct guard_walk
     struct arena_guard *g = guard_of(w, tunnel);
     uint32_t side = walk->d;
     g->ping[side] = PING_NONE;
+    g->arm = 1;
     g->pong_ms[side] = walk->now_ms;
     if (side != 0 || walk->again || g->asked_us[0] == 0)
         return;
@@ -129,6 +130,7 @@ static void charge(struct worker *w, uint32_t tunnel, const struct ws_walk *foun
     case METER_FINE: break;
     case METER_WAIT:
         meter->paused |= (uint8_t)(1u << walk->d);
+        guard_of(w, tunnel)->arm = 1;
         meter->paused_ms[walk->d] = walk->now_ms + wait_ms;
         break;
     case METER_OVER:

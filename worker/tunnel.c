@@ -129,6 +129,7 @@ static int fill_record(struct worker *w, uint32_t tunnel, struct tunnel_opening 
     memset(t, 0, sizeof *t);
     t->gen = (uint16_t)(gen + 1);
     t->rules = o->rules;
+    t->dir[0].care = o->care;
     t->heard_ms[0] = w->now_ms;
     t->heard_ms[1] = w->now_ms;
     t->backend = (uint16_t)o->backend;

@@ -30,6 +30,7 @@ struct tunnel_opening {
     const struct addr *client;
     uint32_t client_gauge; /* where its client is counted (shm/board_gauge.h); 0: nowhere */
     uint16_t rules;        /* of its route (worker/rules.h) */
+    uint8_t care;          /* CARE_RSV*: what extensions make of reserved bits */
     uint32_t site;         /* index on the board */
     uint32_t backend;      /* index on the board */
 };

@@ -37,6 +37,17 @@ static struct tunnel_side_tls side_of(const struct conn *conn)
     return side;
 }
 
+/* Which reserved bits frames may have, by what client and backend have agreed on. */
+static uint8_t care_of(enum ws_extensions extensions)
+{
+    switch (extensions) {
+    case WS_EXTENSIONS_NONE: return 0;
+    case WS_EXTENSIONS_DEFLATE: return CARE_RSV1;
+    case WS_EXTENSIONS_OTHER: break;
+    }
+    return CARE_RSV_ANY;
+}
+
 /* The handshake's own log line and end; both connections live on as a tunnel. */
 static void became_tunnel(struct request *r, struct backend *backend)
 {
@@ -52,7 +63,7 @@ static void became_tunnel(struct request *r, struct backend *backend)
     client_became_tunnel(client);
 }
 
-static void commit(struct request *r, struct slice answer, uint32_t head_len)
+static void commit(struct request *r, struct slice answer, uint32_t head_len, uint8_t care)
 {
     struct conn *client = &r->client->conn;
     struct backend *backend = r->backend;
@@ -68,6 +79,7 @@ static void commit(struct request *r, struct slice answer, uint32_t head_len)
         .client = r->remote,
         .client_gauge = r->client_gauge,
         .rules = rules_find(w, r->image, r->site, r->route),
+        .care = care,
         .site = r->site->board_site,
         .backend = r->server->backend,
     };
@@ -109,12 +121,14 @@ void upgrade_answered(struct request *r, uint32_t len)
         return;
     }
     uint32_t head_len = buf_len(&answer);
+    /* Fields are counted from the head's first byte: before it is taken from the buffer. */
+    uint8_t care = care_of(ws_extensions_of(&r->answer, in->data + in->start));
     in->start += len;
     if (buf_append(&answer, buf_slice(in)) < 0) {
         buf_release(&w->pool, &answer);
         refuse_101(r, "head too large");
         return;
     }
-    commit(r, buf_slice(&answer), head_len);
+    commit(r, buf_slice(&answer), head_len, care);
     buf_release(&w->pool, &answer);
 }

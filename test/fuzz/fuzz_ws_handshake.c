@@ -39,6 +39,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     http_response_init(&response, response_fields, limits, HTTP_GET);
     if (http_head_parse(&response, answer, size - (size_t)rc) <= 0)
         return 0;
+    enum ws_extensions extensions = ws_extensions_of(&response, answer);
+    bool none = http_head_count(&response, HTTP_FIELD_SEC_WEBSOCKET_EXTENSIONS) == 0;
+    ASSERT(extensions <= WS_EXTENSIONS_OTHER && (!none || extensions == WS_EXTENSIONS_NONE));
     rc = ws_response_check(&request, buf, &response, answer, &why);
     ASSERT(rc == 0 ? why == NULL : rc == -EPROTO && why);
     if (rc == 0) {

@@ -297,6 +297,50 @@ START_TEST(an_answer_to_another_request_is_wrong)
 }
 END_TEST
 
+#define EXT "Sec-WebSocket-Extensions:"
+
+START_TEST(agreed_extensions_say_which_reserved_bits_are_used)
+{
+    static const struct {
+        const char *fields;
+        enum ws_extensions agreed;
+    } rows[] = {
+        {"", WS_EXTENSIONS_NONE},
+        {"Sec-WebSocket-Protocol: permessage-deflate\r\n", WS_EXTENSIONS_NONE},
+        {EXT "\r\n", WS_EXTENSIONS_NONE},
+        {EXT " , ,\r\n" EXT "\r\n", WS_EXTENSIONS_NONE},
+        {EXT " permessage-deflate\r\n", WS_EXTENSIONS_DEFLATE},
+        {EXT "permessage-deflate;client_max_window_bits=15; server_no_context_takeover\r\n",
+         WS_EXTENSIONS_DEFLATE},
+        {EXT " ,permessage-deflate ; x=\"a, other\";y=\"\\\", z\" ,\r\n", WS_EXTENSIONS_DEFLATE},
+        {EXT "\r\n" EXT " permessage-deflate\r\n" EXT " ,\r\n", WS_EXTENSIONS_DEFLATE},
+        {EXT " x-q\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " permessage-deflate2\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " permessage-deflat\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " Permessage-Deflate\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " permessage-deflate, x-q\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " x-q, permessage-deflate\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " permessage-deflate, permessage-deflate\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " permessage-deflate\r\n" EXT " permessage-deflate\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " permessage-deflate\r\n" EXT " x-q\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " x-q\r\n" EXT " permessage-deflate\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " permessage-deflate; x=\"a\", x-q\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " permessage-deflate; x=\"a\r\n", WS_EXTENSIONS_OTHER}, /* malformed */
+        {EXT " permessage deflate\r\n", WS_EXTENSIONS_OTHER},
+        {EXT " ;permessage-deflate\r\n", WS_EXTENSIONS_OTHER},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[1024];
+        struct http_case c;
+        int len = snprintf(text, sizeof text, OK "\r\n" UP CONN ACC "%s\r\n", rows[i].fields);
+        case_parse(&c, true, text, (size_t)len);
+        ck_assert_int_eq(c.rc, len);
+        ck_assert_msg(ws_extensions_of(&c.head, text) == rows[i].agreed, "%s", rows[i].fields);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("ws_handshake");
@@ -309,6 +353,7 @@ int main(void)
     tcase_add_test(tc, right_answers_open_a_tunnel);
     tcase_add_test(tc, wrong_answers_open_none);
     tcase_add_test(tc, an_answer_to_another_request_is_wrong);
+    tcase_add_test(tc, agreed_extensions_say_which_reserved_bits_are_used);
     suite_add_tcase(suite, tc);
     return case_run(suite);
 }
