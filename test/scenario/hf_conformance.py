@@ -2,9 +2,9 @@
 """What a conformance client tries at a WebSocket server: a table of cases, and who plays them.
 
 A case is a name and steps. A step is bytes to send; Pieces, to send cut up; Until, to wait for what
-comes back. When a case does not end by itself, the player makes sure that all was answered, by an
-echo, and closes. All that came of it is a Result: to be compared with that of the same case played
-elsewhere, frame by frame."""
+comes back; SILENCE, amid a frame. When a case does not end by itself, the player makes sure that
+all was answered, by an echo, and closes. All that came of it is a Result: to be compared with that
+of the same case played elsewhere, frame by frame."""
 import collections
 import contextlib
 import zlib
@@ -15,6 +15,7 @@ from hf_ws import BINARY, CLOSE, PING, PONG, TEXT
 
 MASK = b"\x12\xb4\x56\xf8"
 CONT = 0
+SILENCE = object()
 MAX_SIZE = 1 << 17  # of a message, at the server that cases are written for
 LAST_ECHO = b"that was all"
 
@@ -66,6 +67,11 @@ def framing():
             yield Case(f"{kind} of {size} bytes", frame(opcode, block[:size]))
         yield Case(f"{kind} in pieces of 997 bytes", Pieces(frame(opcode, block[:65536]), 997))
         yield Case(f"{kind} byte by byte", Pieces(frame(opcode, block[:300]), 1))
+    broken = text(b"spoken in two halves" * 9)
+    for cut in (1, 3, 7, 8, 9, 100):
+        yield Case(f"text, silence at {cut}", broken[:cut], SILENCE, broken[cut:])
+        yield Case(f"text, silence at {cut}, later", text(b"first"), Until(data=1),
+                   broken[:cut], SILENCE, broken[cut:])
     yield Case("many messages at once", b"".join(text(b"%d" % n * (n % 9)) for n in range(100)))
     yield Case("a length of 2 bytes that need not be", long_form(TEXT, 2, b"short"), lax=True)
     yield Case("a length of 8 bytes that need not be", long_form(TEXT, 8, b"short"), lax=True)
@@ -249,12 +255,13 @@ def compression():
                offer=plain)
     yield Case("the bit on a continuation", text(one[:50], False, 4) + more(one[50:], rsv=4),
                offer=plain)
-    yield Case("the bit on a continuation only", text(b"abc", False) + more(one, rsv=4), offer=plain)
+    yield Case("the bit on a continuation only", text(b"abc", False) + more(one, rsv=4),
+               offer=plain)
     yield Case("the bit on a ping", frame(PING, b"abc", rsv=4), offer=plain)
     yield Case("the bit on a Close", frame(CLOSE, b"\x03\xe8", rsv=4), offer=plain, ends=True)
     for rsv in (1, 2, 3, 5, 6, 7):
         yield Case(f"reserved bits {rsv} with deflate", text(one, rsv=rsv), offer=plain)
-    yield Case("what is not compressed, with the bit", text(b"\xff\xff\xff\xff", rsv=4), offer=plain)
+    yield Case("not compressed, with the bit", text(b"\xff\xff\xff\xff", rsv=4), offer=plain)
     yield Case("a compressed text that is no UTF-8", text(deflated(b"\xff\xfe")[0], rsv=4),
                offer=plain)
     yield Case("a bomb", text(deflated(bytes(MAX_SIZE + 1))[0], rsv=4), offer=plain)
@@ -271,7 +278,7 @@ def cases():
 
 class Player:
     """One connection. pinged: the proxy pings, which is no part of the result: each ping is
-    answered, and each case waits for one before it ends."""
+    answered, and each case waits for one where it is silent and before it ends."""
 
     def __init__(self, address, case, pinged=False, **options):
         headers = [f"Sec-WebSocket-Extensions: {case.offer}"] if case.offer else []
@@ -279,7 +286,7 @@ class Player:
         self.socket = hf_ws.Socket(address, "/", *headers, **options)
         self.data, self.control, self.close = [], [], None
         self.inflate, self.newest = zlib.decompressobj(-15), b""
-        self.pings_of_proxy = 0
+        self.pings_of_proxy, self.owed, self.amid = 0, b"", False
         self.told = self.closed_first = self.over = False
 
     def send(self, data):
@@ -304,8 +311,9 @@ class Player:
             self.over = True
         elif frame_[1] == PING and self.pinged:
             self.pings_of_proxy += 1
-            if not self.told:
-                self.send(frame(PONG, frame_[2]))
+            self.owed += frame(PONG, frame_[2])
+            if not self.told and not self.amid:
+                self.pay()
         elif frame_[1] == CLOSE:
             hf.check(self.close is None, "a second Close")
             self.close = frame_[2]
@@ -317,12 +325,25 @@ class Player:
             self.newest = (self.inflate.decompress(frame_[2] + b"\0\0\xff\xff")
                            if frame_[0] & 4 else frame_[2])
 
+    def pay(self):
+        """The pongs that are due."""
+        self.send(self.owed)
+        self.owed = b""
+
     def take_until(self, reached):
         while not reached() and not self.over:
             self.take()
 
+    def wait_pinged(self):
+        before = self.pings_of_proxy
+        if self.pinged:
+            self.take_until(lambda: self.pings_of_proxy > before)
+
     def step(self, step):
-        if isinstance(step, Until):
+        if step is SILENCE:
+            self.amid = True
+            self.wait_pinged()
+        elif isinstance(step, Until):
             self.take_until(lambda: len(self.data) >= step.data
                             and len(self.control) >= step.control)
         elif isinstance(step, Pieces):
@@ -330,10 +351,12 @@ class Player:
                 self.send(step.data[at:at + step.size])
         else:
             self.send(step)
+            if self.amid:
+                self.amid = False
+                self.pay()
 
     def finale(self):
-        if self.pinged:
-            self.take_until(lambda: self.pings_of_proxy > 0)
+        self.wait_pinged()
         self.send(text(LAST_ECHO))
         self.take_until(lambda: self.newest == LAST_ECHO)
         if self.close is None:
