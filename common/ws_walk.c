@@ -270,8 +270,6 @@ static void begin_frame(struct cursor *c)
     }
     walk->verdict = judge(walk, &header);
     if (walk->verdict != WS_FINE) {
-        if (walk->verdict == WS_BAD_FRAME)
-            walk->track->flags |= WS_BROKEN;
         skip(c, left_in(c));
         return;
     }

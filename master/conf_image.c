@@ -11,6 +11,7 @@
 #include "master/conf_health.h"
 #include "master/conf_sticky.h"
 #include "master/conf_template.h"
+#include "master/drain.h"
 #include "master/reload.h"
 #include "shm/board_reserve.h"
 #include "shm/image_check.h"
@@ -562,7 +563,10 @@ static bool show_server(const struct conf_build *build, const struct image_serve
 {
     struct board_backend *backend = board_backend(build->board, server->backend);
     const uint32_t away = BACKEND_DOWN | BACKEND_DRAIN;
-    bool same = backend->weight == server->weight && backend->flags == server->flags;
+    uint32_t told_drain =
+        backend->flags & BACKEND_TOLD_DRAIN; /* until undrain, whatever is reloaded */
+    uint32_t flags = server->flags | told_drain;
+    bool same = backend->weight == server->weight && backend->flags == flags;
     if (!same && build->generation > 1 && told < NEWS_MAX)
         board_event(build->board, EVENT_WRITER,
                     "backend_%s backend=%s/%s weight=%u%s%s%s reason=%s",
@@ -570,10 +574,10 @@ static bool show_server(const struct conf_build *build, const struct image_serve
                     server->weight, server->flags & BACKEND_DOWN ? " down" : "",
                     server->flags & BACKEND_DRAIN ? " drain" : "",
                     server->flags & BACKEND_BACKUP ? " backup" : "", cause_of(build));
-    if (backend->flags & away && !(server->flags & away))
+    if (backend->flags & away && !(server->flags & away) && !told_drain)
         STORE_RELAXED(&backend->recovered_ms, clock_mono_ms());
     STORE_RELAXED(&backend->weight, server->weight);
-    STORE_RELAXED(&backend->flags, server->flags);
+    STORE_RELAXED(&backend->flags, flags);
     STORE_RELAXED(&backend->max_conns, server->max_conns);
     STORE_RELAXED(&backend->max_fails, server->max_fails);
     STORE_RELAXED(&backend->fail_timeout_ms, server->fail_timeout_ms);
@@ -581,39 +585,41 @@ static bool show_server(const struct conf_build *build, const struct image_serve
     return !same;
 }
 
-/* A draining server's time begins with the reload that says so first. */
-static void show_drain(const struct conf_build *build, uint32_t index, uint32_t timeout_ms)
+/* A draining server's time begins with the reload that says so first. Returns true if it begins, or ends. */
+static bool show_drain(const struct conf_build *build, uint32_t index, uint32_t timeout_ms)
 {
     struct board_backend *backend = board_backend(build->board, index);
-    bool drains = timeout_ms != 0 && backend->flags & BACKEND_DRAIN;
+    bool drains = timeout_ms != 0 && backend->flags & (BACKEND_DRAIN | BACKEND_TOLD_DRAIN);
     STORE_RELAXED(&backend->drain_timeout_ms, timeout_ms);
-    if (!drains)
-        STORE_RELAXED(&backend->drain_until_ms, 0);
-    else if (backend->drain_until_ms == 0)
-        STORE_RELAXED(&backend->drain_until_ms, clock_mono_ms() + timeout_ms);
+    return drains ? drain_begin(backend, build->conf->drain_window_ms) : drain_end(backend);
 }
 
-/* Servers that the generation before named last: their tunnels live on, for drain_timeout if there is one. */
-static void show_removed(const struct conf_build *build, uint32_t told)
+/*
+ * Servers that the generation before named last: their tunnels live on, for drain_timeout if there is one.
+ * Returns true if a time begins.
+ */
+static bool show_removed(const struct conf_build *build, uint32_t told)
 {
+    bool begins = false;
     for (uint32_t i = 0; i < BOARD_BACKENDS_MAX; i++) {
         struct board_backend *backend = board_backend(build->board, i);
         if (backend->upstream[0] == '\0')
-            return;
+            break;
         if (backend->used == 0 || backend->used + 1 != build->generation)
             continue;
-        if (backend->drain_timeout_ms != 0 && backend->drain_until_ms == 0)
-            STORE_RELAXED(&backend->drain_until_ms, clock_mono_ms() + backend->drain_timeout_ms);
+        begins |= drain_begin(backend, build->conf->drain_window_ms);
         if (told++ < NEWS_MAX)
             board_event(build->board, EVENT_WRITER, "backend_removed backend=%s/%s reason=%s",
                         backend->upstream, backend->server, cause_of(build));
     }
+    return begins;
 }
 
 /* What observers see beside the names. Cannot fail, so it comes last. */
 static void show(const struct conf_build *build)
 {
     uint32_t told = 0;
+    bool waves = false;
     for (uint32_t i = 0; i < build->conf->upstream_count; i++) {
         const struct conf_upstream *from = &build->conf->upstreams[i];
         const struct image_upstream *upstream =
@@ -627,12 +633,16 @@ static void show(const struct conf_build *build)
             memcpy(shown->hash_key, from->hash_key, strlen(from->hash_key));
         STORE_RELAXED(&shown->max_load, from->max_load);
         STORE_RELAXED(&shown->max_ejected, from->max_ejected);
+        STORE_RELAXED(&shown->shed, from->shed);
+        STORE_RELAXED(&shown->shed_rate, from->shed_rate);
         for (uint32_t j = 0; j < upstream->servers.count; j++)
             told += show_server(build, &servers[j], told);
         for (uint32_t j = 0; j < upstream->servers.count; j++)
-            show_drain(build, servers[j].backend, from->drain_timeout_ms);
+            waves |= show_drain(build, servers[j].backend, from->drain_timeout_ms);
     }
-    show_removed(build, told);
+    waves |= show_removed(build, told);
+    if (waves)
+        board_wave_tell(build->board);
 }
 
 /* Nothing is written to the board that it might have no memory for. */

@@ -408,6 +408,7 @@ static void go_on(struct master *master, const struct handover *h)
     checker_tell(master);
     if (!way_back_is_open())
         let_all_through(master, false);
+    board_wave_tell(&master->board); /* a program before may not have said what it wrote */
     /* The image of this program's layout, for workers of this program. */
     reload_ask(master);
 }

@@ -11,6 +11,7 @@
 #include "master/notify.h"
 #include "master/report.h"
 #include "master/rotate.h"
+#include "master/shed.h"
 #include "master/slots.h"
 #include "master/spawn.h"
 #include "shm/keys.h"
@@ -164,7 +165,9 @@ static void reload(struct master *master)
                         .keys = -1,
                         .generation = master->generation + 1};
     struct report report;
+    struct shed_before before;
     notify_reloading();
+    shed_note(&master->board, master->generation, &before);
     int error = report_begin(&report);
     if (!error)
         error = prepare(master, &next, report.messages);
@@ -179,6 +182,7 @@ static void reload(struct master *master)
                     master->generation);
     } else {
         commit(master, &next);
+        shed_begin(&master->board, master->generation, &before);
         log_write(LOG_LEVEL_INFO, "reloaded", "generation=%u workers=%u listeners=%u",
                   master->generation, master->workers, master->conf->listener_count);
         board_event(&master->board, MASTER_EVENT_WRITER, "reloaded generation=%u workers=%u",
@@ -192,6 +196,8 @@ static void follow_names(struct master *master)
 {
     struct next next = {.image = -1, .keys = -1, .generation = master->generation + 1};
     struct report report;
+    struct shed_before before;
+    shed_note(&master->board, master->generation, &before);
     int error = report_begin(&report);
     master->names_changed = false; /* also if it fails: the next answer tries again */
     if (!error) {
@@ -211,6 +217,7 @@ static void follow_names(struct master *master)
         return;
     }
     publish(master, &next);
+    shed_begin(&master->board, master->generation, &before);
     checker_tell(master);
     resize(master, master->workers);
     log_write(LOG_LEVEL_INFO, "names_followed", "generation=%u", master->generation);

@@ -42,6 +42,17 @@ void stop_now(struct master *master)
     slots_want_all(master, SLOT_MODE_STOP);
 }
 
+/* Tunnels whose clients do not leave by themselves are closed, one after the other. */
+static void begin_wave(const struct master *master)
+{
+    const struct board_wave wave = {.from_ms = clock_mono_ms(),
+                                    .for_ms = master->conf->drain_window_ms,
+                                    .share = BOARD_WAVE_ALL,
+                                    .mark = REASON_SHUTDOWN};
+    board_wave_set(&master->board.header->quit, &wave);
+    board_wave_tell(&master->board);
+}
+
 void stop_gracefully(struct master *master)
 {
     if (master->phase == MASTER_STOPPING || master->phase == MASTER_QUITTING)
@@ -49,6 +60,7 @@ void stop_gracefully(struct master *master)
     log_write(LOG_LEVEL_INFO, "quitting", "workers=%u", master->workers);
     board_event(&master->board, MASTER_EVENT_WRITER, "quitting");
     enter(master, MASTER_QUITTING);
+    begin_wave(master);
     slots_want_all(master, SLOT_MODE_DRAIN);
 }
 

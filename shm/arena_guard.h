@@ -43,6 +43,7 @@ struct arena_guard {
     uint8_t cut;          /* bit: direction: nothing of its source is passed on any more */
     uint8_t deaf;         /* bit: direction: what its source sends are no frames */
     uint8_t held_len[2];  /* bytes in held[], by direction */
+    uint8_t counted;      /* 1: the close is counted on the board */
     uint8_t arm;          /* 1: something is due earlier than its timer knows */
     uint16_t code[2];     /* of our Close, by side */
     uint32_t phase_ms;    /* when the phase began */
@@ -54,7 +55,7 @@ struct arena_guard {
         extra[2]; /* bytes of a direction's destination that its source did not send, mod 2^32 */
     uint8_t held[2][16]; /* beginning of a frame that is not known to be passed on yet */
 };
-_Static_assert(sizeof(struct arena_guard) == 92, "layout");
+_Static_assert(sizeof(struct arena_guard) == 96, "layout");
 
 struct arena_meter {
     uint64_t message[2];          /* bytes of the message that is under way, by direction */

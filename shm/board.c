@@ -301,6 +301,19 @@ uint32_t board_backend_conns_in(const struct board *board, uint32_t backend, uin
     return sum;
 }
 
+uint32_t board_backend_tunnels(const struct board *board, uint32_t backend)
+{
+    uint32_t sum = 0;
+    for (uint64_t slots = board_slots_started(board); slots != 0; slots &= slots - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(slots);
+        const struct board_cell *cell = board_cell(board, slot, backend);
+        uint32_t closing = LOAD_RELAXED(&cell->closing);
+        uint32_t tunnels = LOAD_RELAXED(&cell->tunnels);
+        sum += tunnels > closing ? tunnels - closing : 0;
+    }
+    return sum;
+}
+
 uint32_t board_backend_conns(const struct board *board, uint32_t backend)
 {
     return board_backend_conns_in(board, backend, board_slots_started(board));

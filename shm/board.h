@@ -20,6 +20,7 @@
 #include "common/compiler.h"
 #include "common/ketama.h"
 #include "common/slice.h"
+#include "shm/board_wave.h"
 #include "shm/counters.h"
 #include "shm/reason.h"
 
@@ -91,6 +92,9 @@ struct board_header {
     uint32_t tickets_changed;    /* M: times that the key of session tickets was changed */
     char config_path[256];       /* M */
     uint64_t hash_key[2];        /* M: random: of the tables whose keys clients choose */
+    struct board_wave quit;      /* M: all tunnels, after QUIT */
+    uint32_t wave_serial;        /* M: grows whenever tunnels may have another end than before */
+    uint32_t pad;
 };
 _Static_assert(sizeof(struct board_header) <= BOARD_HEADER_SIZE, "the slots begin behind it");
 _Static_assert((int)COUNTER_COUNT <= BOARD_COUNTERS_MAX, "room");
@@ -137,7 +141,12 @@ struct board_slot {
 } ALIGNED(CACHE_LINE);
 
 /* Bits of board_backend.flags. */
-enum { BACKEND_DOWN = 1 << 0, BACKEND_BACKUP = 1 << 1, BACKEND_DRAIN = 1 << 2 };
+enum {
+    BACKEND_DOWN = 1 << 0,
+    BACKEND_BACKUP = 1 << 1,
+    BACKEND_DRAIN = 1 << 2,      /* by the configuration */
+    BACKEND_TOLD_DRAIN = 1 << 3, /* by an operator; on the board only, until he takes it back */
+};
 
 /* A server of an upstream; keyed by (upstream, server as written): it keeps its index across reloads. */
 struct board_backend {
@@ -158,10 +167,12 @@ struct board_backend {
     uint32_t passive_reason;   /* W*: enum reason of the failure that last ejected it */
     uint32_t drain_timeout_ms; /* M: 0: none */
     uint64_t
-        drain_until_ms; /* M: monotonic, when its tunnels are closed: it drains, or was removed; 0: never */
-    uint32_t upstream_index; /* M: of its upstream; the same while it has tunnels */
-    uint32_t pad;
+        drain_until_ms; /* M: monotonic, when its last tunnel is closed: it drains, or was removed; 0: never */
+    uint32_t upstream_index;  /* M: of its upstream; the same while it has tunnels */
+    uint32_t drain_spread_ms; /* M: so long before drain_until_ms the first one is */
+    struct board_wave wave;   /* M: of its tunnels, beside what a drain says */
 } ALIGNED(CACHE_LINE);
+_Static_assert(sizeof(struct board_backend) == 320, "layout");
 
 enum backend_health { BACKEND_UNCHECKED, BACKEND_UP, BACKEND_FAILING };
 
@@ -198,6 +209,8 @@ struct board_cell {
     uint64_t slow_since; /* recovered_ms that the next two count from; others do not count */
     uint64_t slow_seen;  /* requests for its upstream since */
     uint64_t slow_taken; /* of these, sent to it */
+    uint32_t closing;    /* tunnels live now that we are closing */
+    uint32_t pad;
 } ALIGNED(CACHE_LINE);
 
 /* An upstream and where its ring stands. */
@@ -215,8 +228,11 @@ struct board_upstream {
         uint32_t first;      /* M: index into the ring area of this half */
         uint32_t count;      /* M: points; server = backend index on the board */
         uint32_t pad;
-    } ring[2]; /* generation g stands in half g & 1 */
+    } ring[2];          /* generation g stands in half g & 1 */
+    uint32_t shed;      /* M: percent; 0: nothing is shed when servers are added */
+    uint32_t shed_rate; /* M: a second */
 } ALIGNED(CACHE_LINE);
+_Static_assert(sizeof(struct board_upstream) == 256, "layout");
 
 enum balance_policy { BALANCE_ROUND_ROBIN, BALANCE_HASH, BALANCE_LEAST_CONN, BALANCE_RANDOM_TWO };
 
@@ -375,5 +391,8 @@ uint32_t board_backend_conns(const struct board *board, uint32_t backend);
 /* The slots that ever started a worker, a bit each; the same sum over these alone. Any reader. */
 uint64_t board_slots_started(const struct board *board);
 uint32_t board_backend_conns_in(const struct board *board, uint32_t backend, uint64_t slots);
+
+/* Its live tunnels alone. Any reader. */
+uint32_t board_backend_tunnels(const struct board *board, uint32_t backend);
 
 #endif

@@ -145,6 +145,8 @@ static void backend_clear(const struct board *board, uint32_t index)
     backend->passive_reason = 0;
     backend->drain_timeout_ms = 0;
     backend->drain_until_ms = 0;
+    backend->drain_spread_ms = 0;
+    board_wave_set(&backend->wave, NULL);
     memset(board_check(board, index), 0, sizeof(struct board_check));
     for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
         if (LOAD_RELAXED(&board_slot(board, slot)->starts) != 0)
@@ -189,6 +191,8 @@ static void upstream_clear(const struct board *board, uint32_t index)
     upstream->panic = 0;
     upstream->max_load = 0;
     upstream->max_ejected = 0;
+    upstream->shed = 0;
+    upstream->shed_rate = 0;
     memset(upstream->hash_key, 0, sizeof upstream->hash_key);
     for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
         if (LOAD_RELAXED(&board_slot(board, slot)->starts) != 0)

@@ -32,7 +32,7 @@
     X(REASON_NO_BACKEND, "no_backend", "no server of the upstream could be used")                  \
     X(REASON_BACKENDS_FULL, "backends_full", "all servers were full, and so was the queue")        \
     X(REASON_QUEUE_TIMEOUT, "queue_timeout", "all servers were full for queue_timeout")            \
-    X(REASON_DRAINED, "drained", "its server drains or was removed, and drain_timeout is over")    \
+    X(REASON_DRAINED, "drained", "its server drains or was removed, and drain_timeout ends")       \
     X(REASON_UPGRADE_FORBIDDEN, "upgrade_forbidden", "the route does not allow upgrades")          \
     X(REASON_NO_PORTS, "no_ports", "no local port was left to connect to the backend")             \
     X(REASON_NO_DESCRIPTORS, "no_descriptors", "the worker had no descriptor left")                \
@@ -41,7 +41,7 @@
     X(REASON_BACKEND_TLS, "backend_tls", "the TLS handshake with the backend failed")              \
     X(REASON_TLS_ERROR, "tls_error", "a TLS record was refused")                                   \
     X(REASON_TLS_LIMIT, "tls_limit", "the keys of a TLS 1.2 connection were used up")              \
-    X(REASON_SHUTDOWN, "shutdown", "the worker stopped")                                           \
+    X(REASON_SHUTDOWN, "shutdown", "Holdfast was told to end")                                     \
     X(REASON_WORKER_DIED, "worker_died", "the worker that served it died")                         \
     X(REASON_QUARANTINED, "quarantined", "handling it crashed two workers")                        \
     X(REASON_ACCESS_DENIED, "access_denied", "the client's address is not allowed")                \
@@ -56,7 +56,10 @@
     X(REASON_BAD_FRAME, "bad_frame", "what came is no frame of RFC 6455 (check_frames)")           \
     X(REASON_BIG_FRAME, "big_frame", "a frame was larger than max_frame")                          \
     X(REASON_BIG_MESSAGE, "big_message", "a message was larger than max_message")                  \
-    X(REASON_RATE_LIMIT, "rate_limit", "more messages, bytes or control frames than allowed")
+    X(REASON_RATE_LIMIT, "rate_limit", "more messages, bytes or control frames than allowed")      \
+    X(REASON_MAX_AGE, "max_age", "the tunnel was open for max_age")                                \
+    X(REASON_SHED, "shed", "its server had more than its share after others were added (shed)")    \
+    X(REASON_CLOSED_BY_OPERATOR, "closed_by_operator", "an operator has asked for it")
 
 enum reason {
 #define X(name, word, doc) name,

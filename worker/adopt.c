@@ -261,11 +261,14 @@ static int sweep(struct worker *w, uint32_t highest)
  * What a backend's cell says is open, in one store each and from above: other workers count on it that
  * it never shows less than there is (worker/balance_place.c).
  */
-static void set_cell(struct worker *w, uint32_t backend, uint32_t open, bool opening)
+static void set_cell(struct worker *w, uint32_t backend, uint32_t open, uint32_t closing,
+                     bool opening)
 {
     struct board_cell *cell = board_cell(w->board, w->slot, backend);
     STORE_RELAXED(&cell->conns, open);
     STORE_RELAXED(&cell->tunnels, open);
+    if (cell->closing != closing)
+        STORE_RELAXED(&cell->closing, closing);
     if (opening)
         STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_closed + open);
 }
@@ -299,19 +302,22 @@ static int recount(struct worker *w, uint32_t kind)
 {
     bool opening = kind == OP_OPEN;
     uint32_t open = 0;
-    uint32_t *by_backend = calloc(BOARD_BACKENDS_MAX, sizeof *by_backend);
+    uint32_t *by_backend = calloc(2 * BOARD_BACKENDS_MAX, sizeof *by_backend);
+    uint32_t *closing = by_backend + BOARD_BACKENDS_MAX;
     if (!by_backend)
         return -ENOMEM;
     for (uint32_t i = 0; i < w->tunnels_used; i++) {
         const struct arena_tunnel *t = &w->tunnels[i];
         if (t->state == TUNNEL_FREE || board_tunnel(w->board, w->slot, i)->id == 0)
             continue;
-        if (t->backend < BOARD_BACKENDS_MAX)
+        if (t->backend < BOARD_BACKENDS_MAX) {
             by_backend[t->backend]++;
+            closing[t->backend] += guard_is_counted(w, i);
+        }
         open++;
     }
     for (uint32_t i = 0; i < BOARD_BACKENDS_MAX && board_backend(w->board, i)->upstream[0]; i++)
-        set_cell(w, i, by_backend[i], opening);
+        set_cell(w, i, by_backend[i], closing[i], opening);
     free(by_backend);
     STORE_RELAXED(&w->me->tunnels_open, open);
     if (opening)

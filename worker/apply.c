@@ -12,6 +12,7 @@
 #include "worker/tls_context.h"
 #include "worker/tls_resume.h"
 #include "worker/tunnel.h"
+#include "worker/wave.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -205,6 +206,7 @@ static void apply_message(struct worker *w, const struct control_message *messag
         enter_mode(w, message->mode);
     if (w->image)
         STORE_RELEASE(&w->me->generation, w->image->header->generation);
+    wave_look(w);
     w->arena->header->applied_seq = message->seq;
     STORE_RELEASE(&w->me->applied_seq, message->seq);
 }

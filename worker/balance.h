@@ -57,7 +57,8 @@ struct balance_ask {
  * a primary one is left. Hash walks the ring exactly as nginx 1.22: point by point, after more than 20
  * points by round robin; with max_load by distinct servers, as long as it takes.
  * On 0 the request is counted in `conns` of the server's cell: balance_leave counts it out.
- * A sticky cookie goes before all that, also to a server that drains, starts slowly or is a backup.
+ * A sticky cookie goes before all that, also to a server that drains, starts slowly or is a backup; not to
+ * one whose tunnels are being closed.
  * Returns 0, -EBUSY (all that could take it are full: it may be asked again, from the key's own place on
  * the ring), or -ENOENT (no server is left).
  */

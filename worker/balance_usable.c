@@ -28,6 +28,13 @@ static enum passive_state passive_of(const struct balance_round *round,
     return passive_state(backend_of(round, server), limits, round->ask->now_ms);
 }
 
+/* Does it give its place up? */
+static bool drains(const struct balance_round *round, const struct image_server *server)
+{
+    uint32_t flags = server->flags | LOAD_RELAXED(&backend_of(round, server)->flags);
+    return flags & (BACKEND_DRAIN | BACKEND_TOLD_DRAIN);
+}
+
 bool balance_panic(struct balance_round *round)
 {
     const struct image_upstream *upstream = round->ask->upstream;
@@ -36,7 +43,7 @@ bool balance_panic(struct balance_round *round)
         return round->panic;
     for (uint32_t i = 0; i < upstream->servers.count; i++) {
         const struct image_server *server = balance_server(round, i);
-        if (server->flags & (BACKEND_DOWN | BACKEND_DRAIN))
+        if (server->flags & BACKEND_DOWN || drains(round, server))
             continue;
         meant++;
         ejected += passive_of(round, server) != PASSIVE_IN;
@@ -45,13 +52,25 @@ bool balance_panic(struct balance_round *round)
     return round->panic;
 }
 
+/*
+ * A server that drains has the clients that a cookie brings back, until its tunnels are being closed: those
+ * that would come back then would be closed again, and more and more often.
+ */
+static bool is_closing(const struct balance_round *round, const struct board_backend *backend)
+{
+    uint64_t until_ms = LOAD_RELAXED(&backend->drain_until_ms);
+    return until_ms != 0 &&
+           round->ask->now_ms + LOAD_RELAXED(&backend->drain_spread_ms) >= until_ms;
+}
+
 /* Meant to serve, and well, limits left out. */
 static bool in_force(struct balance_round *round, uint32_t i)
 {
     const struct image_server *server = balance_server(round, i);
     bool backup = server->flags & BACKEND_BACKUP;
-    bool in_role = backup == round->backups && !(server->flags & BACKEND_DRAIN);
-    if (server->flags & BACKEND_DOWN || !(in_role || round->named) ||
+    bool in_role = backup == round->backups && !drains(round, server);
+    bool named = round->named && !is_closing(round, backend_of(round, server));
+    if (server->flags & BACKEND_DOWN || !(in_role || named) ||
         balance_bit(round->pick, BALANCE_TRIED, i) || balance_bit(round->pick, BALANCE_SKIPPED, i))
         return false;
     if (LOAD_RELAXED(&backend_of(round, server)->health) == BACKEND_FAILING)

@@ -115,7 +115,8 @@ struct worker {
     uint32_t free_chunk_count;
     uint32_t *ready; /* tunnel << 1 | direction */
     uint32_t ready_count;
-    uint32_t tunnels_used;     /* records below this one have been used */
+    uint32_t waves_seen;   /* board_header.wave_serial when tunnels were last looked at for it */
+    uint32_t tunnels_used; /* records below this one have been used */
     uint32_t tunnels_reserved; /* and below this one have memory on the board */
 
     uint64_t accepted_before; /* COUNTER_ACCEPTED a second ago */

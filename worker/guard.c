@@ -100,11 +100,16 @@ void guard_look_after(struct worker *w, uint32_t tunnel)
     wake(w, tunnel);
 }
 
+bool guard_is_closing(const struct worker *w, uint32_t tunnel)
+{
+    return guard_in_use(&w->tunnels[tunnel]) && guard_of(w, tunnel)->phase != GUARD_OPEN;
+}
+
 enum reason guard_reason(const struct worker *w, uint32_t tunnel, enum reason reason)
 {
     const struct arena_guard *g = guard_of(w, tunnel);
-    bool ours = guard_in_use(&w->tunnels[tunnel]) && g->phase != GUARD_OPEN;
-    return ours && g->reason < REASON_COUNT ? (enum reason)g->reason : reason;
+    return guard_is_closing(w, tunnel) && g->reason < REASON_COUNT ? (enum reason)g->reason
+                                                                   : reason;
 }
 
 uint32_t guard_extra(const struct worker *w, uint32_t tunnel, uint32_t d)
@@ -172,6 +177,31 @@ static void want(struct worker *w, uint32_t tunnel, uint32_t side, uint16_t code
     }
 }
 
+static void count_closing(struct worker *w, uint32_t tunnel)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    struct board_cell *cell = board_cell(w->board, w->slot, w->tunnels[tunnel].backend);
+    if (g->counted || g->phase == GUARD_OPEN)
+        return;
+    g->counted = 1;
+    STORE_RELAXED(&cell->closing, cell->closing + 1);
+}
+
+bool guard_is_counted(const struct worker *w, uint32_t tunnel)
+{
+    return guard_in_use(&w->tunnels[tunnel]) && guard_of(w, tunnel)->counted;
+}
+
+void guard_forget(struct worker *w, uint32_t tunnel)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    struct board_cell *cell = board_cell(w->board, w->slot, w->tunnels[tunnel].backend);
+    if (!guard_in_use(&w->tunnels[tunnel]) || !g->counted)
+        return;
+    STORE_RELAXED(&cell->closing, cell->closing - 1);
+    g->counted = 0;
+}
+
 static void enter(struct arena_guard *g, enum guard_phase phase, uint32_t now_ms)
 {
     g->arm = 1;
@@ -223,6 +253,7 @@ void guard_close(struct worker *w, uint32_t tunnel, enum reason reason)
             want(w, tunnel, 1, CLOSE_GOING_AWAY);
         enter(g, g->say[0] == SAY_NONE ? GUARD_LAST : GUARD_TELL, w->now_ms);
     }
+    count_closing(w, tunnel);
     set_care(w, tunnel);
     wake(w, tunnel);
     tunnel_arm(w, tunnel);
@@ -286,6 +317,7 @@ bool guard_advance(struct worker *w, uint32_t tunnel, enum reason *reason)
     if (!guard_in_use(t))
         return false;
     if (g->phase != GUARD_OPEN) {
+        count_closing(w, tunnel);
         next_phase(w, tunnel);
         bool at_once = rules_of(w, t)->close_timeout_ms == 0;
         if (at_once || (is_done(t, g, 0) && is_done(t, g, 1))) {

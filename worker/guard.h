@@ -66,8 +66,17 @@ void guard_close(struct worker *w, uint32_t tunnel, enum reason reason);
 /* Its record is filled, OP_OPEN names it. */
 void guard_open(struct worker *w, uint32_t tunnel);
 
+/* Is a close of ours under way? */
+bool guard_is_closing(const struct worker *w, uint32_t tunnel);
+
 /* Why it ended, if a close of ours was under way; else `reason`. */
 enum reason guard_reason(const struct worker *w, uint32_t tunnel, enum reason reason);
+
+/* Does it count as closing on the board? */
+bool guard_is_counted(const struct worker *w, uint32_t tunnel);
+
+/* It is closed: it counts no longer as closing. For a close that is done again, too. */
+void guard_forget(struct worker *w, uint32_t tunnel);
 
 /* Bytes that a direction's destination got and its source did not send, mod 2^32. */
 uint32_t guard_extra(const struct worker *w, uint32_t tunnel, uint32_t d);

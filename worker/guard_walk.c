@@ -151,9 +151,9 @@ static void judge(struct worker *w, uint32_t tunnel, enum ws_verdict verdict,
     guard_meter(w, tunnel)->hits++;
     guard_refuse(w, tunnel, walk->d, bad ? CLOSE_PROTOCOL_ERROR : CLOSE_TOO_BIG, reason,
                  walk->now_ms);
-    if (!bad)
+    if (!(track->flags & WS_BROKEN))
         return;
-    /* Where the next frame of it would begin nobody knows; the destination is at a boundary. */
+    /* Where its next frame would begin nobody knows. */
     g->deaf |= (uint8_t)(1u << walk->d);
     *track = (struct ws_track){.frames = track->frames, .flags = track->flags & WS_SAW_CLOSE};
     g->held_len[walk->d] = 0;

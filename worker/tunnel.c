@@ -10,6 +10,7 @@
 #include "worker/relay_made.h"
 #include "worker/rules.h"
 #include "worker/tunnel_tls.h"
+#include "worker/wave.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -418,6 +419,7 @@ void tunnel_finish_close(struct worker *w, uint32_t tunnel)
     drop_chunks(w, t);
     tunnel_tls_drop(w, tunnel);
     rules_leave(w, t);
+    guard_forget(w, tunnel);
     CRASH_POINT(close_wiped);
     if (pub->id != 0) {
         log_end(w, tunnel, t->reason);

@@ -69,7 +69,7 @@ void tunnel_finish_close(struct worker *w, uint32_t tunnel);
 /* An epoll event of a tunnel's side; stale ones are dropped. */
 void tunnel_event(struct worker *w, uint64_t data, uint32_t events);
 
-/* Its timer is due: idle_timeout or send_timeout. */
+/* Its timer is due: idle_timeout, send_timeout, or the end of its time (worker/wave.h). */
 void tunnel_timer(struct worker *w, uint32_t tunnel);
 
 /*
@@ -78,7 +78,7 @@ void tunnel_timer(struct worker *w, uint32_t tunnel);
  */
 void tunnel_note_blocked(struct worker *w, uint32_t tunnel, uint32_t d);
 
-/* Arm the timer for the earlier of both timeouts. */
+/* Arm the timer for the earliest of these. */
 void tunnel_arm(struct worker *w, uint32_t tunnel);
 
 /* Relay what is on the ready list: directions with more to read than one turn may take. */

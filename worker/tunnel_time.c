@@ -4,6 +4,7 @@
 #include "worker/position.h"
 #include "worker/rules.h"
 #include "worker/tunnel.h"
+#include "worker/wave.h"
 
 static uint32_t min(uint32_t a, uint32_t b)
 {
@@ -20,7 +21,7 @@ static uint32_t idle_left(const struct worker *w, const struct arena_tunnel *t)
     return idle >= whole ? 0 : whole - idle;
 }
 
-static uint32_t send_left(const struct worker *w, const struct arena_tunnel *t)
+static uint32_t swave_left(const struct worker *w, const struct arena_tunnel *t)
 {
     uint32_t whole = rules_of(w, t)->send_ms;
     uint32_t left = UINT32_MAX;
@@ -36,7 +37,9 @@ static uint32_t send_left(const struct worker *w, const struct arena_tunnel *t)
 void tunnel_arm(struct worker *w, uint32_t tunnel)
 {
     const struct arena_tunnel *t = &w->tunnels[tunnel];
-    uint32_t left = min(min(idle_left(w, t), send_left(w, t)), guard_left(w, tunnel));
+    enum reason reason;
+    uint32_t left = min(min(idle_left(w, t), swave_left(w, t)),
+                        min(guard_left(w, tunnel), wave_left(w, tunnel, &reason)));
     if (left != UINT32_MAX)
         timer_set(&w->timers, tunnel, w->now_ms, left);
     else
@@ -77,15 +80,18 @@ static bool stuck(struct worker *w, uint32_t tunnel)
 void tunnel_timer(struct worker *w, uint32_t tunnel)
 {
     const struct arena_tunnel *t = &w->tunnels[tunnel];
+    enum reason reason = REASON_DONE;
     if (t->state != TUNNEL_OPEN)
         return;
     /* Traffic does not touch the timer: it only moves heard_ms, and here we look how far. */
     if (guard_left(w, tunnel) == 0 && !guard_due(w, tunnel))
         return;
-    if (send_left(w, t) == 0 && stuck(w, tunnel))
+    if (swave_left(w, t) == 0 && stuck(w, tunnel))
         tunnel_close(w, tunnel, guard_reason(w, tunnel, REASON_SEND_TIMEOUT), true);
     else if (idle_left(w, t) == 0)
         tunnel_close(w, tunnel, guard_reason(w, tunnel, REASON_IDLE_TIMEOUT), false);
+    else if (wave_left(w, tunnel, &reason) == 0)
+        guard_close(w, tunnel, reason); /* arms it for what follows */
     else
         tunnel_arm(w, tunnel);
 }

@@ -10,11 +10,11 @@
 #include "worker/client.h"
 #include "worker/context.h"
 #include "worker/crash_point.h"
-#include "worker/drain.h"
 #include "worker/park.h"
 #include "worker/queue.h"
 #include "worker/tunnel.h"
 #include "worker/tunnel_tls.h"
+#include "worker/wave.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -143,7 +143,7 @@ static void each_second(struct worker *w)
 {
     give_back_memory(w);
     access_log_flush(&w->access_log);
-    drain_run(w);
+    wave_look(w);
     STORE_RELAXED(&w->me->counters[COUNTER_LOG_LOST], w->access_log.lost + log_lost());
 }
 

@@ -102,7 +102,7 @@ WRONG = {
 
 def refused(name, data):
     def tale(scene):
-        ends = Ends(scene, route={"check_frames": True})
+        ends = Ends(scene, route={"check_frames": True, "close_timeout": "500ms"})
         client, server = ends.open()
         client.post(TEXT, b"before")
         client.send(data)
@@ -177,9 +177,11 @@ def who_is_over_a_rate_is_refused(scene):
     client, server = ends.open()
     for number in range(20):
         client.post(TEXT, b"%d" % number)
-    close = client.take()
-    equal(code_of(close), 1008, "code")
+    equal(code_of(client.take()), 1008, "code")
     client.close()
+    while server.take()[0] != CLOSE:
+        pass
+    server.post(CLOSE, b"\x03\xe9")
     ends.proxy.wait_reason("rate_limit", 1)
 
 
@@ -214,9 +216,11 @@ def floods_of_control_frames_are_refused(scene):
     client, server = ends.open()
     for _ in range(50):
         client.post(PONG, b"")
-    close = client.take()
-    equal(code_of(close), 1008, "code")
+    equal(code_of(client.take()), 1008, "code")
     client.close()
+    while server.take()[0] != CLOSE:
+        pass
+    server.post(CLOSE, b"\x03\xe9")
     ends.proxy.wait_reason("rate_limit", 1)
 
 

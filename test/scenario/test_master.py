@@ -261,7 +261,8 @@ def WINCH_is_obeyed_while_workers_are_starting(scene):
 
 @story
 def QUIT_waits_for_tunnels_and_requests(scene):
-    proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2))
+    proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2,
+                                         drain_window="1h"))
     tunnels = [Socket(proxy.address) for _ in range(10)]
     idle = Client(proxy.address)
     idle.get("/whoami")
@@ -308,7 +309,7 @@ def QUIT_serves_those_who_wait_to_be_accepted(scene):
 
 @story
 def TERM_after_QUIT_ends_at_once(scene):
-    proxy = scene.holdfast(configuration(scene, scene.backend()))
+    proxy = scene.holdfast(configuration(scene, scene.backend(), drain_window="1h"))
     tunnel = Socket(proxy.address)
     proxy.send(signal.SIGQUIT)
     proxy.wait_log("quitting")
@@ -346,7 +347,7 @@ def a_stop_under_traffic_is_a_stop(scene):
 
 @story
 def a_close_that_is_under_way_is_finished_by_QUIT(scene):
-    proxy = scene.holdfast(configuration(scene, scene.backend()))
+    proxy = scene.holdfast(configuration(scene, scene.backend(), drain_window="1h"))
     tunnel = Socket(proxy.address)
     proxy.send(signal.SIGQUIT)
     proxy.wait_log("quitting")

@@ -116,6 +116,36 @@ START_TEST(a_draining_server_gets_nothing_new)
 }
 END_TEST
 
+START_TEST(nor_does_one_that_an_operator_drains)
+{
+    load("{ name = \"u\"; servers = ( " SERVER("10.0.0.1", "") ", " SERVER("10.0.0.2", "") " ); }");
+    shown(0)->flags |= BACKEND_TOLD_DRAIN;
+    expect_order("bbb");
+    shown(0)->flags = 0;
+    expect_order("abab");
+}
+END_TEST
+
+START_TEST(a_cookie_leads_to_a_draining_server_until_its_tunnels_are_being_closed)
+{
+    struct balance_pick pick;
+    uint32_t out;
+    load("{ name = \"u\"; sticky = { cookie = \"c\"; secret = \"0123456789abcdef\"; }; servers = "
+         "( " SERVER("10.0.0.1", "drain = true;") ", " SERVER("10.0.0.2", "") " ); }");
+    const struct image_server *drains = image_upstream_server(fixture.image, upstream, 0);
+    for (uint32_t left_ms = 5001; left_ms >= 5000; left_ms--) {
+        struct balance_ask ask = ask_for(SLICE(""));
+        ask.sticky = image_slice(fixture.image, drains->sticky);
+        shown(0)->drain_until_ms = now_ms + left_ms;
+        shown(0)->drain_spread_ms = 5000;
+        ck_assert_int_eq(balance_init(&pick, upstream), 0);
+        ck_assert_int_eq(balance_next(&pick, &ask, &out), 0);
+        ck_assert_uint_eq(out, left_ms == 5001 ? 0 : 1);
+        balance_fini(&pick);
+    }
+}
+END_TEST
+
 START_TEST(of_two_choices_the_one_with_less_load_is_taken)
 {
     unsigned count[4] = {0};
@@ -347,6 +377,8 @@ int main(void)
     tcase_add_test(tc, failing_checks_are_never_ignored);
     tcase_add_test(tc, backups_come_when_no_primary_server_is_left);
     tcase_add_test(tc, a_draining_server_gets_nothing_new);
+    tcase_add_test(tc, nor_does_one_that_an_operator_drains);
+    tcase_add_test(tc, a_cookie_leads_to_a_draining_server_until_its_tunnels_are_being_closed);
     tcase_add_test(tc, of_two_choices_the_one_with_less_load_is_taken);
     tcase_add_test(tc, two_choices_heed_weights);
     tcase_add_test(tc, a_recovered_server_grows_to_its_share_in_counted_requests);

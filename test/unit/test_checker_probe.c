@@ -281,7 +281,7 @@ START_TEST(a_pong_makes_a_good_check_and_the_close_ends_it)
     pong();
     ck_assert_int_eq(verdict, CHECKER_MORE);
     ck_assert_uint_eq(take_frame(0x88, payload), 2);
-    ck_assert_uint_eq(payload[0] << 8 | payload[1], 1000);
+    ck_assert_int_eq(payload[0] << 8 | payload[1], 1000);
     say("\x88\x02\x03\xe8", 4);
     decided(CHECKER_GOOD, "pong");
 }

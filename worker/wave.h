@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When tunnels are to end that could go on: after QUIT, with their server (drain, removal, shed, an
+ * operator's word), by max_age. All of it is read from the board and the rules (shm/board_wave.h).
+ */
+#ifndef WORKER_WAVE_H
+#define WORKER_WAVE_H
+
+#include "worker/context.h"
+
+/*
+ * Milliseconds until a tunnel is to be closed, 0: now; *reason says why. UINT32_MAX: nothing ends it,
+ * or it is being closed already.
+ */
+uint32_t wave_left(const struct worker *w, uint32_t tunnel, enum reason *reason);
+
+/*
+ * If waves have begun since this was last called, arm the timers of the tunnels that they take. After
+ * a control message and once a second: the cost of one load while nothing has changed.
+ */
+void wave_look(struct worker *w);
+
+#endif
