@@ -49,7 +49,8 @@ struct ws_walk {
     uint32_t flags;
     const uint8_t *words; /* frame to put in at the next boundary, at most WS_WORDS_MAX bytes */
     uint32_t words_len;   /* 0: none */
-    const uint8_t *pong;  /* payload, WS_PONG_PAYLOAD bytes, of the pong to take out; NULL: none */
+    const uint8_t
+        *pong; /* payload, WS_PONG_PAYLOAD bytes, of the pong to take out, once; NULL: none */
     uint64_t max_frame; /* payload bytes, of control frames, too (pongs to us have WS_PONG_PAYLOAD);
                              0: no limit */
     uint64_t max_message; /* payload bytes of all frames of a message; 0: no limit */

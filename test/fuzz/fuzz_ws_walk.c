@@ -118,6 +118,7 @@ static bool model_takes(struct model *m, unsigned header)
             return false;
     }
     m->pong_came = true;
+    m->pong = false; /* it is asked for once */
     m->n = 0;
     return true;
 }
@@ -265,6 +266,8 @@ static void step(struct pair *pair, const uint8_t *in, size_t n, bool with_words
     ASSERT(pair->walk.verdict == m->verdict);
     check_kept(pair, in, n);
     destination_reads(pair, out, m->len, place);
+    if (pair->walk.pong_came)
+        pair->walk.pong = NULL;
     if (pair->walk.verdict != WS_FINE || (pair->walk.said && pair->walk.flags & WS_WORDS_LAST))
         pair->walk.flags |= WS_DROP;
     free(out);

@@ -297,6 +297,23 @@ START_TEST(what_only_resembles_our_pong_passes)
 }
 END_TEST
 
+START_TEST(our_pong_is_taken_out_once)
+{
+    stream.len = stream.frames = 0;
+    walk_add(&stream, 0x8a, true, 0, walk_our_pong, 8);
+    walk_add(&stream, 0x8a, true, 0, walk_our_pong, 8);
+    for (size_t cut = 0; cut <= stream.len; cut++) {
+        walker_init(&walker, 0);
+        walker.walk.pong = walk_our_pong;
+        walker_feed(&walker, stream.bytes, cut);
+        walker_feed(&walker, stream.bytes + cut, stream.len - cut);
+        ck_assert_uint_eq(walker.pongs, 1);
+        ck_assert_uint_eq(walker.controls, 1);
+        ck_assert(walker_gave(&walker, stream.bytes + stream.ends[0], stream.ends[0]));
+    }
+}
+END_TEST
+
 START_TEST(a_pong_that_is_held_passes_when_none_is_waited_for_any_more)
 {
     stream.len = stream.frames = 0;
@@ -440,6 +457,7 @@ int main(void)
     tcase_add_test(tc, words_wait_for_the_end_of_a_frame_in_pieces);
     tcase_add_test(tc, a_frame_of_1_gib_passes_while_words_wait);
     tcase_add_test(tc, our_pong_is_taken_out_wherever_it_is_cut);
+    tcase_add_test(tc, our_pong_is_taken_out_once);
     tcase_add_test(tc, what_only_resembles_our_pong_passes);
     tcase_add_test(tc, a_pong_that_is_held_passes_when_none_is_waited_for_any_more);
     tcase_add_test(tc, words_go_before_a_pong_that_is_held);

@@ -135,7 +135,10 @@ static inline void walker_feed(struct walker *w, const uint8_t *in, size_t n)
     w->out_len += walk->out;
     w->messages += walk->messages;
     w->controls += walk->controls;
-    w->pongs += walk->pong_came;
+    if (walk->pong_came) {
+        w->pongs++;
+        walk->pong = NULL;
+    }
     if (walk->said) {
         w->said = true;
         walk->words_len = 0;
