@@ -44,6 +44,7 @@ enum {
     BOARD_SERVER_MAX = 128,
     BOARD_LAST_WORDS = 256,
     BOARD_PATH_MAX = 128,
+    BOARD_CLOSE_IDS = 16,
 };
 
 struct board_header {
@@ -95,6 +96,7 @@ struct board_header {
     struct board_wave quit;      /* M: all tunnels, after QUIT */
     uint32_t wave_serial;        /* M: grows whenever tunnels may have another end than before */
     uint32_t pad;
+    uint64_t close_ids[BOARD_CLOSE_IDS]; /* M: tunnels that an operator has closed last; 0: none */
 };
 _Static_assert(sizeof(struct board_header) <= BOARD_HEADER_SIZE, "the slots begin behind it");
 _Static_assert((int)COUNTER_COUNT <= BOARD_COUNTERS_MAX, "room");
@@ -146,6 +148,7 @@ enum {
     BACKEND_BACKUP = 1 << 1,
     BACKEND_DRAIN = 1 << 2,      /* by the configuration */
     BACKEND_TOLD_DRAIN = 1 << 3, /* by an operator; on the board only, until he takes it back */
+    BACKEND_DRAINS = BACKEND_DRAIN | BACKEND_TOLD_DRAIN,
 };
 
 /* A server of an upstream; keyed by (upstream, server as written): it keeps its index across reloads. */
