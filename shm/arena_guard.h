@@ -62,9 +62,8 @@ struct arena_meter {
     int64_t level[2][RATE_KINDS]; /* thousandths that may still come at once */
     uint32_t level_ms[2];         /* when they were last filled up */
     uint32_t paused_ms[2];        /* PAUSED: nothing is read before that */
-    uint32_t hits;                /* times that a limit was met */
     uint8_t paused;               /* bit: direction */
-    uint8_t pad[3];
+    uint8_t pad[7];
 };
 _Static_assert(sizeof(struct arena_meter) == 88, "layout");
 

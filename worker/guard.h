@@ -24,7 +24,7 @@ struct guard_walk {
     const uint8_t *in; /* content, `n` bytes; borrowed */
     uint32_t n;
     bool counts_out; /* the direction's bytes are counted where they go out */
-    bool again;      /* by a successor: no time is taken */
+    bool again;      /* by a successor: no time is taken, nothing is shown */
     uint32_t out;    /* result: bytes of output */
     uint32_t heard;  /* of the content, how much is more than an answer to us */
 };

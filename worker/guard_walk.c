@@ -2,6 +2,7 @@
 /* The part of worker/guard.h that a successor does again: what comes of it depends on the journal only. */
 #include "common/clock.h"
 #include "common/siphash.h"
+#include "worker/care.h"
 #include "worker/guard_parts.h"
 #include "worker/meter.h"
 #include "worker/tunnel.h"
@@ -79,8 +80,10 @@ static uint32_t words_for(const struct worker *w, uint32_t tunnel, uint32_t side
 }
 
 /* They are on their way to that side. */
-static void said(struct arena_guard *g, uint32_t side, bool last, const struct guard_walk *walk)
+static void said(struct worker *w, uint32_t tunnel, bool last, const struct guard_walk *walk)
 {
+    struct arena_guard *g = guard_of(w, tunnel);
+    uint32_t side = !walk->d;
     if (last) {
         g->say[side] = SAY_DONE;
         return;
@@ -89,6 +92,19 @@ static void said(struct arena_guard *g, uint32_t side, bool last, const struct g
     g->pings[side]++;
     g->asked_ms[side] = walk->now_ms;
     g->asked_us[side] = walk->again ? 0 : (uint32_t)(clock_mono_ns() / 1000);
+    struct board_care *care = walk->again ? NULL : care_of(w, tunnel);
+    if (!care)
+        return;
+    STORE_RELAXED(&care->pinged_ms, w->mono_ms);
+    STORE_RELAXED(&care->pings, care->pings + 1);
+}
+
+/* A limit was met. What is shown is gossip: a death amid it may leave it one short. */
+static void show_hit(struct worker *w, uint32_t tunnel, const struct guard_walk *walk)
+{
+    struct board_care *care = walk->again ? NULL : care_of(w, tunnel);
+    if (care)
+        STORE_RELAXED(&care->limits_hit, care->limits_hit + 1);
 }
 
 /* ---- what the source sends ---- */
@@ -125,8 +141,11 @@ static void charge(struct worker *w, uint32_t tunnel, const struct ws_walk *foun
     struct arena_meter *meter = guard_meter(w, tunnel);
     struct meter_load load = {{found->messages, walk->n, found->controls}};
     uint32_t wait_ms;
-    switch (meter_charge(meter, rules_of(w, &w->tunnels[tunnel]), walk->d, &load, walk->now_ms,
-                         &wait_ms)) {
+    enum meter_verdict verdict = meter_charge(meter, rules_of(w, &w->tunnels[tunnel]), walk->d,
+                                              &load, walk->now_ms, &wait_ms);
+    if (verdict != METER_FINE)
+        show_hit(w, tunnel, walk);
+    switch (verdict) {
     case METER_FINE: break;
     case METER_WAIT:
         meter->paused |= (uint8_t)(1u << walk->d);
@@ -148,7 +167,7 @@ static void judge(struct worker *w, uint32_t tunnel, enum ws_verdict verdict,
     enum reason reason = bad                       ? REASON_BAD_FRAME
                          : verdict == WS_BIG_FRAME ? REASON_BIG_FRAME
                                                    : REASON_BIG_MESSAGE;
-    guard_meter(w, tunnel)->hits++;
+    show_hit(w, tunnel, walk);
     guard_refuse(w, tunnel, walk->d, bad ? CLOSE_PROTOCOL_ERROR : CLOSE_TOO_BIG, reason,
                  walk->now_ms);
     if (!(track->flags & WS_BROKEN))
@@ -191,7 +210,7 @@ static uint32_t pass_on(struct worker *w, uint32_t tunnel, struct guard_walk *wa
     ws_walk(&found, walk->in, walk->n, to);
     walk->heard = found.out - (found.said ? words_len : 0);
     if (found.said)
-        said(g, side, last, walk);
+        said(w, tunnel, last, walk);
     if (found.pong_came) {
         pong_came(w, tunnel, walk);
         walk->heard += rules->flags & RULES_PONG_IS_LIFE;
@@ -214,7 +233,7 @@ void guard_walk(struct worker *w, uint32_t tunnel, struct guard_walk *walk, uint
     /* Nothing of the source is under way to the destination: no frame to wait for the end of. */
     if (len > 0 && g->cut >> walk->d & 1) {
         memcpy(to, words, len);
-        said(g, !walk->d, last, walk);
+        said(w, tunnel, last, walk);
         walk->out = len;
         len = 0;
     }

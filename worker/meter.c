@@ -47,7 +47,6 @@ enum meter_verdict meter_charge(struct arena_meter *meter, const struct arena_ru
         meter->level[d][kind] -= (int64_t)load->n[kind] * PART;
         if (meter->level[d][kind] >= 0)
             continue;
-        meter->hits++;
         if (kind == RATE_CONTROL || !(rules->flags & RULES_DELAY))
             return METER_OVER;
         verdict = METER_WAIT;

@@ -104,6 +104,7 @@ static void walk_held(struct worker *w, uint32_t tunnel, uint32_t d, struct tunn
         .in = content,
         .n = held + (uint32_t)o->tls[d].plain.n,
         .counts_out = true,
+        .again = true, /* nothing of it is shown yet */
     };
     if (held > 0)
         memcpy(content, o->held[d].p + head, held);

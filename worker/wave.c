@@ -122,7 +122,7 @@ static void close_named(struct worker *w)
         if (id == 0 || id >> 56 != w->slot || tunnel >= w->tunnels_used)
             continue;
         if (w->tunnels[tunnel].state == TUNNEL_OPEN &&
-            board_tunnel(w->board, w->slot, tunnel)->id == id && !is_closing(w, tunnel))
+            board_tunnel(w->board, w->slot, tunnel)->id == id && !guard_is_closing(w, tunnel))
             guard_close(w, tunnel, REASON_CLOSED_BY_OPERATOR);
     }
 }
