@@ -33,11 +33,25 @@ static int inherit(struct conf *conf)
     return rc;
 }
 
+/* Beside the PID file, where nobody else's is. */
+static void settle_control(struct conf *conf)
+{
+    if (conf->control || !conf->pid_file)
+        return;
+    size_t length = strlen(conf->pid_file);
+    bool plain = length > 4 && strcmp(conf->pid_file + length - 4, ".pid") == 0;
+    conf->control = malloc(length + sizeof ".sock");
+    if (conf->control) /* without memory there is none */
+        snprintf(conf->control, length + sizeof ".sock", "%.*s.sock",
+                 (int)(plain ? length - 4 : length), conf->pid_file);
+}
+
 /* What stands in the struct but in no key. */
 static void settle(struct conf *conf)
 {
     if (!conf->access_log.path)
         conf->access_log.format = ACCESS_LOG_OFF;
+    settle_control(conf);
     for (uint32_t i = 0; i < conf->listener_count; i++)
         conf->listeners[i].line = conf_error_line(conf, &conf->listeners[i].text);
 }

@@ -195,6 +195,7 @@ struct conf {
     uint32_t workers; /* as written; 0: one per core */
     char *user;       /* NULL: none given */
     char *pid_file;
+    char *control; /* path of the control socket; "": none */
     char *board;
     struct conf_error_log error_log;
     struct conf_access_log access_log;

@@ -589,7 +589,7 @@ static bool show_server(const struct conf_build *build, const struct image_serve
 static bool show_drain(const struct conf_build *build, uint32_t index, uint32_t timeout_ms)
 {
     struct board_backend *backend = board_backend(build->board, index);
-    bool drains = timeout_ms != 0 && backend->flags & (BACKEND_DRAIN | BACKEND_TOLD_DRAIN);
+    bool drains = timeout_ms != 0 && backend->flags & BACKEND_DRAINS;
     STORE_RELAXED(&backend->drain_timeout_ms, timeout_ms);
     return drains ? drain_begin(backend, build->conf->drain_window_ms) : drain_end(backend);
 }

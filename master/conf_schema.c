@@ -47,6 +47,10 @@ static const struct conf_key KEYS[] = {
      .doc = "user that workers run as; needed when started as root"},
     {CONF_TOP, "pid_file", CONF_TEXT, AT(conf, pid_file), .preset = "/run/holdfast.pid",
      .doc = "file that holds the master's process ID"},
+    {CONF_TOP, "control", CONF_TEXT, CONF_MAY_BE_EMPTY, AT(conf, control),
+     .example = "\"/run/holdfast.sock\"",
+     .doc = "socket by which `-s drain:` and the like reach the master; none: pid_file with .sock in "
+            "place of .pid; \"\": no such socket"},
     {CONF_TOP, "board", CONF_TEXT, AT(conf, board), .preset = "/holdfast",
      .doc = "name of the shared memory that holdfast-stat reads; one for each master of a host"},
     {CONF_TOP, "error_log", CONF_GROUP, AT(conf, error_log), .child = CONF_ERROR_LOG,

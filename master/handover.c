@@ -8,6 +8,7 @@
 #include "master/checker.h"
 #include "master/listen.h"
 #include "master/notify.h"
+#include "master/operate_order.h"
 #include "master/process.h"
 #include "master/reload.h"
 #include "master/rotate.h"
@@ -76,6 +77,8 @@ struct handover {
     char pid_file[TEXT_MAX];
     char user[TEXT_MAX]; /* empty: none was given */
     char program[TEXT_MAX];
+    int32_t control_socket; /* 0, of a program before: it has none */
+    char control[TEXT_MAX];
 };
 
 struct handover_listener {
@@ -112,6 +115,7 @@ static void fill(struct handover *h, const struct master *master)
         .access_log = master->logs.access,
         .keys = master->keys,
         .tickets = master->tickets.fd,
+        .control_socket = master->operate.socket,
     };
     for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
         const struct master_slot *s = &master->slots[i];
@@ -126,6 +130,7 @@ static void fill(struct handover *h, const struct master *master)
     snprintf(h->pid_file, TEXT_MAX, "%s", master->pid_file);
     snprintf(h->user, TEXT_MAX, "%s", master->user ? master->user : "");
     snprintf(h->program, TEXT_MAX, "%s", master->program);
+    snprintf(h->control, TEXT_MAX, "%s", master->operate.path ? master->operate.path : "");
 }
 
 static int write_all(int fd, const void *data, size_t size)
@@ -185,6 +190,7 @@ static void let_all_through(const struct master *master, bool through)
     let_through(master->tickets.fd, through);
     let_through(master->logs.error, through);
     let_through(master->logs.access, through);
+    let_through(master->operate.socket, through);
     for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++) {
         let_through(master->slots[s].control, through);
         for (uint32_t i = 0; i < master->listeners.count; i++)
@@ -249,7 +255,8 @@ static int read_header(int fd, struct handover *h)
     if (pread(fd, h, known, 0) != (ssize_t)known)
         return -EPROTO;
     bool texts = ends_in_nul(h->conf_path) && ends_in_nul(h->board_name) &&
-                 ends_in_nul(h->pid_file) && ends_in_nul(h->user) && ends_in_nul(h->program);
+                 ends_in_nul(h->pid_file) && ends_in_nul(h->user) && ends_in_nul(h->program) &&
+                 ends_in_nul(h->control);
     return texts && h->listener_count <= ARENA_LISTENERS_MAX ? 0 : -EPROTO;
 }
 
@@ -334,10 +341,14 @@ static int take(struct master *master, const struct handover *h, int fd)
     if (!master->board_name || !master->pid_file || !master->program || !master->conf_path)
         return -ENOMEM;
     take_slots(master, h);
+    if (h->control_socket > 0 && is_socket(h->control_socket) &&
+        (master->operate.path = strdup(h->control)))
+        master->operate.socket = way_back_keep(h->control_socket);
     int error = board_attach_inherited(&master->board, h->board);
     if (error)
         return error;
     master->board.fd = h->board;
+    operate_order_inherit(master);
     error = take_listeners(master, h, fd);
     take_names(master, h, fd);
     return error ? error : rotate_begin(master);
@@ -408,6 +419,8 @@ static void go_on(struct master *master, const struct handover *h)
     checker_tell(master);
     if (!way_back_is_open())
         let_all_through(master, false);
+    if (master->operate.socket < 0)
+        operate_open(master);
     board_wave_tell(&master->board); /* a program before may not have said what it wrote */
     /* The image of this program's layout, for workers of this program. */
     reload_ask(master);

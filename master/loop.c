@@ -6,6 +6,7 @@
 #include "master/checker.h"
 #include "master/handover.h"
 #include "master/listen.h"
+#include "master/operate.h"
 #include "master/reap.h"
 #include "master/reload.h"
 #include "master/rotate.h"
@@ -49,6 +50,7 @@ static bool look_after_all(struct master *master)
     certificates_step(master, now_ms);
     spawn_missing(master, now_ms);
     checker_step(master, now_ms);
+    operate_step(master, now_ms);
     bool leaving = slots_drain_due(master, now_ms);
     slots_tell(master, now_ms);
     bool renewing = upgrade_step(master, now_ms);
@@ -81,9 +83,10 @@ void loop_run(struct master *master)
         bool ending = master->phase == MASTER_QUITTING || master->phase == MASTER_STOPPING;
         if (ending && stop_step(master, clock_mono_ms()))
             return;
-        struct pollfd fds[] = {{.fd = master->signals, .events = POLLIN},
-                               {.fd = master->checker.control, .events = POLLIN}};
-        if (poll(fds, ARRAY_LEN(fds), tick_ms(unsettled, unsettled_ms)) > 0)
+        struct pollfd fds[2 + OPERATE_FDS] = {{.fd = master->signals, .events = POLLIN},
+                                              {.fd = master->checker.control, .events = POLLIN}};
+        uint32_t count = 2 + operate_watch(&master->operate, fds + 2);
+        if (poll(fds, count, tick_ms(unsettled, unsettled_ms)) > 0)
             signals_handle(master);
     }
 }

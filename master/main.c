@@ -84,6 +84,14 @@ static int run(const struct options *options)
     return master.exit_status;
 }
 
+static int tell(const struct options *options)
+{
+    const char *word = options->signal_word;
+    int error = strchr(word, ':') ? remote_order(options->conf_path, word)
+                                  : remote_signal(options->conf_path, word);
+    return error < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 /* We are what a running master has exec'ed: the same process, a new program. */
 static int go_on(const struct options *options)
 {
@@ -112,9 +120,7 @@ int main(int argc, char **argv)
     switch (options.action) {
     case OPTIONS_CHECK:
     case OPTIONS_PRINT: return check(&options);
-    case OPTIONS_SIGNAL:
-        return remote_signal(options.conf_path, options.signal_word) < 0 ? EXIT_FAILURE
-                                                                         : EXIT_SUCCESS;
+    case OPTIONS_SIGNAL: return tell(&options);
     case OPTIONS_KEYS: conf_print_keys(stdout); return EXIT_SUCCESS;
     case OPTIONS_VERSION: printf("holdfast %s\n", version_string()); return EXIT_SUCCESS;
     case OPTIONS_HELP: options_print_help(stdout); return EXIT_SUCCESS;

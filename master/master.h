@@ -9,6 +9,7 @@
 #include "common/addr.h"
 #include "master/conf.h"
 #include "master/names.h"
+#include "master/operate.h"
 #include "master/privileges.h"
 #include "master/throttle.h"
 #include "shm/arena.h"
@@ -147,8 +148,9 @@ struct master {
     struct master_listeners listeners;
     uint32_t listener_id; /* last given */
 
-    int signals;      /* signalfd */
-    uint64_t beat_ms; /* when we last showed that we live */
+    struct operate operate; /* the control socket */
+    int signals;            /* signalfd */
+    uint64_t beat_ms;       /* when we last showed that we live */
     bool reload_wanted;
     uint64_t reload_ms; /* when it was asked for */
 };

@@ -28,6 +28,11 @@ void options_print_help(FILE *out)
         "                  reopen  open the log files anew\n"
         "                  upgrade become the program that stands at the same path now\n"
         "                  recycle replace all workers, one after the other (library updates)\n"
+        "                  drain:UPSTREAM/SERVER   no new tunnels, also after reloads and "
+        "upgrades\n"
+        "                  undrain:UPSTREAM/SERVER\n"
+        "                  close-server:UPSTREAM/SERVER   close its tunnels over drain_window\n"
+        "                  close:TUNNEL   close one, numbered as in holdfast-stat tunnels\n"
         "      --keys    print the reference of all configuration keys\n"
         "  -v, --version print the version\n"
         "  -h, --help    print this\n",

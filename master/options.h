@@ -26,7 +26,7 @@ struct options {
     const char *conf_path;
     const char *layouts;     /* --fits */
     int number;              /* --master: descriptor; --keeper: slot */
-    const char *signal_word; /* -s: stop, quit, reload, reopen, upgrade or recycle */
+    const char *signal_word; /* -s: stop, quit ... or an order: drain:chat/10.0.0.1:80 */
     bool daemon;             /* -d */
 };
 

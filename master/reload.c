@@ -92,6 +92,8 @@ static void warn_of_restart(const struct master *master, const struct conf *conf
 {
     if (differs(master->pid_file, conf->pid_file))
         log_write(LOG_LEVEL_WARN, "needs_restart", "key=pid_file in_use=%s", master->pid_file);
+    if (master->operate.path && differs(master->operate.path, conf->control))
+        log_write(LOG_LEVEL_WARN, "needs_restart", "key=control in_use=%s", master->operate.path);
     if (differs(master->board_name, conf->board))
         log_write(LOG_LEVEL_WARN, "needs_restart", "key=board in_use=%s", master->board_name);
     if (differs(master->user, conf->user))

@@ -78,7 +78,10 @@ int remote_signal(const char *conf_path, const char *word)
 {
     const struct verb *verb = find_verb(word);
     if (!verb) {
-        fprintf(stderr, "holdfast: -s %s: it is stop, quit, reload, reopen, upgrade or recycle\n",
+        fprintf(stderr,
+                "holdfast: -s %s: it is stop, quit, reload, reopen, upgrade, recycle, drain:, "
+                "undrain:, "
+                "close: or close-server:\n",
                 word);
         return -EINVAL;
     }

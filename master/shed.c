@@ -17,7 +17,7 @@ struct group {
 
 static bool takes(const struct board *board, uint32_t generation, uint32_t i)
 {
-    const uint32_t away = BACKEND_DOWN | BACKEND_DRAIN | BACKEND_TOLD_DRAIN | BACKEND_BACKUP;
+    const uint32_t away = BACKEND_DOWN | BACKEND_DRAINS | BACKEND_BACKUP;
     const struct board_backend *backend = board_backend(board, i);
     return backend->used >= generation && backend->weight > 0 && !(backend->flags & away) &&
            LOAD_RELAXED(&backend->health) != BACKEND_FAILING;

@@ -63,6 +63,17 @@ void slots_want_all(struct master *master, enum slot_mode mode)
     }
 }
 
+void slots_want_again(struct master *master)
+{
+    for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
+        uint64_t drain_ms = master->slots[i].drain_ms;
+        if (!master->slots[i].running)
+            continue;
+        slots_want(master, i, master->slots[i].mode);
+        master->slots[i].drain_ms = drain_ms;
+    }
+}
+
 enum slot_mode slots_mode(const struct master *master)
 {
     return master->paused ? SLOT_MODE_PAUSED : SLOT_MODE_RUN;

@@ -27,6 +27,12 @@ bool slots_drain_due(struct master *master, uint64_t now_ms);
 /* slots_want for every slot that runs. */
 void slots_want_all(struct master *master, enum slot_mode mode);
 
+/*
+ * Every slot that runs is sent its state once more, its mode and plans as they are: something on the board
+ * has changed that workers look at then.
+ */
+void slots_want_again(struct master *master);
+
 /* The mode of a slot that is to run: RUN, or PAUSED after WINCH. */
 enum slot_mode slots_mode(const struct master *master);
 

@@ -11,6 +11,7 @@
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/notify.h"
+#include "master/operate.h"
 #include "master/pidfile.h"
 #include "master/process.h"
 #include "master/reload.h"
@@ -51,6 +52,7 @@ void start_init(struct master *master, const char *conf_path, int ready_fd)
         .phase = MASTER_STARTING,
         .phase_ms = clock_mono_ms(),
     };
+    operate_init(&master->operate);
     slots_init(master);
 }
 
@@ -215,6 +217,7 @@ int start_master(struct master *master)
         return error;
     log_write(LOG_LEVEL_INFO, "descriptors", "limit=%llu tunnels_per_worker=%u",
               (unsigned long long)master->descriptors, master->board.tunnels_max);
+    operate_open(master);
     for (uint32_t i = 0; i < master->workers; i++)
         master->slots[i].mode = SLOT_MODE_RUN;
     slim_share_relocations(); /* all libraries are loaded by now */

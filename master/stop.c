@@ -8,6 +8,7 @@
 #include "master/listen.h"
 #include "master/logs.h"
 #include "master/notify.h"
+#include "master/operate.h"
 #include "master/pidfile.h"
 #include "master/process.h"
 #include "master/rotate.h"
@@ -111,6 +112,7 @@ static void end_board(struct master *master)
 void stop_finish(struct master *master)
 {
     listen_close_all(master);
+    operate_end(&master->operate);
     for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
         if (master->slots[i].control >= 0)
             close(master->slots[i].control);

@@ -181,10 +181,28 @@ int board_attach(struct board *board, const char *name, uint32_t *version)
     return rc;
 }
 
+/*
+ * Several processes may do so at a time, all to the same size; those of the program before have mapped
+ * what they know. Where it cannot be done, nothing is shown there.
+ */
+static int grow(struct board *board, int fd)
+{
+    size_t size = (size_t)board_layout_size(board->tunnels_max);
+    if (board->size >= size || ftruncate(fd, (off_t)size) < 0)
+        return 0;
+    struct board grown = {.fd = -1, .tunnels_max = board->tunnels_max};
+    int rc = map(&grown, fd, size, PROT_READ | PROT_WRITE);
+    board_fini(board);
+    if (rc == 0)
+        *board = grown;
+    return rc;
+}
+
 int board_attach_inherited(struct board *board, int fd)
 {
     uint32_t version;
-    return attach(board, fd, PROT_READ | PROT_WRITE, &version);
+    int rc = attach(board, fd, PROT_READ | PROT_WRITE, &version);
+    return rc < 0 ? rc : grow(board, fd);
 }
 
 void board_show_counts(const struct board *board)
@@ -266,6 +284,15 @@ struct board_tunnel *board_tunnel(const struct board *board, uint32_t slot, uint
 {
     ASSERT(slot < BOARD_SLOTS_MAX && tunnel < board->tunnels_max);
     return (struct board_tunnel *)area(board, BOARD_TUNNELS_OFF) +
+           (size_t)slot * board->tunnels_max + tunnel;
+}
+
+struct board_care *board_care(const struct board *board, uint32_t slot, uint32_t tunnel)
+{
+    ASSERT(slot < BOARD_SLOTS_MAX && tunnel < board->tunnels_max);
+    if (board->size < board_layout_size(board->tunnels_max))
+        return NULL;
+    return (struct board_care *)area(board, board_layout_care_off(board->tunnels_max)) +
            (size_t)slot * board->tunnels_max + tunnel;
 }
 

@@ -44,6 +44,7 @@ enum {
     BOARD_SERVER_MAX = 128,
     BOARD_LAST_WORDS = 256,
     BOARD_PATH_MAX = 128,
+    BOARD_CLOSE_IDS = 16,
 };
 
 struct board_header {
@@ -95,6 +96,8 @@ struct board_header {
     struct board_wave quit;      /* M: all tunnels, after QUIT */
     uint32_t wave_serial;        /* M: grows whenever tunnels may have another end than before */
     uint32_t pad;
+    uint64_t close_ids[BOARD_CLOSE_IDS]; /* M: tunnels that an operator has closed last; 0: none */
+    uint64_t care_off; /* M: struct board_care [slot][tunnel]; 0: of a program before, without it */
 };
 _Static_assert(sizeof(struct board_header) <= BOARD_HEADER_SIZE, "the slots begin behind it");
 _Static_assert((int)COUNTER_COUNT <= BOARD_COUNTERS_MAX, "room");
@@ -146,6 +149,7 @@ enum {
     BACKEND_BACKUP = 1 << 1,
     BACKEND_DRAIN = 1 << 2,      /* by the configuration */
     BACKEND_TOLD_DRAIN = 1 << 3, /* by an operator; on the board only, until he takes it back */
+    BACKEND_DRAINS = BACKEND_DRAIN | BACKEND_TOLD_DRAIN,
 };
 
 /* A server of an upstream; keyed by (upstream, server as written): it keeps its index across reloads. */
@@ -277,10 +281,11 @@ struct board_tunnel {
     uint64_t frames[2]; /* whole frames */
     uint8_t client_ip[16]; /* IPv4 as ::ffff:a.b.c.d; all zero: UNIX socket */
     uint16_t client_port;
-    uint16_t site;         /* index of board_site */
-    uint16_t backend;      /* index of board_backend */
-    uint8_t tls_version;   /* enum tls_version (shm/vault.h) of the client's side; 0: plain */
-    uint8_t tls_suite;     /* enum tls_suite */
+    uint16_t site;    /* index of board_site */
+    uint16_t backend; /* index of board_backend */
+    uint8_t tls;   /* of the client's side: enum tls_suite << 4 | enum tls_version (shm/vault.h); 0:
+                    plain. A program before left the high half zero and has the suite in flags */
+    uint8_t flags; /* TUNNEL_HAS_CARE */
     uint32_t client_gauge; /* where its client is counted (shm/board_gauge.h); 0: nowhere */
     uint32_t rtt_us;       /* of the last ping we sent; 0: none */
     uint32_t acked[2];     /* low half of what fd[d]'s peer has acknowledged, when last looked at:
@@ -288,6 +293,20 @@ struct board_tunnel {
 };
 _Static_assert(sizeof(struct board_tunnel) == 96,
                "with 128 in the arena: under 256 bytes a tunnel");
+
+/* Bits of board_tunnel.flags, none of the lower ones: see `tls`. */
+enum { TUNNEL_HAS_CARE = 1 << 7 };
+
+/*
+ * What was done for a tunnel whose peers are pinged or limited; nobody looks at that of one without
+ * TUNNEL_HAS_CARE, so it has no memory. All W.
+ */
+struct board_care {
+    uint64_t pinged_ms;  /* monotonic: our last ping; 0: none yet */
+    uint32_t pings;      /* sent, to either side */
+    uint32_t limits_hit; /* times that a limit was met */
+};
+_Static_assert(sizeof(struct board_care) == 16, "layout");
 
 /* What happened, for people. Each writer has a ring of its own: entry seq % events_per_writer. */
 struct board_event {
@@ -329,7 +348,8 @@ int board_attach(struct board *board, const char *name, uint32_t *version) MUST_
 
 /*
  * Keeper, after it has exec'ed a new program: map the board behind an inherited descriptor, writable.
- * Checks it as board_attach does; the descriptor stays the caller's. Returns likewise.
+ * Checks it as board_attach does; the descriptor stays the caller's. A board that a program before has
+ * made grows by the areas that it did not know. Returns likewise.
  */
 int board_attach_inherited(struct board *board, int fd) MUST_CHECK;
 
@@ -352,6 +372,9 @@ struct board_queue *board_queue(const struct board *board, uint32_t slot, uint32
 struct board_site *board_site(const struct board *board, uint32_t site);
 struct board_certificate *board_certificate(const struct board *board, uint32_t certificate);
 struct board_tunnel *board_tunnel(const struct board *board, uint32_t slot, uint32_t tunnel);
+
+/* The same; NULL on a board that has none: an observer's, of a program before. */
+struct board_care *board_care(const struct board *board, uint32_t slot, uint32_t tunnel);
 
 /* The ring area of one half, 0 or 1: BOARD_RING_POINTS_MAX points. */
 struct ketama_point *board_ring_area(const struct board *board, uint32_t half);

@@ -8,10 +8,9 @@ int board_layout_fill(struct board_header *header, const struct board_shape *sha
 {
     if (shape->tunnels_max == 0 || shape->tunnels_max > BOARD_LAYOUT_TUNNELS_MAX)
         return -EINVAL;
-    uint64_t tunnels = (uint64_t)BOARD_SLOTS_MAX * shape->tunnels_max;
     header->version = BOARD_VERSION;
     header->header_size = BOARD_HEADER_SIZE;
-    header->size = BOARD_TUNNELS_OFF + BOARD_LAYOUT_PAGE(tunnels * sizeof(struct board_tunnel));
+    header->size = board_layout_size(shape->tunnels_max);
     header->slots_max = BOARD_SLOTS_MAX;
     header->tunnels_max = shape->tunnels_max;
     header->backends_max = BOARD_BACKENDS_MAX;
@@ -35,6 +34,7 @@ int board_layout_fill(struct board_header *header, const struct board_shape *sha
     header->gauges_off = BOARD_GAUGES_OFF;
     header->paces_off = BOARD_PACES_OFF;
     header->tunnels_off = BOARD_TUNNELS_OFF;
+    header->care_off = board_layout_care_off(shape->tunnels_max);
     return 0;
 }
 
@@ -67,6 +67,10 @@ int board_layout_check(const struct board_header *header, uint64_t size)
     struct board_header expected = {0};
     const struct board_shape shape = {.tunnels_max = header->tunnels_max};
     if (board_layout_fill(&expected, &shape) < 0)
+        return -EBADMSG;
+    if (header->care_off == 0) /* it ends where that would begin; it may have grown since */
+        expected.size = expected.care_off;
+    else if (header->care_off != expected.care_off)
         return -EBADMSG;
     if (header->header_size != expected.header_size || header->size != expected.size ||
         size < expected.size)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the areas of the board stand. Only shm/board*.c and the board's tests include this. All areas
- * but the last have a fixed place in one layout version; only the tunnel area depends on the shape.
- * So nobody has to trust an offset that he reads from the segment.
+ * but the last two have a fixed place in one layout version; only what there is for each tunnel depends
+ * on the shape. So nobody has to trust an offset that he reads from the segment.
  */
 #ifndef SHM_BOARD_LAYOUT_H
 #define SHM_BOARD_LAYOUT_H
@@ -45,6 +45,19 @@ enum { BOARD_LAYOUT_TUNNELS_MAX = 1 << 22 };
                                           BOARD_EVENTS_PER_WRITER * sizeof(struct board_event)))
 #define BOARD_PACES_OFF   (BOARD_GAUGES_OFF + BOARD_LAYOUT_PAGE(sizeof(struct board_gauges)))
 #define BOARD_TUNNELS_OFF (BOARD_PACES_OFF + BOARD_LAYOUT_PAGE(sizeof(struct board_paces)))
+
+/* The last two areas, one behind the other. */
+static inline uint64_t board_layout_care_off(uint32_t tunnels_max)
+{
+    uint64_t tunnels = (uint64_t)BOARD_SLOTS_MAX * tunnels_max;
+    return BOARD_TUNNELS_OFF + BOARD_LAYOUT_PAGE(tunnels * sizeof(struct board_tunnel));
+}
+static inline uint64_t board_layout_size(uint32_t tunnels_max)
+{
+    uint64_t tunnels = (uint64_t)BOARD_SLOTS_MAX * tunnels_max;
+    return board_layout_care_off(tunnels_max) +
+           BOARD_LAYOUT_PAGE(tunnels * sizeof(struct board_care));
+}
 
 /*
  * Fill in version, sizes and offsets for a shape; leaves `magic` and what the master tells alone.

@@ -96,3 +96,11 @@ int board_reserve_tunnels(const struct board *board, int fd, uint32_t slot, uint
     return reserve(fd, BOARD_TUNNELS_OFF + record * sizeof(struct board_tunnel),
                    count * sizeof(struct board_tunnel));
 }
+
+int board_reserve_care(const struct board *board, int fd, uint32_t slot, uint32_t tunnel)
+{
+    uint64_t record = (uint64_t)slot * board->tunnels_max + tunnel;
+    return reserve(fd,
+                   board_layout_care_off(board->tunnels_max) + record * sizeof(struct board_care),
+                   sizeof(struct board_care));
+}

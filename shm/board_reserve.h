@@ -29,4 +29,8 @@ int board_reserve_names(const struct board *board, const struct board_demand *de
 int board_reserve_tunnels(const struct board *board, int fd, uint32_t slot, uint32_t first,
                           uint32_t end) MUST_CHECK;
 
+/* Worker, before it uses the board_care of a tunnel of its slot. `fd` is the board. */
+int board_reserve_care(const struct board *board, int fd, uint32_t slot,
+                       uint32_t tunnel) MUST_CHECK;
+
 #endif

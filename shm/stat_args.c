@@ -51,7 +51,8 @@ static const struct option options[] = {
 
 static const char *const page_names[] = {"overview", "workers", "backends",    "tunnels",
                                          "ring",     "events",  "certificates"};
-static const char *const sort_names[] = {"", "age", "idle", "rx", "tx", "bytes", "frames"};
+static const char *const sort_names[] = {"",      "age",    "idle", "rx",  "tx",
+                                         "bytes", "frames", "rate", "rtt", "limits"};
 
 /* What was seen besides what struct stat_args tells. */
 struct seen {
@@ -174,7 +175,9 @@ static int take_filter(struct stat_args *args, int id, const char *value, char *
         return 0;
     default:
         if (parse_sort(args, value) < 0)
-            return FAIL("--sort wants age, idle, rx, tx, bytes or frames, not '%s'", value);
+            return FAIL(
+                "--sort wants age, idle, rx, tx, bytes, frames, rate, rtt or limits, not '%s'",
+                value);
         return 0;
     }
 }

@@ -28,6 +28,9 @@ enum stat_sort {
     STAT_SORT_TX,
     STAT_SORT_BYTES,
     STAT_SORT_FRAMES,
+    STAT_SORT_RATE,
+    STAT_SORT_RTT,
+    STAT_SORT_LIMITS,
 };
 
 enum { STAT_KEY_MAX = 4096 };

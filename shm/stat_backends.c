@@ -182,6 +182,8 @@ static const char *reason_of(const struct stat_view *view, const struct board_ba
         return check->reason;
     if (stat_fitness_ejected(view, backend))
         return reason_word(backend->passive_reason);
+    if (backend->flags & BACKEND_TOLD_DRAIN)
+        return "operator";
     return backend->flags & BACKEND_DRAIN ? "configured" : "";
 }
 
@@ -250,7 +252,7 @@ static void add_row(const struct stat_view *view, uint32_t index,
         backend->weight,
         (backend->flags & BACKEND_DOWN) != 0,
         (backend->flags & BACKEND_BACKUP) != 0,
-        (backend->flags & BACKEND_DRAIN) != 0,
+        (backend->flags & BACKEND_DRAINS) != 0,
     };
     const uint64_t figures[] = {
         cell->conns,          cell->tunnels,  cell->connects,     cell->connects_failed,

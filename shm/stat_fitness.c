@@ -33,7 +33,7 @@ const char *stat_fitness_state(const struct stat_view *view, const struct board_
         return "failing";
     if (stat_fitness_ejected(view, backend))
         return "ejected";
-    if (backend->flags & BACKEND_DRAIN)
+    if (backend->flags & BACKEND_DRAINS)
         return "draining";
     return stat_fitness_slow_percent(view, backend) < 100 ? "starting" : "up";
 }
@@ -51,7 +51,7 @@ uint64_t stat_fitness_since(const struct stat_view *view, const struct board_bac
 bool stat_fitness_in_force(const struct stat_view *view, const struct board_backend *backend,
                            bool panic)
 {
-    return !(backend->flags & (BACKEND_DOWN | BACKEND_DRAIN)) &&
+    return !(backend->flags & (BACKEND_DOWN | BACKEND_DRAINS)) &&
            backend->health != BACKEND_FAILING &&
            (panic || passive_of(view, backend) != PASSIVE_OUT);
 }

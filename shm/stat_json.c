@@ -14,6 +14,8 @@ static void print_value(FILE *out, const struct stat_table *table, uint32_t row,
         stat_text_json(out, stat_table_string(table, value));
     else if (table->columns[column].kind == STAT_BOOL)
         fputs(value->number ? "true" : "false", out);
+    else if (table->columns[column].kind == STAT_RATE)
+        fprintf(out, "%" PRIu64 ".%03" PRIu64, value->number / 1000, value->number % 1000);
     else
         fprintf(out, "%" PRIu64, value->number);
 }

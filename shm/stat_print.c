@@ -16,7 +16,8 @@ static bool shown(const struct stat_column *column)
 
 static bool right_aligned(const struct stat_column *column)
 {
-    return column->kind == STAT_COUNT || column->kind == STAT_BYTES || column->kind == STAT_MS;
+    return column->kind == STAT_COUNT || column->kind == STAT_BYTES || column->kind == STAT_MS ||
+           column->kind == STAT_RATE;
 }
 
 static void spaces(FILE *out, size_t n)
@@ -33,6 +34,9 @@ static void format_number(char out[STAT_TEXT_NUMBER], uint8_t kind, uint64_t num
     case STAT_MS: stat_text_duration(out, number); break;
     case STAT_TIME: stat_text_time(out, number); break;
     case STAT_BOOL: snprintf(out, STAT_TEXT_NUMBER, "%s", number ? "yes" : "no"); break;
+    case STAT_RATE:
+        snprintf(out, STAT_TEXT_NUMBER, "%" PRIu64 ".%" PRIu64, number / 1000, number % 1000 / 100);
+        break;
     default: snprintf(out, STAT_TEXT_NUMBER, "%" PRIu64, number); break;
     }
 }

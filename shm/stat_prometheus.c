@@ -35,10 +35,10 @@ static void print_labels(FILE *out, const struct stat_table *table, uint32_t row
     fputs(*comma == ',' ? "} " : " ", out);
 }
 
-/* Prometheus counts time in seconds. */
+/* Prometheus counts time in seconds. Rates are thousandths, too. */
 static void print_number(FILE *out, uint8_t kind, uint64_t number)
 {
-    if (kind == STAT_MS || kind == STAT_TIME)
+    if (kind == STAT_MS || kind == STAT_TIME || kind == STAT_RATE)
         fprintf(out, "%" PRIu64 ".%03" PRIu64 "\n", number / 1000, number % 1000);
     else
         fprintf(out, "%" PRIu64 "\n", number);

@@ -19,6 +19,7 @@ enum stat_kind {
     STAT_MS,   /* a duration in milliseconds */
     STAT_TIME, /* milliseconds since the epoch */
     STAT_BOOL,
+    STAT_RATE, /* thousandths a second */
 };
 
 /* Bits of stat_column.flags. */

@@ -25,7 +25,17 @@ static const struct stat_column columns[] = {
     {"tx_bytes", "tx", "bytes to the client", STAT_BYTES, STAT_TOTAL, NULL},
     {"rx_frames", "rx frames", "whole frames from the client", STAT_COUNT, STAT_TOTAL, NULL},
     {"tx_frames", "tx frames", "whole frames to the client", STAT_COUNT, STAT_TOTAL, NULL},
-    {"rtt_us", "rtt us", "round trip of our last ping, in microseconds", STAT_COUNT, STAT_WIDE,
+    {"rx_rate", "rx/s", "bytes a second from the client, since it was opened", STAT_BYTES,
+     STAT_LOCAL, NULL},
+    {"tx_rate", "tx/s", "bytes a second to the client, likewise", STAT_BYTES, STAT_LOCAL, NULL},
+    {"rx_frame_rate", "rx fr/s", "frames a second from the client, likewise", STAT_RATE, STAT_LOCAL,
+     NULL},
+    {"tx_frame_rate", "tx fr/s", "frames a second to the client, likewise", STAT_RATE, STAT_LOCAL,
+     NULL},
+    {"rtt_us", "rtt us", "round trip of our last ping, in microseconds", STAT_COUNT, 0, NULL},
+    {"ping_ms", "ping", "since our last ping, to the client or the server", STAT_MS, 0, NULL},
+    {"pings", "pings", "pings that we have sent", STAT_COUNT, STAT_WIDE | STAT_TOTAL, NULL},
+    {"limits_hit", "limits", "times that a limit of the route was met", STAT_COUNT, STAT_TOTAL,
      NULL},
     {"tls", "tls", "version and cipher between client and proxy; - in the clear", STAT_TEXT, 0,
      NULL},
@@ -48,9 +58,32 @@ static uint64_t since(uint64_t now, uint64_t then)
     return now > then ? now - then : 0;
 }
 
-static uint64_t measure(const struct stat_view *view, enum stat_sort sort,
-                        const struct board_tunnel *tunnel)
+/* So much in a second, on the average of its life. */
+static uint64_t rate_of(const struct stat_view *view, const struct board_tunnel *tunnel,
+                        uint64_t sum)
 {
+    uint64_t age_ms = since(view->real_ms, tunnel->opened_real_ms);
+    return (uint64_t)((double)sum * 1000 / (double)(age_ms > 0 ? age_ms : 1));
+}
+
+/* A copy of a tunnel's record, and where it stands. */
+struct found {
+    struct board_tunnel tunnel;
+    uint32_t slot;
+    uint32_t index;
+};
+
+static uint64_t limits_of(const struct stat_view *view, const struct found *found)
+{
+    struct board_care care;
+    bool has = stat_view_care(view, found->slot, found->index, &found->tunnel, &care);
+    return has ? care.limits_hit : 0;
+}
+
+static uint64_t measure(const struct stat_view *view, enum stat_sort sort,
+                        const struct found *found)
+{
+    const struct board_tunnel *tunnel = &found->tunnel;
     switch (sort) {
     case STAT_SORT_AGE: return since(view->real_ms, tunnel->opened_real_ms);
     case STAT_SORT_IDLE: return since(view->mono_ms, tunnel->active_ms);
@@ -58,6 +91,9 @@ static uint64_t measure(const struct stat_view *view, enum stat_sort sort,
     case STAT_SORT_TX: return tunnel->bytes[1];
     case STAT_SORT_BYTES: return tunnel->bytes[0] + tunnel->bytes[1];
     case STAT_SORT_FRAMES: return tunnel->frames[0] + tunnel->frames[1];
+    case STAT_SORT_RATE: return rate_of(view, tunnel, tunnel->bytes[0] + tunnel->bytes[1]);
+    case STAT_SORT_RTT: return tunnel->rtt_us;
+    case STAT_SORT_LIMITS: return limits_of(view, found);
     default: return 0;
     }
 }
@@ -113,18 +149,20 @@ static int find_all(const struct stat_view *view, const struct stat_args *args,
                     struct places *places)
 {
     struct board_slot slot;
-    struct board_tunnel tunnel;
+    struct found found;
     for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++) {
         if ((args->worker >= 0 && i != args->worker) || !stat_view_slot(view, i, &slot))
             continue;
         uint32_t high = stat_view_tunnels_high(view, &slot);
         for (uint32_t k = 0; k < high; k++) {
-            if (!stat_view_tunnel(view, i, k, &tunnel) || !wanted(view, args, &tunnel))
+            found.slot = i;
+            found.index = k;
+            if (!stat_view_tunnel(view, i, k, &found.tunnel) || !wanted(view, args, &found.tunnel))
                 continue;
             /* Unsorted, the first ones are all that is wanted. */
             if (args->limit > 0 && !args->sort && !args->reverse && places->count >= args->limit)
                 return 0;
-            if (add_place(places, (struct place){measure(view, args->sort, &tunnel), i, k}) < 0)
+            if (add_place(places, (struct place){measure(view, args->sort, &found), i, k}) < 0)
                 return -ENOMEM;
         }
     }
@@ -170,25 +208,50 @@ static void add_tls(const struct board_tunnel *tunnel, struct stat_report *repor
 {
     static const char *const suites[] = {"?", "AES128-GCM", "AES256-GCM", "CHACHA20"};
     char text[32];
-    if (tunnel->tls_version == TLS_PLAIN) {
+    uint32_t version = tunnel->tls & 0xf, suite = tunnel->tls >> 4;
+    if (version == TLS_PLAIN) {
         stat_table_unknown(report, table);
         return;
     }
-    uint32_t suite = tunnel->tls_suite < ARRAY_LEN(suites) ? tunnel->tls_suite : 0;
-    snprintf(text, sizeof text, "1.%u %s", tunnel->tls_version % 10u, suites[suite]);
+    if (suite == TLS_SUITE_NONE) /* as a program before wrote it */
+        suite = tunnel->flags & 0xf;
+    suite = suite < ARRAY_LEN(suites) ? suite : 0;
+    snprintf(text, sizeof text, "1.%u %s", version % 10u, suites[suite]);
     stat_table_text(report, table, text);
 }
 
+static void add_or_unknown(struct stat_report *report, struct stat_table *table, uint64_t number,
+                           bool known)
+{
+    if (known)
+        stat_table_number(report, table, number);
+    else
+        stat_table_unknown(report, table);
+}
+
+/* Pings and limits. The order is that of columns[]. */
+static void add_care(const struct stat_view *view, const struct found *found,
+                     struct stat_report *report, struct stat_table *table)
+{
+    struct board_care care = {0};
+    (void)stat_view_care(view, found->slot, found->index, &found->tunnel, &care);
+    add_or_unknown(report, table, found->tunnel.rtt_us, found->tunnel.rtt_us != 0);
+    add_or_unknown(report, table, since(view->mono_ms, care.pinged_ms), care.pinged_ms != 0);
+    stat_table_number(report, table, care.pings);
+    stat_table_number(report, table, care.limits_hit);
+}
+
 /* The order is that of columns[]. */
-static void add_row(const struct stat_view *view, uint32_t slot, const struct board_tunnel *tunnel,
+static void add_row(const struct stat_view *view, const struct found *found,
                     struct stat_report *report, struct stat_table *table)
 {
+    const struct board_tunnel *tunnel = &found->tunnel;
     struct board_backend backend;
     struct board_site site;
     char id[20];
     snprintf(id, sizeof id, "%" PRIx64, tunnel->id);
     stat_table_text(report, table, id);
-    stat_table_number(report, table, slot);
+    stat_table_number(report, table, found->slot);
     add_client(tunnel, report, table);
     if (stat_view_site(view, tunnel->site, &site))
         stat_table_text(report, table, site.name);
@@ -208,17 +271,18 @@ static void add_row(const struct stat_view *view, uint32_t slot, const struct bo
     stat_table_number(report, table, tunnel->bytes[1]);
     stat_table_number(report, table, tunnel->frames[0]);
     stat_table_number(report, table, tunnel->frames[1]);
-    if (tunnel->rtt_us != 0)
-        stat_table_number(report, table, tunnel->rtt_us);
-    else
-        stat_table_unknown(report, table);
+    for (uint32_t d = 0; d < 2; d++)
+        stat_table_number(report, table, rate_of(view, tunnel, tunnel->bytes[d]));
+    for (uint32_t d = 0; d < 2; d++)
+        stat_table_number(report, table, rate_of(view, tunnel, tunnel->frames[d] * 1000));
+    add_care(view, found, report, table);
     add_tls(tunnel, report, table);
 }
 
 static void add_rows(const struct stat_view *view, const struct stat_args *args,
                      struct places *places, struct stat_report *report, struct stat_table *table)
 {
-    struct board_tunnel tunnel;
+    struct found found;
     uint64_t shown = 0;
     if (args->sort && places->count > 0)
         qsort(places->at, places->count, sizeof *places->at, compare_places);
@@ -227,10 +291,12 @@ static void add_rows(const struct stat_view *view, const struct stat_args *args,
         if (args->limit > 0 && shown == args->limit)
             break;
         /* It may have closed, or another one stand there now. */
-        if (!stat_view_tunnel(view, place->slot, place->index, &tunnel) ||
-            !wanted(view, args, &tunnel))
+        found.slot = place->slot;
+        found.index = place->index;
+        if (!stat_view_tunnel(view, place->slot, place->index, &found.tunnel) ||
+            !wanted(view, args, &found.tunnel))
             continue;
-        add_row(view, place->slot, &tunnel, report, table);
+        add_row(view, &found, report, table);
         shown++;
     }
 }

@@ -149,6 +149,17 @@ bool stat_view_tunnel(const struct stat_view *view, uint32_t slot, uint32_t inde
            copy_entry(out, board_tunnel(view->board, slot, index), sizeof *out, ID_64);
 }
 
+bool stat_view_care(const struct stat_view *view, uint32_t slot, uint32_t index,
+                    const struct board_tunnel *tunnel, struct board_care *out)
+{
+    const struct board_care *care =
+        tunnel->flags & TUNNEL_HAS_CARE ? board_care(view->board, slot, index) : NULL;
+    if (!care)
+        return false;
+    copy(out, care, sizeof *out);
+    return true;
+}
+
 bool stat_view_event(const struct stat_view *view, uint32_t writer, uint32_t index,
                      struct board_event *out)
 {

@@ -49,6 +49,9 @@ bool stat_view_certificate(const struct stat_view *view, uint32_t index,
                            struct board_certificate *out);
 bool stat_view_tunnel(const struct stat_view *view, uint32_t slot, uint32_t index,
                       struct board_tunnel *out);
+/* Of a tunnel that was copied. False: it has none. */
+bool stat_view_care(const struct stat_view *view, uint32_t slot, uint32_t index,
+                    const struct board_tunnel *tunnel, struct board_care *out);
 bool stat_view_event(const struct stat_view *view, uint32_t writer, uint32_t index,
                      struct board_event *out);
 

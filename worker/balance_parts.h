@@ -47,6 +47,9 @@ const struct image_server *balance_server(const struct balance_round *round, uin
 /* May server `i` be chosen now? Notes in the round what holds back one that otherwise could. */
 bool balance_usable(struct balance_round *round, uint32_t i);
 
+/* By the configuration or by an operator's word: it gets nothing new. */
+bool balance_drains(const struct balance_round *round, const struct image_server *server);
+
 /*
  * Are more servers ejected than max_ejected allows? Then the fault is hardly theirs, and what is left of
  * them would be trampled: nobody counts as ejected. A matter of the moment, the same for all workers.

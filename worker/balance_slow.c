@@ -53,7 +53,8 @@ static uint64_t weights_of(const struct balance_round *round)
     for (uint32_t i = 0; i < round->ask->upstream->servers.count; i++) {
         const struct image_server *server = balance_server(round, i);
         bool backup = server->flags & BACKEND_BACKUP;
-        if (backup == round->backups && !(server->flags & (BACKEND_DOWN | BACKEND_DRAIN)))
+        if (backup == round->backups && !(server->flags & BACKEND_DOWN) &&
+            !balance_drains(round, server))
             weights += server->weight;
     }
     return weights;

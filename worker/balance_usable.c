@@ -28,11 +28,9 @@ static enum passive_state passive_of(const struct balance_round *round,
     return passive_state(backend_of(round, server), limits, round->ask->now_ms);
 }
 
-/* Does it give its place up? */
-static bool drains(const struct balance_round *round, const struct image_server *server)
+bool balance_drains(const struct balance_round *round, const struct image_server *server)
 {
-    uint32_t flags = server->flags | LOAD_RELAXED(&backend_of(round, server)->flags);
-    return flags & (BACKEND_DRAIN | BACKEND_TOLD_DRAIN);
+    return (server->flags | LOAD_RELAXED(&backend_of(round, server)->flags)) & BACKEND_DRAINS;
 }
 
 bool balance_panic(struct balance_round *round)
@@ -43,7 +41,7 @@ bool balance_panic(struct balance_round *round)
         return round->panic;
     for (uint32_t i = 0; i < upstream->servers.count; i++) {
         const struct image_server *server = balance_server(round, i);
-        if (server->flags & BACKEND_DOWN || drains(round, server))
+        if (server->flags & BACKEND_DOWN || balance_drains(round, server))
             continue;
         meant++;
         ejected += passive_of(round, server) != PASSIVE_IN;
@@ -68,7 +66,7 @@ static bool in_force(struct balance_round *round, uint32_t i)
 {
     const struct image_server *server = balance_server(round, i);
     bool backup = server->flags & BACKEND_BACKUP;
-    bool in_role = backup == round->backups && !drains(round, server);
+    bool in_role = backup == round->backups && !balance_drains(round, server);
     bool named = round->named && !is_closing(round, backend_of(round, server));
     if (server->flags & BACKEND_DOWN || !(in_role || named) ||
         balance_bit(round->pick, BALANCE_TRIED, i) || balance_bit(round->pick, BALANCE_SKIPPED, i))

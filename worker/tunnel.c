@@ -172,8 +172,7 @@ static void fill_public(struct worker *w, uint32_t tunnel, const struct tunnel_o
     pub->backend = (uint16_t)o->backend;
     pub->client_gauge = o->client_gauge;
     if (o->tls[0].session) {
-        pub->tls_version = o->tls[0].session->version;
-        pub->tls_suite = o->tls[0].session->suite;
+        pub->tls = (uint8_t)(o->tls[0].session->suite << 4 | o->tls[0].session->version);
     }
     for (uint32_t d = 0; d < 2; d++) {
         pub->bytes[d] = o->held[d].n + o->tls[d].plain.n - (d == 1 ? o->head_len : 0);

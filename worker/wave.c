@@ -113,6 +113,20 @@ uint32_t wave_left(const struct worker *w, uint32_t tunnel, enum reason *reason)
     return left_ms < FAR_MS ? (uint32_t)left_ms : (uint32_t)FAR_MS;
 }
 
+/* Those that an operator has named, if they are ours: once more does no harm, a number is never used twice. */
+static void close_named(struct worker *w)
+{
+    for (uint32_t i = 0; i < BOARD_CLOSE_IDS; i++) {
+        uint64_t id = LOAD_RELAXED(&w->board->header->close_ids[i]);
+        uint32_t tunnel = (uint32_t)id - 1;
+        if (id == 0 || id >> 56 != w->slot || tunnel >= w->tunnels_used)
+            continue;
+        if (w->tunnels[tunnel].state == TUNNEL_OPEN &&
+            board_tunnel(w->board, w->slot, tunnel)->id == id && !is_closing(w, tunnel))
+            guard_close(w, tunnel, REASON_CLOSED_BY_OPERATOR);
+    }
+}
+
 void wave_look(struct worker *w)
 {
     enum reason reason;
@@ -120,6 +134,7 @@ void wave_look(struct worker *w)
     if (serial == w->waves_seen)
         return;
     w->waves_seen = serial;
+    close_named(w);
     for (uint32_t i = 0; i < w->tunnels_used; i++) {
         if (w->tunnels[i].state == TUNNEL_OPEN && wave_left(w, i, &reason) != UINT32_MAX)
             tunnel_arm(w, i);

@@ -15,8 +15,9 @@
 uint32_t wave_left(const struct worker *w, uint32_t tunnel, enum reason *reason);
 
 /*
- * If waves have begun since this was last called, arm the timers of the tunnels that they take. After
- * a control message and once a second: the cost of one load while nothing has changed.
+ * If waves have begun since this was last called, arm the timers of the tunnels that they take; close
+ * those that an operator has named. After a control message and once a second: the cost of one load
+ * while nothing has changed.
  */
 void wave_look(struct worker *w);
 

@@ -426,6 +426,8 @@ class Holdfast:
               "processes left behind")
         check(not pathlib.Path("/dev/shm" + self.board).exists(), "the board was left behind")
         check(not pathlib.Path(self.conf["pid_file"]).exists(), "the PID file was left behind")
+        check(not pathlib.Path(self.conf["pid_file"]).with_suffix(".sock").exists(),
+              "the control socket was left behind")
         said = re.search(r"AddressSanitizer|runtime error|LeakSanitizer|assert.*", self.log())
         check(not said, f"holdfast said: {said and said[0]}")
 

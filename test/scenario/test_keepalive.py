@@ -40,7 +40,7 @@ def a_silent_client_is_pinged_and_the_server_hears_nothing_of_it(scene):
     equal(server.take(), (TEXT, b"that was all", True), "what the server got")
     server.post(TEXT, b"fine")
     equal(client.take(), (TEXT, b"fine", True), "what the client got")
-    hf.wait_for(lambda: tunnel_row(ends.proxy)["rtt_us"] > 0, "a round-trip time is shown")
+    hf.wait_for(lambda: tunnel_row(ends.proxy)["rtt_us"], "a round-trip time is shown")
 
 
 @story

@@ -207,6 +207,33 @@ START_TEST(a_board_whose_program_counts_more_or_less_is_taken)
 }
 END_TEST
 
+START_TEST(a_board_of_a_program_before_grows_when_a_new_one_takes_it_over)
+{
+    struct board seen, taken;
+    uint32_t version;
+    uint64_t whole = board.header->size;
+    board.header->size = board.header->care_off;
+    board.header->care_off = 0;
+    ck_assert_int_eq(ftruncate(board.fd, (off_t)board.header->size), 0);
+    ck_assert_int_eq(board_attach(&seen, name, &version), 0);
+    ck_assert_ptr_null(board_care(&seen, 0, 0)); /* an observer cannot make it grow */
+    board_fini(&seen);
+    ck_assert_int_eq(board_attach_inherited(&taken, board.fd), 0);
+    ck_assert_uint_eq(taken.size, whole);
+    board_care(&taken, BOARD_SLOTS_MAX - 1, 63)->pings = 5;
+    ck_assert_int_eq(board_attach(&seen, name, &version), 0);
+    ck_assert_uint_eq(board_care(&seen, BOARD_SLOTS_MAX - 1, 63)->pings, 5);
+    board_fini(&seen);
+    board_fini(&taken);
+    ck_assert_int_eq(board_attach_inherited(&taken, board.fd), 0); /* once more: it has */
+    ck_assert_uint_eq(taken.size, whole);
+    ck_assert_uint_eq(taken.tunnels_max, 64);
+    board_fini(&taken);
+    board.header->care_off = 4096;
+    ck_assert_int_eq(board_attach(&seen, name, &version), -EBADMSG);
+}
+END_TEST
+
 START_TEST(areas_do_not_overlap)
 {
     struct board_header *h = board.header;
@@ -224,10 +251,12 @@ START_TEST(areas_do_not_overlap)
     ck_assert_uint_le(
         END_OF(board_event_at(&board, BOARD_EVENT_WRITERS - 1, BOARD_EVENTS_PER_WRITER - 1)),
         h->tunnels_off);
-    ck_assert_uint_le(END_OF(board_tunnel(&board, BOARD_SLOTS_MAX - 1, 63)), h->size);
+    ck_assert_uint_le(END_OF(board_tunnel(&board, BOARD_SLOTS_MAX - 1, 63)), h->care_off);
+    ck_assert_uint_le(END_OF(board_care(&board, BOARD_SLOTS_MAX - 1, 63)), h->size);
 #undef END_OF
     ck_assert_uint_eq(h->tunnels_off,
                       (uint64_t)((const uint8_t *)board_tunnel(&board, 0, 0) - base));
+    ck_assert_uint_eq(h->care_off, (uint64_t)((const uint8_t *)board_care(&board, 0, 0) - base));
 }
 END_TEST
 
@@ -522,6 +551,7 @@ int main(void)
     tcase_add_test(tcase, what_is_not_our_board_is_refused_by_kind);
     tcase_add_test(tcase, a_flipped_bit_in_any_size_or_offset_is_refused);
     tcase_add_test(tcase, a_board_whose_program_counts_more_or_less_is_taken);
+    tcase_add_test(tcase, a_board_of_a_program_before_grows_when_a_new_one_takes_it_over);
     tcase_add_test(tcase, areas_do_not_overlap);
     tcase_add_test(tcase, shapes_that_cannot_be_laid_out_are_refused);
     tcase_add_test(tcase, a_server_keeps_its_index_and_its_counts_across_reloads);

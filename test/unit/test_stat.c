@@ -4,6 +4,7 @@
 
 #include "shm/stat_sums.h"
 #include "shm/stat_text.h"
+#include "shm/vault.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -110,11 +111,78 @@ START_TEST(a_tunnel_is_shown_with_names_and_figures)
         "7\","
         "\"client_port\":5000,\"site\":\"one.example\",\"upstream\":\"chat\","
         "\"backend\":\"10.0.0.1:8080\",");
-    HAS("\"rx_bytes\":100,\"tx_bytes\":1000,\"rx_frames\":10,\"tx_frames\":20,\"rtt_us\":null,"
-        "\"tls\":null}");
+    HAS("\"rx_bytes\":100,\"tx_bytes\":1000,\"rx_frames\":10,\"tx_frames\":20,\"rx_rate\":");
+    HAS("\"rtt_us\":null,\"ping_ms\":null,\"pings\":0,\"limits_hit\":0,\"tls\":null}");
     HAS("\"client\":\"[2001:db8::9]:5001\",\"client_ip\":\"2001:db8::9\"");
     HAS("\"client\":\"unix:\",\"client_ip\":null,\"client_port\":null");
     HAS("{\"id\":\"100000100000002\",\"worker\":1,");
+}
+END_TEST
+
+/* A day and some hours old: what passes while the test runs does not show. */
+static struct board_care *old_with_care(struct board_tunnel *tunnel)
+{
+    tunnel->opened_real_ms = clock_real_ms() - 100000000;
+    tunnel->bytes[0] = UINT64_C(5000050000);
+    tunnel->bytes[1] = UINT64_C(150000);
+    tunnel->frames[0] = 1000050;
+    tunnel->frames[1] = 350;
+    tunnel->rtt_us = 1234;
+    tunnel->flags = TUNNEL_HAS_CARE;
+    struct board_care *care = board_care(&board, 0, 1);
+    care->pinged_ms = clock_mono_ms() - 5000;
+    care->pings = 17;
+    care->limits_hit = 3;
+    return care;
+}
+
+START_TEST(a_tunnel_that_is_pinged_and_limited_shows_it)
+{
+    old_with_care(board_tunnel(&board, 0, 1));
+    board_care(&board, 0, 0)->pings = 99; /* of another tunnel that was there */
+    SHOW("tunnels", "--json");
+    HAS("\"rx_rate\":50000,\"tx_rate\":1,\"rx_frame_rate\":10.000,\"tx_frame_rate\":0.003,"
+        "\"rtt_us\":1234,\"ping_ms\":50");
+    HAS("\"pings\":17,\"limits_hit\":3,");
+    ck_assert_ptr_null(strstr(output, "\"pings\":99"));
+    SHOW("tunnels", "--sort", "limits", "--limit", "1");
+    HAS(" rx/s  tx/s  rx fr/s  tx fr/s  rtt us  ping  limits ");
+    HAS(" 48.8K     1     10.0      0.0    1234  5.0s       3 ");
+    SHOW("tunnels", "--json", "--sort", "rate", "--limit", "1");
+    HAS("\"pings\":17,");
+    SHOW("tunnels", "--json", "--sort", "rtt", "--limit", "1");
+    HAS("\"pings\":17,");
+}
+END_TEST
+
+START_TEST(care_of_a_board_without_it_is_not_shown)
+{
+    old_with_care(board_tunnel(&board, 0, 1));
+    size_t size = board.size;
+    board.size--;
+    SHOW("tunnels", "--json");
+    board.size = size;
+    HAS("\"rtt_us\":1234,\"ping_ms\":null,\"pings\":0,\"limits_hit\":0,");
+}
+END_TEST
+
+static const struct {
+    uint8_t tls, flags;
+    const char *text;
+} ciphers[] = {
+    {TLS_PLAIN, TUNNEL_HAS_CARE, "\"tls\":null"},
+    {TLS_CHACHA20_POLY1305 << 4 | TLS_1_2, 0, "\"tls\":\"1.2 CHACHA20\""},
+    {TLS_AES_128_GCM << 4 | TLS_1_3, TUNNEL_HAS_CARE, "\"tls\":\"1.3 AES128-GCM\""},
+    {TLS_1_3, TLS_AES_256_GCM, "\"tls\":\"1.3 AES256-GCM\""}, /* of a program before */
+    {TLS_1_3 | 0xf0, 0, "\"tls\":\"1.3 ?\""},
+};
+
+START_TEST(a_tunnel_by_TLS_shows_version_and_cipher)
+{
+    board_tunnel(&board, 0, 1)->tls = ciphers[_i].tls;
+    board_tunnel(&board, 0, 1)->flags = ciphers[_i].flags;
+    SHOW("tunnels", "--json", "--client", "2001:db8::9", "--worker", "0");
+    HAS(ciphers[_i].text);
 }
 END_TEST
 
@@ -527,6 +595,10 @@ int main(void)
     tcase_add_test(tcase, the_overview_sums_all_workers);
     tcase_add_test(tcase, a_certificate_is_shown_with_what_is_left_of_it);
     tcase_add_test(tcase, a_tunnel_is_shown_with_names_and_figures);
+    tcase_add_test(tcase, a_tunnel_that_is_pinged_and_limited_shows_it);
+    tcase_add_test(tcase, care_of_a_board_without_it_is_not_shown);
+    tcase_add_loop_test(tcase, a_tunnel_by_TLS_shows_version_and_cipher, 0,
+                        (int)ARRAY_LEN(ciphers));
     tcase_add_loop_test(tcase, tunnels_are_filtered, 0, (int)ARRAY_LEN(filters));
     tcase_add_test(tcase, tunnels_are_sorted_the_greatest_first);
     tcase_add_test(tcase, a_tunnel_that_closed_is_not_shown_and_not_counted);
