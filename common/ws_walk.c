@@ -100,11 +100,10 @@ static bool drops(const struct ws_walk *walk)
 static void put_words(struct cursor *c)
 {
     struct ws_walk *walk = c->walk;
-    const struct ws_track *track = walk->track;
 
     if (walk->words_len == 0 || walk->said)
         return;
-    if (!drops(walk) && (track->flags & WS_BROKEN || !ws_track_at_boundary(track)))
+    if (!drops(walk) && !ws_track_at_boundary(walk->track))
         return;
     flush(c);
     put(c, walk->words, walk->words_len);

@@ -68,7 +68,7 @@ struct ws_walk {
     bool pong_came;          /* and was taken out */
     enum ws_verdict verdict; /* not FINE: from the offending frame on nothing was passed on, and the
                                 caller sets WS_DROP from now on. The tracker goes on over what is
-                                dropped, but what is no frame at all has made it WS_BROKEN. */
+                                dropped, bad frames, too: the source may yet answer a Close. */
 };
 
 /*
@@ -86,7 +86,7 @@ struct ws_walk {
  *
  * While all is dropped, a Close of the source still shows in the tracker's WS_SAW_CLOSE as long as
  * frames can be told apart. A stream whose tracker is WS_BROKEN passes on as it is, without words. A
- * length with the top bit makes it so, unless WS_CHECK or a limit has a verdict on it.
+ * length with the top bit makes it so; WS_CHECK or a limit has a verdict on it, too.
  */
 void ws_walk(struct ws_walk *walk, const uint8_t *in, uint32_t n, uint8_t *out);
 

@@ -18,7 +18,7 @@ WATCHED = {"max_frame": str(MAX_SIZE * 16) + "k", "max_message": str(MAX_SIZE * 
            "client_message_rate": "1000000/s", "server_byte_rate": "1g/s"}
 
 
-async def serve(scene, started):
+async def serve(scene, started, max_size):
     async def echo(ws):
         try:
             async for message in ws:
@@ -28,17 +28,18 @@ async def serve(scene, started):
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with websockets.serve(echo, scene.host, 0, max_size=MAX_SIZE,
+    async with websockets.serve(echo, scene.host, 0, max_size=max_size,
                                 ping_interval=None) as server:
         started.append((server.sockets[0].getsockname(),
                         lambda: loop.call_soon_threadsafe(stop.set)))
         await stop.wait()
 
 
-def echo_server(scene):
+def echo_server(scene, max_size=MAX_SIZE):
     """python3-websockets in a thread; returns its address."""
     started = []
-    thread = threading.Thread(target=lambda: asyncio.run(serve(scene, started)), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(serve(scene, started, max_size)),
+                              daemon=True)
     thread.start()
     address, stop = hf.wait_for(lambda: started, "the websockets server is up")[0]
     scene.later(thread.join, hf.PATIENCE_S)
@@ -58,6 +59,11 @@ def compare(server, proxy, cases=CASES, expected=lambda case, result: result,
             wrong.append(f"{case.name}: got {got!r:.300}, expected {seen(wanted)!r:.300}")
     check(not wrong, f"{len(wrong)} of {len(cases)} differ: " + "\n    ".join(wrong[:20]))
     return results
+
+
+def without_words(result):
+    """Of a Close only its code: who speaks it, the server or Holdfast, does not matter."""
+    return result._replace(close=result.close and result.close[:2])
 
 
 def code(result):
@@ -121,12 +127,24 @@ def frames_that_holdfast_checks_come_to_the_same_codes(scene):
     def expected(case, result):
         return Result(result.extensions, [], [], b"\x03\xea", "server") if case.lax else result
 
-    def seen(result):  # whose words stand behind the code does not matter
-        return result._replace(close=result.close and result.close[:2])
-
     server = echo_server(scene)
     proxy = scene.holdfast(configuration(scene, server, route={"check_frames": True}))
-    compare(server, proxy.address, expected=expected, seen=seen)
+    compare(server, proxy.address, expected=expected, seen=without_words)
+
+
+@story
+def limits_of_ours_come_to_the_same_codes_as_the_servers(scene):
+    """Those of the server are so high that it meets none: all that is too big is so for us."""
+    server = echo_server(scene)
+    lenient = echo_server(scene, max_size=None)
+    route = {"max_frame": str(MAX_SIZE), "max_message": str(MAX_SIZE)}
+    proxy = scene.holdfast(configuration(scene, lenient, route=route))
+    sections = (hf_conformance.framing, hf_conformance.fragments, hf_conformance.limits)
+    results = compare(server, proxy.address, [case for one in sections for case in one()],
+                      seen=without_words)
+    proxy.wait_sum("tunnels_open", 0)
+    equal(proxy.reason("big_frame") + proxy.reason("big_message"),
+          sum(code(result) == 1009 for result in results), "tunnels closed for their size")
 
 
 if __name__ == "__main__":
