@@ -133,6 +133,12 @@ bool guard_holds(const struct worker *w, uint32_t tunnel)
 
 /* ---- what there is to say ---- */
 
+/* Has the source's own Close gone to the destination? The answer to ours has not. */
+static bool passed_close(const struct arena_tunnel *t, uint32_t d)
+{
+    return (t->track[d].flags & (WS_SAW_CLOSE | WS_TAKEN)) == WS_SAW_CLOSE;
+}
+
 bool guard_can_tell(const struct worker *w, uint32_t tunnel, uint32_t side)
 {
     const struct arena_tunnel *t = &w->tunnels[tunnel];
@@ -142,9 +148,7 @@ bool guard_can_tell(const struct worker *w, uint32_t tunnel, uint32_t side)
     const struct arena_guard *g = guard_in_use(t) ? guard_of(w, tunnel) : NULL;
     if (g && g->cut >> d & 1)
         return true;
-    /* The answer to a Close of ours was not passed on. */
-    bool passed = t->track[d].flags & WS_SAW_CLOSE && !(g && g->say[d] == SAY_DONE);
-    return !passed && !(t->track[d].flags & WS_BROKEN);
+    return !(t->track[d].flags & WS_BROKEN) && !passed_close(t, d);
 }
 
 bool guard_has_words(const struct worker *w, uint32_t tunnel, uint32_t d)
