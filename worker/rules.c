@@ -94,6 +94,22 @@ static struct rules_place *place_of(const struct worker *w, const struct image *
     return &w->rules[route - image_route(image, 0)];
 }
 
+/*
+ * A request of an older configuration goes by the newer rules, as the tunnels before it do: else those
+ * after it would go by its old ones, until a reload.
+ */
+static void use_newest(const struct worker *w, uint64_t key, const struct image **image,
+                       const struct image_route **route)
+{
+    for (uint32_t i = 0; w->rules && i < w->image->header->routes.count; i++) {
+        if (w->rules[i].key != key)
+            continue;
+        *image = w->image;
+        *route = image_route(w->image, i);
+        return;
+    }
+}
+
 uint16_t rules_find(struct worker *w, const struct image *image, const struct image_site *site,
                     const struct image_route *route)
 {
@@ -103,9 +119,10 @@ uint16_t rules_find(struct worker *w, const struct image *image, const struct im
     struct arena_rules *rules = &w->arena->rules[at];
     if (place)
         place->at = at;
-    /* A request of an older configuration goes by the newer rules, as the tunnels before it do. */
     if (at == 0 || (rules->key == key && rules->tunnels > 0))
         return (uint16_t)at;
+    if (!place)
+        use_newest(w, key, &image, &route);
     /* Death in here: nobody goes by them, so whoever needs them next fills them again. */
     fill(rules, image, route);
     COMMIT_FENCE();

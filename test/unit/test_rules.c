@@ -216,6 +216,22 @@ START_TEST(a_request_of_the_configuration_before_finds_the_same_rules)
 }
 END_TEST
 
+START_TEST(a_request_of_the_configuration_before_brings_no_old_rules_back)
+{
+    apply(SITE(ROUTE("/", "idle_timeout = \"7s\";")));
+    struct image *before = image_acquire(worker.image);
+    apply(SITE(ROUTE("/", "idle_timeout = \"9s\";") "," ROUTE("/b", "")));
+    uint16_t at = find(before, 0);
+    ck_assert_uint_eq(arena.rules[at].idle_ms, 9000);
+    /* Of a route that is gone nobody knows anything newer. */
+    image_release(&before);
+    before = image_acquire(worker.image);
+    apply(SITE(ROUTE("/", "")));
+    ck_assert_uint_eq(arena.rules[find(before, 0)].idle_ms, 3600000);
+    image_release(&before);
+}
+END_TEST
+
 START_TEST(rules_that_nobody_goes_by_are_used_again)
 {
     apply(SITE(ROUTE("/b", "") "," ROUTE("/", "idle_timeout = \"2s\";")));
@@ -326,6 +342,7 @@ int main(void)
     tcase_add_test(tc, tunnels_of_a_route_that_is_gone_go_on_as_before);
     tcase_add_test(tc, what_chooses_a_route_makes_it_another_one);
     tcase_add_test(tc, a_request_of_the_configuration_before_finds_the_same_rules);
+    tcase_add_test(tc, a_request_of_the_configuration_before_brings_no_old_rules_back);
     tcase_add_test(tc, rules_that_nobody_goes_by_are_used_again);
     tcase_add_test(tc, a_route_without_tunnels_is_filled_anew_for_its_next_one);
     tcase_add_test(tc, a_full_table_gives_none_and_harms_nobody);
