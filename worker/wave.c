@@ -33,7 +33,8 @@ static void propose(struct ask *ask, uint64_t due_ms, enum reason reason)
 static uint64_t turn_in(const struct ask *ask, uint64_t from_ms, uint64_t for_ms)
 {
     uint64_t end_ms = from_ms + for_ms;
-    uint64_t opened_ms = ask->w->mono_ms - ask->age_ms;
+    /* Older than the machine: its clock was set since. */
+    uint64_t opened_ms = ask->w->mono_ms > ask->age_ms ? ask->w->mono_ms - ask->age_ms : 0;
     if (opened_ms > from_ms) {
         from_ms = opened_ms;
         for_ms = end_ms > opened_ms ? end_ms - opened_ms : 0;

@@ -108,6 +108,15 @@ START_TEST(QUIT_is_a_wave_of_all_tunnels)
 }
 END_TEST
 
+START_TEST(a_wave_takes_tunnels_that_seem_older_than_the_machine)
+{
+    worker.real_ms +=
+        UINT64_C(50) * 365 * 24 * HOUR_MS; /* its clock was set after the tunnel began */
+    begin(10000);
+    ck_assert_uint_eq(left(), turn_of(10000));
+}
+END_TEST
+
 START_TEST(the_earliest_end_counts)
 {
     struct board_wave wave = begin(HOUR_MS);
@@ -232,6 +241,7 @@ int main(void)
     tcase_add_test(tcase, nothing_ends_a_tunnel_by_itself);
     tcase_add_test(tcase, in_a_wave_a_tunnel_has_one_turn_whenever_it_is_asked);
     tcase_add_test(tcase, QUIT_is_a_wave_of_all_tunnels);
+    tcase_add_test(tcase, a_wave_takes_tunnels_that_seem_older_than_the_machine);
     tcase_add_test(tcase, the_earliest_end_counts);
     tcase_add_test(tcase, who_came_later_is_left_alone_where_the_wave_says_so);
     tcase_add_test(tcase, who_comes_amid_a_wave_has_a_turn_in_what_is_left_of_it);
