@@ -202,6 +202,12 @@ static void resolve_op(struct worker *w)
     /* The event that was being handled is repeated in full. */
     t->dir[0].flags |= DIR_READY;
     t->dir[1].flags |= DIR_READY;
+    /*
+     * The record has the result now. Were the op still set, a successor of ours would do the step again,
+     * from chunks that tunnel_init has given away since, and by rules that are newer.
+     */
+    COMMIT_FENCE();
+    op->cur = 0;
 }
 
 /* ---- descriptors ---- */

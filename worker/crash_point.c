@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE 1
+
 #include "worker/crash_point.h"
 
 #ifdef HOLDFAST_CRASH_POINTS
@@ -14,53 +16,76 @@ static const char *const names[] = {
 #undef X
 };
 
+enum { WISHES_MAX = 2 };
+
+/* A place to die at. */
+struct wish {
+    int point; /* -1: any */
+    unsigned every;
+    unsigned left; /* 0: none */
+    int signal;
+};
+
 /* A test build's own state. */
 static struct {
-    int point; /* -1: any; CRASH_POINT_COUNT: none */
-    unsigned every;
-    unsigned left;
+    struct wish wishes[WISHES_MAX];
     unsigned seed;
-    int signal;
-} crash = {CRASH_POINT_COUNT, 0, 0, 0, SIGKILL};
+} crash;
 
-static unsigned next_distance(void)
+static unsigned next_distance(unsigned every)
 {
     crash.seed = crash.seed * 1103515245u + 12345u;
-    return 1 + (crash.seed >> 8) % (2 * crash.every);
+    return 1 + (crash.seed >> 8) % (2 * every);
+}
+
+static int point_named(const char *text, size_t len)
+{
+    if (len == strlen("random") && strncmp(text, "random", len) == 0)
+        return -1;
+    for (int i = 0; i < CRASH_POINT_COUNT; i++) {
+        if (strlen(names[i]) == len && strncmp(names[i], text, len) == 0)
+            return i;
+    }
+    return CRASH_POINT_COUNT;
+}
+
+/* name:every[:segv], up to a comma or the end. */
+static struct wish read_wish(const char *text, size_t len)
+{
+    const char *colon = memchr(text, ':', len);
+    struct wish wish = {.point = CRASH_POINT_COUNT};
+    if (!colon)
+        return wish;
+    wish.point = point_named(text, (size_t)(colon - text));
+    wish.signal = memmem(text, len, ":segv", strlen(":segv")) ? SIGSEGV : SIGKILL;
+    wish.every = (unsigned)strtoul(colon + 1, NULL, 10);
+    if (wish.every == 0)
+        wish.every = 1;
+    wish.left = next_distance(wish.every);
+    return wish;
 }
 
 void crash_point_init(unsigned seed)
 {
-    const char *wish = getenv("HOLDFAST_CRASH_POINT");
-    const char *colon = wish ? strchr(wish, ':') : NULL;
-    if (!colon)
-        return;
-    size_t len = (size_t)(colon - wish);
-    if (strncmp(wish, "random", len) == 0)
-        crash.point = -1;
-    for (int i = 0; i < CRASH_POINT_COUNT; i++) {
-        if (strlen(names[i]) == len && strncmp(names[i], wish, len) == 0)
-            crash.point = i;
-    }
-    crash.signal = strstr(colon, ":segv") ? SIGSEGV : SIGKILL;
-    crash.every = (unsigned)strtoul(colon + 1, NULL, 10);
-    if (crash.every == 0)
-        crash.every = 1;
+    const char *text = getenv("HOLDFAST_CRASH_POINT");
     crash.seed = seed * 2654435761u + 1;
-    crash.left = next_distance();
+    for (int i = 0; i < WISHES_MAX && text; i++) {
+        const char *comma = strchr(text, ',');
+        crash.wishes[i] = read_wish(text, comma ? (size_t)(comma - text) : strlen(text));
+        text = comma ? comma + 1 : NULL;
+    }
 }
 
 void crash_point_pass(enum crash_point point)
 {
-    if (crash.point != -1 && crash.point != (int)point)
-        return;
-    if (crash.point == -1 && crash.every == 0)
-        return;
-    if (--crash.left > 0)
-        return;
-    kill(getpid(), crash.signal);
-    for (;;)
-        pause();
+    for (int i = 0; i < WISHES_MAX; i++) {
+        struct wish *wish = &crash.wishes[i];
+        if (wish->left == 0 || (wish->point != -1 && wish->point != (int)point) || --wish->left > 0)
+            continue;
+        kill(getpid(), wish->signal);
+        for (;;)
+            pause();
+    }
 }
 
 bool crash_point_ignores_counts(void)

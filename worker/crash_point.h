@@ -74,7 +74,7 @@ enum crash_point {
 /*
  * Worker, at its start: HOLDFAST_CRASH_POINT=name:every makes it kill itself each `every`th time that
  * it comes by that place; name "random" means any place. name:every:segv: by SIGSEGV, not SIGKILL.
- * `seed` differs from worker to worker.
+ * Two of them with a comma between: whichever comes first. `seed` differs from worker to worker.
  */
 void crash_point_init(unsigned seed);
 void crash_point_pass(enum crash_point point);
