@@ -40,7 +40,7 @@ static void measure(struct worker *w, uint32_t tunnel)
     struct arena_tunnel *t = &w->tunnels[tunnel];
     if (t->dir[0].care & CARE_METER)
         return;
-    meter_init(guard_meter(w, tunnel), rules_of(w, t), w->now_ms);
+    meter_init(guard_meter(w, tunnel), w->now_ms);
     COMMIT_FENCE();
     t->dir[0].care |= CARE_METER;
 }

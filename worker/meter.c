@@ -8,14 +8,16 @@ enum {
 };
 /* A bucket that was left alone for longer is full whatever its rate is: a burst is a minute's at most. */
 enum { REFILL_MAX_MS = 3600000 };
+/* What has no limit has so much left; when a reload sets one, it begins with a full bucket. */
+#define NO_LIMIT (INT64_MAX / 2)
 
-void meter_init(struct arena_meter *meter, const struct arena_rules *rules, uint32_t now_ms)
+void meter_init(struct arena_meter *meter, uint32_t now_ms)
 {
     memset(meter, 0, sizeof *meter);
     for (uint32_t d = 0; d < 2; d++) {
         meter->level_ms[d] = now_ms;
         for (uint32_t kind = 0; kind < RATE_KINDS; kind++)
-            meter->level[d][kind] = (int64_t)rules->limits.rates[d][kind].burst * PART;
+            meter->level[d][kind] = NO_LIMIT;
     }
 }
 
@@ -29,7 +31,7 @@ static void refill(struct arena_meter *meter, const struct arena_rate *rates, ui
     for (uint32_t kind = 0; kind < RATE_KINDS; kind++) {
         int64_t full = (int64_t)rates[kind].burst * PART;
         int64_t level = meter->level[d][kind] + (int64_t)rates[kind].per_s * since;
-        meter->level[d][kind] = level < full ? level : full;
+        meter->level[d][kind] = rates[kind].per_s == 0 ? NO_LIMIT : level < full ? level : full;
     }
 }
 

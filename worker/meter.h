@@ -19,7 +19,7 @@ enum meter_verdict {
 };
 
 /* Full buckets. */
-void meter_init(struct arena_meter *meter, const struct arena_rules *rules, uint32_t now_ms);
+void meter_init(struct arena_meter *meter, uint32_t now_ms);
 
 /*
  * What has come is paid for. On METER_WAIT, *wait_ms is how long nothing should be read until the debt is
