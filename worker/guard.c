@@ -148,6 +148,8 @@ bool guard_can_tell(const struct worker *w, uint32_t tunnel, uint32_t side)
     const struct arena_guard *g = guard_in_use(t) ? guard_of(w, tunnel) : NULL;
     if (g && g->cut >> d & 1)
         return true;
+    if (t->track[d].flags & WS_TAKEN)
+        return true;
     return !(t->track[d].flags & WS_BROKEN) && !passed_close(t, d);
 }
 
@@ -161,8 +163,10 @@ bool guard_has_words(const struct worker *w, uint32_t tunnel, uint32_t d)
         g->say[!d] == SAY_WANTED || (g->ping[!d] == PING_WANTED && g->say[!d] == SAY_NONE);
     if (!wanted)
         return false;
-    return g->cut >> d & 1 ||
-           (!(t->track[d].flags & WS_BROKEN) && ws_track_at_boundary(&t->track[d]));
+    /* Nothing of the source passes on any more: what follows its answer may be anything. */
+    if (g->cut >> d & 1 || t->track[d].flags & WS_TAKEN)
+        return true;
+    return !(t->track[d].flags & WS_BROKEN) && ws_track_at_boundary(&t->track[d]);
 }
 
 /* ---- a close ---- */
