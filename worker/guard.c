@@ -223,7 +223,6 @@ void guard_refuse(struct worker *w, uint32_t tunnel, uint32_t side, uint16_t cod
     struct arena_guard *g = guard_of(w, tunnel);
     if (g->phase != GUARD_OPEN)
         return;
-    g->cut |= (uint8_t)(1u << side);
     g->reason = (uint8_t)reason;
     want(w, tunnel, side, code);
     want(w, tunnel, !side, side == 1 ? CLOSE_SERVER_TROUBLE : CLOSE_GOING_AWAY);

@@ -41,7 +41,10 @@ static inline bool guard_limits(const struct worker *w, const struct arena_tunne
  */
 bool guard_can_tell(const struct worker *w, uint32_t tunnel, uint32_t side);
 
-/* Close both sides because one of them broke a rule: it gets `code`. Part of a step. */
+/*
+ * Close both sides because one of them broke a rule: it gets `code`. Part of a step. The caller has cut
+ * the direction before if the destination stands at a frame boundary.
+ */
 void guard_refuse(struct worker *w, uint32_t tunnel, uint32_t side, uint16_t code,
                   enum reason reason, uint32_t now_ms);
 

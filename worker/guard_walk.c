@@ -153,6 +153,9 @@ static void charge(struct worker *w, uint32_t tunnel, const struct ws_walk *foun
         meter->paused_ms[walk->d] = walk->now_ms + wait_ms;
         break;
     case METER_OVER:
+        /* A frame that has begun to pass goes on to its end: a Close cannot stand inside. */
+        if (ws_track_at_boundary(&w->tunnels[tunnel].track[walk->d]))
+            guard_of(w, tunnel)->cut |= (uint8_t)(1u << walk->d);
         guard_refuse(w, tunnel, walk->d, CLOSE_POLICY, REASON_RATE_LIMIT, walk->now_ms);
         break;
     }
@@ -168,6 +171,8 @@ static void judge(struct worker *w, uint32_t tunnel, enum ws_verdict verdict,
                          : verdict == WS_BIG_FRAME ? REASON_BIG_FRAME
                                                    : REASON_BIG_MESSAGE;
     show_hit(w, tunnel, walk);
+    g->cut |=
+        (uint8_t)(1u << walk->d); /* nothing of the frame, nor of any later one, was passed on */
     guard_refuse(w, tunnel, walk->d, bad ? CLOSE_PROTOCOL_ERROR : CLOSE_TOO_BIG, reason,
                  walk->now_ms);
     if (!(track->flags & WS_BROKEN))
