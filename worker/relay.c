@@ -273,8 +273,14 @@ enum relay_result relay_run(struct worker *w, uint32_t tunnel, uint32_t d, enum 
         bool walk = dir->care & CARE_WALK;
         enum relay_result result =
             tls || walk ? relay_made_once(w, tunnel, d, reason) : relay_once(w, tunnel, d, reason);
-        if (UNLIKELY(walk) && result <= RELAY_MORE && guard_advance(w, tunnel, reason))
-            return RELAY_REFUSED;
+        if (UNLIKELY(walk) && result <= RELAY_MORE) {
+            if (guard_advance(w, tunnel, reason))
+                return RELAY_REFUSED;
+            /* It may have found this direction marked already, by the very list that runs it now. */
+            if (result == RELAY_WAIT && !(dir->flags & DIR_STARVED) &&
+                guard_has_words(w, tunnel, d))
+                result = RELAY_MORE;
+        }
         if (result == RELAY_WAIT)
             dir->flags &= (uint8_t)~DIR_RESUME;
         if (result != RELAY_MORE)
