@@ -78,12 +78,39 @@ void guard_open(struct worker *w, uint32_t tunnel)
     set_care(w, tunnel);
 }
 
+/* Nobody waits for a rate any more: what is to be read next may be the answer to a Close. */
+static void end_pauses(struct worker *w, uint32_t tunnel)
+{
+    struct arena_meter *meter = guard_meter(w, tunnel);
+    if (!(w->tunnels[tunnel].dir[0].care & CARE_METER) || meter->paused == 0)
+        return;
+    for (uint32_t d = 0; d < 2; d++) {
+        if (meter->paused >> d & 1)
+            tunnel_mark_ready(w, tunnel, d); /* its events have passed meanwhile */
+    }
+    /* Death before this: the successor does it again. After it: the marks are there. */
+    COMMIT_FENCE();
+    meter->paused = 0;
+}
+
 /* Directions in which a frame of ours may go now are run, by the ready list. */
 static void wake(struct worker *w, uint32_t tunnel)
 {
     for (uint32_t d = 0; d < 2; d++) {
         if (guard_has_words(w, tunnel, d))
             tunnel_mark_ready(w, tunnel, d);
+    }
+    if (guard_is_closing(w, tunnel))
+        end_pauses(w, tunnel);
+}
+
+/* While they are not measured, their sums do not follow: one that is old would be taken for a new one's. */
+static void forget_messages(struct worker *w, uint32_t tunnel)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    for (uint32_t d = 0; d < 2 && t->dir[0].care & CARE_METER; d++) {
+        if (!guard_limits(w, t, d) || rules_of(w, t)->limits.max_message == 0)
+            guard_meter(w, tunnel)->message[d] = 0;
     }
 }
 
@@ -96,6 +123,7 @@ void guard_look_after(struct worker *w, uint32_t tunnel)
         return;
     if (guard_limits(w, t, 0) || guard_limits(w, t, 1))
         measure(w, tunnel);
+    forget_messages(w, tunnel);
     set_care(w, tunnel);
     wake(w, tunnel);
 }
@@ -179,6 +207,7 @@ static void want(struct worker *w, uint32_t tunnel, uint32_t side, uint16_t code
         return;
     if (guard_can_tell(w, tunnel, side)) {
         g->code[side] = code;
+        COMMIT_FENCE();
         g->say[side] = SAY_WANTED;
     } else {
         g->answered |= (uint8_t)(1u << side);
@@ -214,6 +243,8 @@ static void enter(struct arena_guard *g, enum guard_phase phase, uint32_t now_ms
 {
     g->arm = 1;
     g->phase_ms = now_ms;
+    /* Death before this: nothing has begun, and what wanted it is due at once again. */
+    COMMIT_FENCE();
     g->phase = (uint8_t)phase;
 }
 
@@ -343,6 +374,12 @@ bool guard_advance(struct worker *w, uint32_t tunnel, enum reason *reason)
 
 /* ---- time ---- */
 
+/* Behind its Close or FIN it may send no pong (RFC 6455 5.5.1). */
+static bool can_answer(const struct arena_tunnel *t, uint32_t side)
+{
+    return !(t->dir[side].flags & DIR_EOF) && !(t->track[side].flags & WS_SAW_CLOSE);
+}
+
 /* Until that side is to be asked, or has not answered for too long. */
 static uint32_t ping_left(const struct worker *w, uint32_t tunnel, uint32_t side)
 {
@@ -350,12 +387,17 @@ static uint32_t ping_left(const struct worker *w, uint32_t tunnel, uint32_t side
     const struct arena_rules *rules = rules_of(w, t);
     const struct arena_guard *g = guard_in_use(t) ? guard_of(w, tunnel) : NULL;
     uint32_t heard = t->heard_ms[side];
+    if (!can_answer(t, side))
+        return UINT32_MAX;
+    /* Whom a reload has left out owes no answer any more, and a close has times of its own. */
+    if (rules->ping_interval_ms == 0 || (side == 1 && !(rules->flags & RULES_PING_BACKEND)) ||
+        (g && g->phase != GUARD_OPEN))
+        return UINT32_MAX;
     if (g && g->ping[side] != PING_NONE) {
         uint32_t since = later(g->asked_ms[side], heard, w->now_ms);
         return left_of(rules->ping_timeout_ms, since, w->now_ms);
     }
-    if (rules->ping_interval_ms == 0 || (side == 1 && !(rules->flags & RULES_PING_BACKEND)) ||
-        (g && g->phase != GUARD_OPEN) || !guard_can_tell(w, tunnel, side))
+    if (!guard_can_tell(w, tunnel, side))
         return UINT32_MAX;
     uint32_t since = g ? later(g->pong_ms[side], heard, w->now_ms) : heard;
     return left_of(rules->ping_interval_ms, since, w->now_ms);
@@ -398,6 +440,13 @@ uint32_t guard_left(const struct worker *w, uint32_t tunnel)
     return left;
 }
 
+/* Else its pong may be there, behind what the other end or a rate keeps from being read. */
+static bool is_read(const struct worker *w, uint32_t tunnel, uint32_t side)
+{
+    return !(w->tunnels[tunnel].dir[side].flags & (DIR_BLOCKED | DIR_STARVED)) &&
+           pause_left(w, tunnel, side) == UINT32_MAX;
+}
+
 /* False: the tunnel is gone. */
 static bool ping_due(struct worker *w, uint32_t tunnel, uint32_t side)
 {
@@ -405,11 +454,12 @@ static bool ping_due(struct worker *w, uint32_t tunnel, uint32_t side)
         return true;
     use(w, tunnel);
     struct arena_guard *g = guard_of(w, tunnel);
-    if (g->ping[side] == PING_SENT)
+    if (g->ping[side] == PING_SENT && is_read(w, tunnel, side))
         return give_up(w, tunnel, side);
     /* One that finds no frame boundary for so long says nothing about the peer: it goes on waiting. */
     g->asked_ms[side] = w->now_ms;
-    g->ping[side] = PING_WANTED;
+    if (g->ping[side] == PING_NONE)
+        g->ping[side] = PING_WANTED;
     return true;
 }
 
@@ -437,8 +487,11 @@ bool guard_due(struct worker *w, uint32_t tunnel)
         if (!ping_due(w, tunnel, i))
             return false;
         if (pause_left(w, tunnel, i) == 0) {
+            w->tunnels[tunnel].heard_ms[i] = w->now_ms; /* it was not silent, but unread */
+            tunnel_mark_ready(w, tunnel, i);            /* its events have passed meanwhile */
+            /* Death before this: the successor's timer does it again. After it: the mark is there. */
+            COMMIT_FENCE();
             meter->paused &= (uint8_t) ~(1u << i);
-            tunnel_mark_ready(w, tunnel, i); /* its events have passed meanwhile */
         }
     }
     if (guard_advance(w, tunnel, &reason)) {

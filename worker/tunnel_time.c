@@ -11,17 +11,24 @@ static uint32_t min(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* Who is not read because of its rate is not idle: the end of the pause looks at it again. */
+static bool is_kept_waiting(const struct worker *w, const struct arena_tunnel *t)
+{
+    uint32_t tunnel = (uint32_t)(t - w->tunnels);
+    return guard_is_paused(w, tunnel, 0) || guard_is_paused(w, tunnel, 1);
+}
+
 /* All that follow: milliseconds, 0: due, UINT32_MAX: never. */
 static uint32_t idle_left(const struct worker *w, const struct arena_tunnel *t)
 {
     uint32_t whole = rules_of(w, t)->idle_ms;
     uint32_t idle = min(w->now_ms - t->heard_ms[0], w->now_ms - t->heard_ms[1]);
-    if (whole == 0)
+    if (whole == 0 || is_kept_waiting(w, t))
         return UINT32_MAX;
     return idle >= whole ? 0 : whole - idle;
 }
 
-static uint32_t swave_left(const struct worker *w, const struct arena_tunnel *t)
+static uint32_t send_left(const struct worker *w, const struct arena_tunnel *t)
 {
     uint32_t whole = rules_of(w, t)->send_ms;
     uint32_t left = UINT32_MAX;
@@ -38,7 +45,7 @@ void tunnel_arm(struct worker *w, uint32_t tunnel)
 {
     const struct arena_tunnel *t = &w->tunnels[tunnel];
     enum reason reason;
-    uint32_t left = min(min(idle_left(w, t), swave_left(w, t)),
+    uint32_t left = min(min(idle_left(w, t), send_left(w, t)),
                         min(guard_left(w, tunnel), wave_left(w, tunnel, &reason)));
     if (left != UINT32_MAX)
         timer_set(&w->timers, tunnel, w->now_ms, left);
@@ -86,7 +93,7 @@ void tunnel_timer(struct worker *w, uint32_t tunnel)
     /* Traffic does not touch the timer: it only moves heard_ms, and here we look how far. */
     if (guard_left(w, tunnel) == 0 && !guard_due(w, tunnel))
         return;
-    if (swave_left(w, t) == 0 && stuck(w, tunnel))
+    if (send_left(w, t) == 0 && stuck(w, tunnel))
         tunnel_close(w, tunnel, guard_reason(w, tunnel, REASON_SEND_TIMEOUT), true);
     else if (idle_left(w, t) == 0)
         tunnel_close(w, tunnel, guard_reason(w, tunnel, REASON_IDLE_TIMEOUT), false);
