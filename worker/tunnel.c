@@ -491,6 +491,15 @@ void tunnel_close_ended(struct worker *w, uint32_t tunnel)
     tunnel_close(w, tunnel, guard_reason(w, tunnel, reason), false);
 }
 
+/*
+ * A connection broke. If we were ending the tunnel anyway, that is why it ended, and what the other end
+ * was told last arrives: an RST could overtake it.
+ */
+static void close_broken(struct worker *w, uint32_t tunnel, enum reason reason)
+{
+    tunnel_close(w, tunnel, guard_reason(w, tunnel, reason), !guard_is_closing(w, tunnel));
+}
+
 /* Relay one direction; closes the tunnel when it ends. Returns WAIT or MORE, CLOSED when it is gone. */
 static enum relay_result run_direction(struct worker *w, uint32_t tunnel, uint32_t d)
 {
@@ -498,8 +507,10 @@ static enum relay_result run_direction(struct worker *w, uint32_t tunnel, uint32
     enum relay_result result = relay_run(w, tunnel, d, &reason);
     if (result == RELAY_CLOSED)
         tunnel_close_ended(w, tunnel);
-    else if (result == RELAY_FAILED || result == RELAY_REFUSED)
-        tunnel_close(w, tunnel, reason, result == RELAY_FAILED);
+    else if (result == RELAY_FAILED)
+        close_broken(w, tunnel, reason);
+    else if (result == RELAY_REFUSED)
+        tunnel_close(w, tunnel, reason, false);
     return result == RELAY_WAIT || result == RELAY_MORE ? result : RELAY_CLOSED;
 }
 
@@ -525,7 +536,7 @@ void tunnel_event(struct worker *w, uint64_t data, uint32_t events)
         t->dir[side].flags |= DIR_HANGUP;
     /* Its own half is over, so no read will find the reset: nobody is there to take the other half. */
     if (events & EPOLLERR && t->dir[side].flags & DIR_SHUT) {
-        tunnel_close(w, tunnel, side == 0 ? REASON_CLIENT_RESET : REASON_BACKEND_RESET, true);
+        close_broken(w, tunnel, side == 0 ? REASON_CLIENT_RESET : REASON_BACKEND_RESET);
         return;
     }
     /* Room first: what is pending to this side is older than what it may have sent. */
