@@ -86,6 +86,7 @@ static void stage(struct worker *w, uint32_t tunnel, uint32_t d, const struct tu
     dir->tx = d == 1 ? 0 - o->head_len : 0;
     dir->base = dir->tx;
     dir->rx = dir->tx;
+    tunnel_tls_count(w, tunnel, d, o);
     if (o->held[d].n + o->tls[d].plain.n + o->tls[!d].wire_out.n == 0)
         return;
     dir->chunk = (uint16_t)tunnel_chunk_take(w);

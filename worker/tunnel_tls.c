@@ -122,10 +122,19 @@ static uint32_t stage_content(struct worker *w, struct vault_side *dst, struct s
     return out;
 }
 
+void tunnel_tls_count(struct worker *w, uint32_t tunnel, uint32_t d, const struct tunnel_opening *o)
+{
+    struct vault_side *src = tunnel_tls_side(w, tunnel, d);
+    uint32_t head = d == 1 ? o->head_len : 0;
+    /* What a walk has kept back, or taken out, was opened, too. */
+    if (src)
+        src->opened =
+            (uint32_t)(o->held[d].n + o->tls[d].plain.n) - head - guard_extra(w, tunnel, d);
+}
+
 uint32_t tunnel_tls_stage(struct worker *w, uint32_t tunnel, uint32_t d,
                           const struct tunnel_opening *o, uint8_t *chunk)
 {
-    struct vault_side *src = tunnel_tls_side(w, tunnel, d);
     struct vault_side *dst = tunnel_tls_side(w, tunnel, !d);
     struct slice before = o->tls[!d].wire_out;
     uint32_t head = d == 1 ? o->head_len : 0;
@@ -134,10 +143,6 @@ uint32_t tunnel_tls_stage(struct worker *w, uint32_t tunnel, uint32_t d,
     uint32_t n = (uint32_t)before.n;
     n += stage_content(w, dst, o->held[d], chunk + n);
     n += stage_content(w, dst, o->tls[d].plain, chunk + n);
-    /* What a walk has kept back, or taken out, was opened, too. */
-    if (src)
-        src->opened =
-            (uint32_t)(o->held[d].n + o->tls[d].plain.n) - head - guard_extra(w, tunnel, d);
     if (dst)
         dst->sealed -= head;
     for (uint32_t side = 0; side < 2; side++) {

@@ -33,6 +33,10 @@ uint8_t *tunnel_tls_walked(struct worker *w);
 int tunnel_tls_fill(struct worker *w, uint32_t tunnel,
                     const struct tunnel_opening *opening) MUST_CHECK;
 
+/* Bytes that a new tunnel's direction begins with are counted, if its source is TLS: also if none go out. */
+void tunnel_tls_count(struct worker *w, uint32_t tunnel, uint32_t d,
+                      const struct tunnel_opening *opening);
+
 /*
  * Bytes that a new tunnel's direction begins with, as its destination will get them, into the chunk.
  * Returns how many. The chunk has room: tunnel_tls_fill has looked.
