@@ -1,0 +1,256 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Corners of pings, Close frames and limits: peers that are not read just now, ends that meet each other,
+reloads amid it."""
+import threading
+
+import hf
+import hf_ws
+from hf import check, equal, story
+from hf_ends import Ends, code_of
+from hf_ws import BINARY, CLOSE, PING, PONG, TEXT
+
+ASKED = {"ping_interval": "50ms", "ping_timeout": "150ms"}
+LEAVING = {"upstream": {"drain_timeout": "1ms"}, "drain_window": "0s"}
+MASK = b"mask"
+
+
+def drain(ends):
+    ends.proxy.conf["upstreams"][0]["servers"][0]["drain"] = True
+    ends.proxy.reload()
+
+
+def messages(*payloads):
+    return b"".join(hf_ws.frame(TEXT, payload, mask=MASK) for payload in payloads)
+
+
+def answering_pings(client):
+    """The next frame that is no ping; those are answered until then."""
+    while True:
+        got = client.take()
+        if got[0] != PING:
+            return got
+        client.post(PONG, got[1])
+
+
+def behind_pings(client):
+    """The next frame that is no ping; nobody answers those."""
+    while True:
+        got = client.take()
+        if got[0] != PING:
+            return got
+
+
+def no_one_was_given_up(ends):
+    equal(ends.proxy.reason("peer_dead"), 0, "peers given up")
+
+
+@story
+def the_server_is_told_when_an_answer_is_found_without_an_event(scene):
+    """The client's Close waited for its rate, and is read as soon as ours has gone to it."""
+    ends = Ends(scene, route={"client_message_rate": "1/s", "close_timeout": "15s"}, **LEAVING)
+    client, server = ends.open()
+    client.send(messages(*[b"%d" % number for number in range(10)]))
+    for number in range(10):
+        equal(server.take(), (TEXT, b"%d" % number, True), "message")
+    client.post(CLOSE, b"\x03\xe8")
+    drain(ends)
+    equal(code_of(client.take()), 1001, "code")
+    server.peer.sock.settimeout(6)
+    server.answer_close(1001)
+    client.expect_end()
+
+
+@story
+def who_is_over_a_rate_amid_a_frame_ends_it_first(scene):
+    ends = Ends(scene, route={"client_byte_rate": "20k/s", "over_rate": "close"})
+    client, server = ends.open()
+    payload = bytes(range(256)) * 800
+    whole = hf_ws.frame(BINARY, payload, mask=MASK)
+    client.send(whole[:100_000])
+    close = client.take()
+    equal(code_of(close), 1008, "code")
+    client.send(whole[100_000:] + messages(b"not any more"))
+    got = server.take()
+    equal(got == (BINARY, payload, True), True, "the frame that was under way")
+    server.answer_close(1001)
+    client.post(CLOSE, close[1])
+    client.expect_end()
+    ends.proxy.wait_reason("rate_limit", 1)
+
+
+@story
+def who_has_ended_its_half_owes_no_pong(scene):
+    ends = Ends(scene, route=ASKED)
+    client, server = ends.open()
+    client.post(TEXT, b"that was all")
+    client.finish()
+    equal(server.take(), (TEXT, b"that was all", True), "message")
+    server.expect_end()
+    hf.pause(500)
+    server.post(TEXT, b"here you are")
+    equal(behind_pings(client), (TEXT, b"here you are", True), "answer")
+    server.peer.finish()
+    client.expect_end()
+    no_one_was_given_up(ends)
+
+
+@story
+def who_has_sent_its_close_owes_no_pong(scene):
+    ends = Ends(scene, route=ASKED)
+    client, server = ends.open()
+    client.post(CLOSE, b"\x03\xe8")
+    equal(server.take()[0], CLOSE, "opcode")
+    hf.pause(500)
+    server.post(CLOSE, b"\x03\xe8")
+    equal(behind_pings(client)[0], CLOSE, "opcode")
+    server.peer.finish()
+    client.expect_end()
+    no_one_was_given_up(ends)
+
+
+@story
+def who_waits_for_its_rate_is_neither_dead_nor_idle(scene):
+    """Its pongs wait with the rest of what it sends."""
+    ends = Ends(scene, route={**ASKED, "client_message_rate": "1/s", "idle_timeout": "400ms"})
+    client, server = ends.open()
+    client.send(messages(b"one", b"two"))
+    for payload in (b"one", b"two"):
+        equal(server.take(), (TEXT, payload, True), "message")
+    client.post(TEXT, b"three")
+    threading.Thread(target=lambda: answering_pings(client), daemon=True).start()
+    equal(server.take(), (TEXT, b"three", True), "message")
+    server.post(TEXT, b"enough")
+    no_one_was_given_up(ends)
+
+
+@story
+def who_waits_for_its_receiver_is_not_dead(scene):
+    ends = Ends(scene, route={**ASKED, "send_timeout": "20s"})
+    client, server = ends.open()
+    payload = bytes(16 << 20)
+    reader = threading.Thread(target=lambda: answering_pings(client), daemon=True)
+    sender = threading.Thread(target=lambda: client.send(hf_ws.frame(BINARY, payload, mask=MASK)),
+                              daemon=True)
+    sender.start()
+    hf.wait_for(lambda: ends.proxy.counter("blocked") > 0, "the server takes no more")
+    hf.pause(600)
+    no_one_was_given_up(ends)
+    equal(server.take() == (BINARY, payload, True), True, "message")
+    sender.join()
+    reader.start()
+    server.post(TEXT, b"enough")
+    reader.join()
+
+
+@story
+def who_waits_for_its_rate_can_say_goodbye(scene):
+    ends = Ends(scene, route={"client_message_rate": "1/s", "close_timeout": "60s"}, **LEAVING)
+    client, server = ends.open()
+    client.send(messages(*[b"%d" % number for number in range(100)]))
+    for number in range(100):
+        equal(server.take(), (TEXT, b"%d" % number, True), "message")
+    drain(ends)
+    close = client.take()
+    equal(code_of(close), 1001, "code")
+    client.post(CLOSE, close[1])
+    server.answer_close(1001)
+    client.expect_end()
+    ends.proxy.wait_reason("drained", 1)
+
+
+@story
+def who_has_answered_a_close_is_not_given_up_for_a_ping(scene):
+    ends = Ends(scene, route={**ASKED, "close_timeout": "600ms"}, **LEAVING)
+    client, server = ends.open()
+    equal(client.take()[0], PING, "opcode")
+    drain(ends)
+    close = behind_pings(client)
+    client.post(CLOSE, close[1])
+    server.expect_close(1001)
+    server.expect_end()
+    client.expect_end()
+    ends.proxy.wait_reason("drained", 1)
+    no_one_was_given_up(ends)
+
+
+@story
+def what_follows_a_clients_answer_keeps_no_close_from_the_server(scene):
+    ends = Ends(scene, route={"close_timeout": "15s"}, **LEAVING)
+    client, server = ends.open()
+    drain(ends)
+    close = client.take()
+    client.send(hf_ws.frame(CLOSE, close[1], mask=MASK) + b"\x82\xff\x80")
+    server.peer.sock.settimeout(8)
+    server.answer_close(1001)
+    client.expect_end()
+
+
+@story
+def who_resets_while_a_tunnel_ends_does_not_change_why(scene):
+    ends = Ends(scene, **LEAVING)
+    client, server = ends.open()
+    drain(ends)
+    close = client.take()
+    client.post(CLOSE, close[1])
+    server.expect_close(1001)
+    server.peer.reset()
+    client.expect_end()
+    ends.proxy.wait_reason("drained", 1)
+
+
+@story
+def requests_from_before_a_reload_bring_no_old_limits(scene):
+    """Their tunnels, and those after them, go by the configuration that is in use."""
+    asked, go = threading.Event(), threading.Event()
+
+    def answer(head):
+        asked.set()
+        go.wait(hf.PATIENCE_S)
+        return hf_ws.switching(head)
+
+    ends = Ends(scene, answer=answer)
+    pair = []
+    opener = threading.Thread(target=lambda: pair.append(ends.open()), daemon=True)
+    opener.start()
+    check(asked.wait(hf.PATIENCE_S), "nobody asked")
+    ends.proxy.conf["sites"][0]["routes"][0]["max_frame"] = "1000"
+    ends.proxy.reload()
+    go.set()
+    opener.join()
+    for client, server in (pair[0], ends.open()):
+        client.post(BINARY, bytes(1001))
+        equal(code_of(client.take()), 1009, "code")
+        server.expect_close(1001)
+
+
+@story
+def a_reload_gives_a_new_rate_all_of_its_burst(scene):
+    ends = Ends(scene, route={"client_byte_rate": "1m/s", "over_rate": "close"})
+    client, server = ends.open()
+    client.post(TEXT, b"before")
+    equal(server.take(), (TEXT, b"before", True), "message")
+    ends.proxy.conf["sites"][0]["routes"][0]["client_message_rate"] = "1/s"
+    ends.proxy.conf["sites"][0]["routes"][0]["rate_burst"] = "10s"
+    ends.proxy.reload()
+    for number in range(5):
+        client.post(TEXT, b"%d" % number)
+        equal(server.take(), (TEXT, b"%d" % number, True), "message")
+    equal(ends.proxy.reason("rate_limit"), 0, "refused")
+
+
+@story
+def pings_that_are_turned_off_give_nobody_up(scene):
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "1s"})
+    client, server = ends.open()
+    equal(client.take()[0], PING, "opcode")
+    ends.proxy.conf["sites"][0]["routes"][0]["ping_interval"] = "0s"
+    ends.proxy.reload()
+    hf.pause(1500)
+    client.post(TEXT, b"still here")
+    equal(server.take(), (TEXT, b"still here", True), "message")
+    no_one_was_given_up(ends)
+
+
+if __name__ == "__main__":
+    hf.main()
