@@ -9,7 +9,7 @@ import time
 import hf
 import hf_ws
 from hf import check, configuration, equal, story
-from hf_crowd import Crowd, raise_limit
+from hf_crowd import Crowd, raise_limit, see_off
 from hf_http import Client
 from hf_ws import Socket
 
@@ -103,14 +103,13 @@ def a_tunnel_that_opens_after_QUIT_ends_with_the_others(scene):
     held, backend = answers_late(scene)
     proxy = scene.holdfast(configuration(scene, backend, drain_window="1s"))
     late = Client(proxy.address)
-    key = hf_ws.new_key()
-    late.send(hf_ws.handshake("/", key))
+    late.send(hf_ws.handshake("/", hf_ws.new_key()))
     hf.wait_for(lambda: backend.heads, "the handshake is under way")
     proxy.send(signal.SIGQUIT)
     proxy.wait_log("quitting")
     held.set()
     equal(late.head().status, 101, "status")
-    late.expect_end()
+    see_off(late)
     ends_by_itself(proxy)
 
 
@@ -215,7 +214,7 @@ def a_tunnel_that_opens_amid_a_wave_is_gone_at_its_end(scene):
     proxy.reload()
     held.set()
     equal(late.head().status, 101, "status")
-    late.expect_end()
+    see_off(late)
     proxy.wait_reason("drained", 1)
 
 
@@ -313,7 +312,7 @@ def max_age_ends_tunnels_at_different_ages(scene):
     people.see_end(MANY // 3, "a third is gone")
     kill_a_worker(proxy, 0)
     ended_by(people, MANY, begin, 3, 6 + opened_s)
-    people.check_flat(3.0, parts=6, within=0.2 + opened_s / 3)
+    people.check_flat(3.0, parts=6, of=people.ages)
     proxy.wait_reason("max_age", MANY)
 
 
