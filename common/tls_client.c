@@ -30,15 +30,26 @@ static int set_protocol(SSL_CTX *context)
     return SSL_CTX_set_alpn_protos(context, protocols, sizeof protocols - 1) == 0 ? 0 : -ENOMEM;
 }
 
-static int set_verification(SSL_CTX *context, X509_STORE *store)
+/* Upstreams that trust the same file trust the same store: the system's has 140 authorities. */
+static X509_STORE *store_for(const struct tls_client_context *all, uint32_t count,
+                             struct slice authorities)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (!all[i].context || all[i].authorities.n == 0 || all[i].authorities.p != authorities.p ||
+            all[i].authorities.n != authorities.n)
+            continue;
+        X509_STORE *store = SSL_CTX_get_cert_store(all[i].context);
+        return X509_STORE_up_ref(store) == 1 ? store : NULL;
+    }
+    return tls_identity_store(authorities, NULL);
+}
+
+/* The context takes the store; NULL: nobody is verified. */
+static void set_verification(SSL_CTX *context, X509_STORE *store)
 {
     SSL_CTX_set_verify(context, store ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
-    if (!store)
-        return 0;
-    if (X509_STORE_up_ref(store) != 1)
-        return -ENOMEM;
-    SSL_CTX_set_cert_store(context, store);
-    return 0;
+    if (store)
+        SSL_CTX_set_cert_store(context, store);
 }
 
 static int show_ourselves(SSL_CTX *context, const struct tls_client *client)
@@ -55,12 +66,33 @@ static int show_ourselves(SSL_CTX *context, const struct tls_client *client)
     return rc;
 }
 
-int tls_client_set_up(SSL_CTX *context, const struct tls_client *client)
+static int set_up(SSL_CTX *context, const struct tls_client_context *all, uint32_t count,
+                  const struct tls_client *client)
 {
+    if (client->prepare)
+        client->prepare(context);
+    X509_STORE *store = client->verify ? store_for(all, count, client->authorities) : NULL;
+    if (client->verify && !store)
+        return -EBADMSG;
+    set_verification(context, store);
     int rc = set_protocol(context);
-    if (rc == 0)
-        rc = set_verification(context, client->store);
     return rc == 0 ? show_ourselves(context, client) : rc;
+}
+
+int tls_client_make(struct tls_client_context *all, uint32_t count, uint32_t number,
+                    const struct tls_client *client)
+{
+    struct tls_client_context *made = &all[number];
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    int rc = context ? set_up(context, all, count, client) : -ENOMEM;
+    made->tried = true;
+    if (rc < 0) {
+        SSL_CTX_free(context);
+        return rc;
+    }
+    made->context = context;
+    made->authorities = client->verify ? client->authorities : (struct slice){NULL, 0};
+    return 0;
 }
 
 bool tls_client_set_name(SSL *ssl, const char *name)

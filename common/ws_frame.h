@@ -22,6 +22,8 @@ enum {
     WS_SAW_CLOSE = 1 << 1,  /* a whole Close frame has passed */
     WS_BROKEN = 1 << 2,     /* bytes that cannot be frames were seen (length with the top bit set):
                                tracking has stopped, the bytes still pass */
+    WS_TAKEN = 1 << 3,      /* a Close has begun that is not passed on, nor is what follows it: set
+                               by ws_walk(), kept by the tracker */
 };
 
 struct ws_track {

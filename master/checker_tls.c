@@ -3,7 +3,6 @@
 
 #include "common/log.h"
 #include "common/tls_client.h"
-#include "common/tls_identity.h"
 #include "common/tls_why.h"
 #include "shm/keys.h"
 
@@ -17,16 +16,10 @@ enum {
     WHY_SIZE = 80,   /* as the board has room for */
 };
 
-/* A context that may fail: it is tried once. */
-struct lazy {
-    SSL_CTX *context;
-    bool tried;
-};
-
 struct checker_tls_contexts {
     const struct image *image;
     struct keys keys;
-    struct lazy *items; /* by upstream */
+    struct tls_client_context *items; /* by upstream */
 };
 
 struct checker_tls {
@@ -67,59 +60,33 @@ void checker_tls_contexts_free(struct checker_tls_contexts **contexts)
     free(c);
 }
 
-/* Upstreams that trust the same file trust the same store: the system's has 140 authorities. */
-static X509_STORE *store_for(const struct checker_tls_contexts *c,
-                             const struct image_upstream *upstream)
+/* Many servers end without close_notify; an answer's head is whole or not, whoever cuts it. */
+static void bear_truncation(SSL_CTX *context)
 {
-    for (uint32_t i = 0; i < c->image->header->upstreams.count; i++) {
-        const struct image_upstream *other = image_upstream(c->image, i);
-        if (!c->items[i].context || !(other->tls_flags & UPSTREAM_TLS_VERIFY) ||
-            other->tls_ca.off != upstream->tls_ca.off || other->tls_ca.len != upstream->tls_ca.len)
-            continue;
-        X509_STORE *store = SSL_CTX_get_cert_store(c->items[i].context);
-        return X509_STORE_up_ref(store) == 1 ? store : NULL;
-    }
-    return tls_identity_store(image_slice(c->image, upstream->tls_ca), NULL);
-}
-
-static int set_up(const struct checker_tls_contexts *c, SSL_CTX *context,
-                  const struct image_upstream *upstream)
-{
-    bool verify = upstream->tls_flags & UPSTREAM_TLS_VERIFY;
-    const struct tls_client client = {
-        .store = verify ? store_for(c, upstream) : NULL,
-        .chain = image_slice(c->image, upstream->tls_chain),
-        .key = keys_get(&c->keys, upstream->tls_key),
-    };
-    if (verify && !client.store)
-        return -EBADMSG;
-    /* Many servers end without close_notify; an answer's head is whole or not, whoever cuts it. */
     SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
-    int rc = tls_client_set_up(context, &client);
-    X509_STORE_free(client.store);
-    return rc;
 }
 
 static SSL_CTX *context_for(struct checker_tls_contexts *c, uint32_t number)
 {
     const struct image_upstream *upstream = image_upstream(c->image, number);
-    struct lazy *lazy = &c->items[number];
-    if (lazy->tried)
-        return lazy->context;
-    lazy->tried = true;
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    int rc = context ? set_up(c, context, upstream) : -ENOMEM;
-    if (rc == 0) {
-        lazy->context = context;
-        return context;
+    const struct tls_client client = {
+        .verify = upstream->tls_flags & UPSTREAM_TLS_VERIFY,
+        .authorities = image_slice(c->image, upstream->tls_ca),
+        .chain = image_slice(c->image, upstream->tls_chain),
+        .key = keys_get(&c->keys, upstream->tls_key),
+        .prepare = bear_truncation,
+    };
+    if (c->items[number].tried)
+        return c->items[number].context;
+    int rc = tls_client_make(c->items, c->image->header->upstreams.count, number, &client);
+    if (rc < 0) {
+        struct slice name = image_slice(c->image, upstream->name);
+        const char *why = ERR_reason_error_string(ERR_peek_error());
+        log_write(LOG_LEVEL_ERROR, "check_tls_failed", "upstream=%.*s error=\"%s\"", (int)name.n,
+                  name.p, why ? why : strerror(-rc));
+        ERR_clear_error();
     }
-    struct slice name = image_slice(c->image, upstream->name);
-    const char *why = ERR_reason_error_string(ERR_peek_error());
-    log_write(LOG_LEVEL_ERROR, "check_tls_failed", "upstream=%.*s error=\"%s\"", (int)name.n,
-              name.p, why ? why : strerror(-rc));
-    ERR_clear_error();
-    SSL_CTX_free(context);
-    return NULL;
+    return c->items[number].context;
 }
 
 /* ---- connections ---- */

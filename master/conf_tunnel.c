@@ -2,6 +2,7 @@
 #include "master/conf_tunnel.h"
 
 #include "common/utf8.h"
+#include "common/ws_walk.h"
 #include "master/conf.h"
 #include "master/conf_error.h"
 #include "master/conf_sticky.h"
@@ -59,6 +60,17 @@ static void check_reason(const struct check *check, const struct conf_tunnel *tu
                         "is never said: with close_timeout = \"0s\" there are no Close frames");
 }
 
+/* Control frames are frames, too: those of the ends, and the pongs to our own pings. */
+static void check_frame(const struct check *check, const struct conf_tunnel *tunnel)
+{
+    if (tunnel->max_frame == 0 || tunnel->max_frame >= WS_CONTROL_MAX ||
+        !written(check, &tunnel->max_frame, NULL))
+        return;
+    conf_error_field(check->errors, check->conf, &tunnel->max_frame,
+                     "is less than the %d bytes that a control frame may have (RFC 6455 5.5)",
+                     WS_CONTROL_MAX);
+}
+
 /* What works, but would never come to anything beside another value. */
 static void check_pairs(const struct check *check, const struct conf_options *options)
 {
@@ -91,6 +103,7 @@ static void check_options(const struct check *check, const struct conf_options *
 {
     check_code(check, &options->tunnel);
     check_reason(check, &options->tunnel);
+    check_frame(check, &options->tunnel);
     check_pairs(check, options);
 }
 

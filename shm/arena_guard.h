@@ -35,33 +35,35 @@ enum guard_phase {
 enum { GUARD_HELD_MAX = 13, GUARD_PAYLOAD = 8 };
 
 struct arena_guard {
-    uint8_t ping[2];     /* by the side that is asked: enum guard_ping */
-    uint8_t say[2];      /* our Close, by the side that gets it: enum guard_say */
-    uint8_t phase;       /* enum guard_phase */
-    uint8_t reason;      /* enum reason, of the close */
-    uint8_t answered;    /* bit: side: its Close came, or it is gone */
-    uint8_t held_len[2]; /* bytes in held[], by direction */
-    uint8_t pad[3];
+    uint8_t ping[2];      /* by the side that is asked: enum guard_ping */
+    uint8_t say[2];       /* our Close, by the side that gets it: enum guard_say */
+    uint8_t phase;        /* enum guard_phase */
+    uint8_t reason;       /* enum reason, of the close */
+    uint8_t answered;     /* bit: side: its Close came, or there is nothing to wait for */
+    uint8_t cut;          /* bit: direction: nothing of its source is passed on any more */
+    uint8_t deaf;         /* bit: direction: what its source sends are no frames */
+    uint8_t held_len[2];  /* bytes in held[], by direction */
+    uint8_t counted;      /* 1: the close is counted on the board */
+    uint8_t arm;          /* 1: something is due earlier than its timer knows */
     uint16_t code[2];     /* of our Close, by side */
     uint32_t phase_ms;    /* when the phase began */
-    uint32_t pings;       /* sent so far: no two have the same payload */
+    uint32_t pings[2];    /* sent so far, by side: no two have the same payload */
     uint32_t asked_ms[2]; /* when the last ping was sent, by side */
-    uint32_t asked_us[2]; /* likewise, monotonic microseconds mod 2^32 */
-    uint32_t pong_ms[2];  /* when the last one was answered */
+    uint32_t asked_us[2]; /* likewise, monotonic microseconds mod 2^32; 0: not known */
+    uint32_t pong_ms[2];  /* when the last one was answered, or the guard began */
     uint32_t
         extra[2]; /* bytes of a direction's destination that its source did not send, mod 2^32 */
     uint8_t held[2][16]; /* beginning of a frame that is not known to be passed on yet */
 };
-_Static_assert(sizeof(struct arena_guard) == 88, "layout");
+_Static_assert(sizeof(struct arena_guard) == 96, "layout");
 
 struct arena_meter {
     uint64_t message[2];          /* bytes of the message that is under way, by direction */
     int64_t level[2][RATE_KINDS]; /* thousandths that may still come at once */
     uint32_t level_ms[2];         /* when they were last filled up */
     uint32_t paused_ms[2];        /* PAUSED: nothing is read before that */
-    uint32_t hits;                /* times that a limit was met */
     uint8_t paused;               /* bit: direction */
-    uint8_t pad[3];
+    uint8_t pad[7];
 };
 _Static_assert(sizeof(struct arena_meter) == 88, "layout");
 

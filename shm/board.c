@@ -333,7 +333,10 @@ uint32_t board_backend_tunnels(const struct board *board, uint32_t backend)
     uint32_t sum = 0;
     for (uint64_t slots = board_slots_started(board); slots != 0; slots &= slots - 1) {
         uint32_t slot = (uint32_t)__builtin_ctzll(slots);
-        sum += LOAD_RELAXED(&board_cell(board, slot, backend)->tunnels);
+        const struct board_cell *cell = board_cell(board, slot, backend);
+        uint32_t closing = LOAD_RELAXED(&cell->closing);
+        uint32_t tunnels = LOAD_RELAXED(&cell->tunnels);
+        sum += tunnels > closing ? tunnels - closing : 0;
     }
     return sum;
 }

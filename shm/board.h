@@ -213,6 +213,8 @@ struct board_cell {
     uint64_t slow_since; /* recovered_ms that the next two count from; others do not count */
     uint64_t slow_seen;  /* requests for its upstream since */
     uint64_t slow_taken; /* of these, sent to it */
+    uint32_t closing;    /* tunnels live now that we are closing */
+    uint32_t pad;
 } ALIGNED(CACHE_LINE);
 
 /* An upstream and where its ring stands. */

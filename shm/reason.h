@@ -52,6 +52,11 @@
     X(REASON_HANDSHAKE_RATE, "handshake_rate", "more handshakes than handshake_rate")              \
     X(REASON_PROXY_REFUSED, "proxy_refused",                                                       \
       "no PROXY header, a broken one, or not from a trusted proxy")                                \
+    X(REASON_PEER_DEAD, "peer_dead", "a ping was not answered within ping_timeout")                \
+    X(REASON_BAD_FRAME, "bad_frame", "what came is no frame of RFC 6455 (check_frames)")           \
+    X(REASON_BIG_FRAME, "big_frame", "a frame was larger than max_frame")                          \
+    X(REASON_BIG_MESSAGE, "big_message", "a message was larger than max_message")                  \
+    X(REASON_RATE_LIMIT, "rate_limit", "more messages, bytes or control frames than allowed")      \
     X(REASON_MAX_AGE, "max_age", "the tunnel was open for max_age")                                \
     X(REASON_SHED, "shed", "its server had more than its share after others were added (shed)")    \
     X(REASON_CLOSED_BY_OPERATOR, "closed_by_operator", "an operator has asked for it")

@@ -4,9 +4,10 @@
 #include "shm/board_gauge.h"
 #include "worker/crash_point.h"
 #include "worker/exact.h"
+#include "worker/guard.h"
 #include "worker/position.h"
 #include "worker/queue.h"
-#include "worker/relay_tls.h"
+#include "worker/relay_made.h"
 #include "worker/rules.h"
 #include "worker/tunnel_tls.h"
 #include "worker/verify.h"
@@ -136,8 +137,8 @@ static int resolve_positions(struct worker *w, uint32_t kind, struct arena_tunne
     return 0;
 }
 
-/* A step in which a side is TLS is done again; here is how much was read and written in it. */
-static int resolve_tls(struct worker *w, uint32_t kind, const struct arena_tunnel *t, uint32_t d)
+/* A step whose output was made is done again; here is how much was read and written in it. */
+static int resolve_made(struct worker *w, uint32_t kind, const struct arena_tunnel *t, uint32_t d)
 {
     const struct arena_op *op = &w->arena->header->op;
     uint32_t consumed = exact_received(w->arena->header);
@@ -157,7 +158,7 @@ static int resolve_tls(struct worker *w, uint32_t kind, const struct arena_tunne
         consumed = 0;
         sent = 0;
     }
-    return relay_tls_resolve(w, (uint32_t)(t - w->tunnels), d, consumed, sent);
+    return relay_made_resolve(w, (uint32_t)(t - w->tunnels), d, consumed, sent);
 }
 
 static void resolve_op(struct worker *w)
@@ -186,8 +187,8 @@ static void resolve_op(struct worker *w)
     if ((t->dir[d].flags & DIR_EOF && kind != OP_END) ||
         op->scratch >= w->arena->header->chunks_max)
         return;
-    bool sealed = t->tls != 0 && kind != OP_FLUSH;
-    int rc = sealed ? resolve_tls(w, kind, t, d) : resolve_positions(w, kind, t, d);
+    bool made = kind == OP_MADE || kind == OP_END;
+    int rc = made ? resolve_made(w, kind, t, d) : resolve_positions(w, kind, t, d);
     if (rc < 0) {
         log_write(LOG_LEVEL_WARN, "tunnel_lost", "tunnel=%u error=%d", tunnel, -rc);
         if (rc != -ECONNRESET && rc != -EPROTO)
@@ -260,11 +261,14 @@ static int sweep(struct worker *w, uint32_t highest)
  * What a backend's cell says is open, in one store each and from above: other workers count on it that
  * it never shows less than there is (worker/balance_place.c).
  */
-static void set_cell(struct worker *w, uint32_t backend, uint32_t open, bool opening)
+static void set_cell(struct worker *w, uint32_t backend, uint32_t open, uint32_t closing,
+                     bool opening)
 {
     struct board_cell *cell = board_cell(w->board, w->slot, backend);
     STORE_RELAXED(&cell->conns, open);
     STORE_RELAXED(&cell->tunnels, open);
+    if (cell->closing != closing)
+        STORE_RELAXED(&cell->closing, closing);
     if (opening)
         STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_closed + open);
 }
@@ -298,19 +302,22 @@ static int recount(struct worker *w, uint32_t kind)
 {
     bool opening = kind == OP_OPEN;
     uint32_t open = 0;
-    uint32_t *by_backend = calloc(BOARD_BACKENDS_MAX, sizeof *by_backend);
+    uint32_t *by_backend = calloc(2 * BOARD_BACKENDS_MAX, sizeof *by_backend);
+    uint32_t *closing = by_backend + BOARD_BACKENDS_MAX;
     if (!by_backend)
         return -ENOMEM;
     for (uint32_t i = 0; i < w->tunnels_used; i++) {
         const struct arena_tunnel *t = &w->tunnels[i];
         if (t->state == TUNNEL_FREE || board_tunnel(w->board, w->slot, i)->id == 0)
             continue;
-        if (t->backend < BOARD_BACKENDS_MAX)
+        if (t->backend < BOARD_BACKENDS_MAX) {
             by_backend[t->backend]++;
+            closing[t->backend] += guard_is_counted(w, i);
+        }
         open++;
     }
     for (uint32_t i = 0; i < BOARD_BACKENDS_MAX && board_backend(w->board, i)->upstream[0]; i++)
-        set_cell(w, i, by_backend[i], opening);
+        set_cell(w, i, by_backend[i], closing[i], opening);
     free(by_backend);
     STORE_RELAXED(&w->me->tunnels_open, open);
     if (opening)
@@ -332,7 +339,7 @@ static void mend_public(struct worker *w, uint32_t tunnel)
     const struct arena_tunnel *t = &w->tunnels[tunnel];
     struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
     for (uint32_t d = 0; d < 2; d++) {
-        uint32_t bytes = t->dir[d].rx;
+        uint32_t bytes = t->dir[d].rx - guard_extra(w, tunnel, d);
         if (t->tls != 0 && !tunnel_tls_content_bytes(w, tunnel, d, &bytes))
             continue;
         uint32_t missing = bytes - (uint32_t)pub->bytes[d];
@@ -408,6 +415,7 @@ static uint32_t go_on(struct worker *w)
                 w->ready[w->ready_count++] = i << 1 | d;
             }
         }
+        guard_look_after(w, i);
     }
     return adopted;
 }
@@ -500,6 +508,7 @@ int adopt_predecessor(struct worker *w)
     if (rc < 0)
         return rc;
     CRASH_POINT(adopt_closed);
+    rules_refresh(w);
     uint32_t adopted = go_on(w);
     CRASH_POINT(adopt_going_on);
     COMMIT_FENCE();

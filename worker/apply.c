@@ -7,9 +7,11 @@
 #include "worker/balance.h"
 #include "worker/client.h"
 #include "worker/crash_point.h"
+#include "worker/guard.h"
 #include "worker/rules.h"
 #include "worker/tls_context.h"
 #include "worker/tls_resume.h"
+#include "worker/tunnel.h"
 #include "worker/wave.h"
 
 #include <errno.h>
@@ -40,7 +42,7 @@ static int use_image(struct worker *w)
     if (rc == 0)
         rc = tls_contexts_new(&tls, image, FD_KEYS, FD_TICKETS);
     if (rc == 0)
-        rc = rules_apply(w, image);
+        rc = rules_map(w, image);
     if (rc < 0) {
         tls_contexts_release(&tls);
         balance_release(&balancer);
@@ -172,6 +174,19 @@ static void enter_mode(struct worker *w, uint32_t mode)
     accept_regulate(w);
 }
 
+/* Open tunnels go by the new configuration from here on. */
+static void refresh_tunnels(struct worker *w)
+{
+    if (!rules_refresh(w))
+        return;
+    for (uint32_t i = 0; i < w->tunnels_used; i++) {
+        if (w->tunnels[i].state != TUNNEL_OPEN)
+            continue;
+        guard_look_after(w, i);
+        tunnel_arm(w, i);
+    }
+}
+
 static void apply_message(struct worker *w, const struct control_message *message,
                           const struct control_fds *fds)
 {
@@ -180,6 +195,8 @@ static void apply_message(struct worker *w, const struct control_message *messag
     if (rc < 0) {
         log_write(LOG_LEVEL_ERROR, "image_refused", "error=%d", -rc);
         board_event(w->board, 2 + w->slot, "image_refused worker=%u error=%d", w->slot, -rc);
+    } else {
+        refresh_tunnels(w);
     }
     access_log_configure(&w->access_log, message->has_access_log && w->image
                                              ? w->image->header->front.access_log_format

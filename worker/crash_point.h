@@ -20,17 +20,17 @@
     X(park_chunk)                                                                                  \
     X(park_positions)                                                                              \
     X(park_scratch)                                                                                \
-    X(tls_op_set)                                                                                  \
-    X(tls_received)                                                                                \
-    X(tls_made)                                                                                    \
-    X(tls_sent)                                                                                    \
-    X(tls_sides)                                                                                   \
-    X(tls_rx_stored)                                                                               \
-    X(tls_settled)                                                                                 \
-    X(tls_op_cleared)                                                                              \
-    X(tls_end_op_set)                                                                              \
-    X(tls_end_sent)                                                                                \
-    X(adopt_tls_made)                                                                              \
+    X(made_op_set)                                                                                 \
+    X(made_received)                                                                               \
+    X(made_output)                                                                                 \
+    X(made_sent)                                                                                   \
+    X(made_sides)                                                                                  \
+    X(made_rx_stored)                                                                              \
+    X(made_settled)                                                                                \
+    X(made_op_cleared)                                                                             \
+    X(made_end_op_set)                                                                             \
+    X(made_end_sent)                                                                               \
+    X(adopt_made)                                                                                  \
     X(flush_op_set)                                                                                \
     X(flush_sent)                                                                                  \
     X(flush_tx_stored)                                                                             \

@@ -1,9 +1,446 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The part of worker/guard.h between steps: who is asked, who is told, when it is over. */
 #include "worker/guard.h"
 
+#include "worker/guard_parts.h"
+#include "worker/meter.h"
 #include "worker/tunnel.h"
+
+#include <string.h>
+
+static uint32_t left_of(uint32_t whole_ms, uint32_t since_ms, uint32_t now_ms)
+{
+    uint32_t passed = now_ms - since_ms;
+    return passed >= whole_ms ? 0 : whole_ms - passed;
+}
+
+static uint32_t later(uint32_t a, uint32_t b, uint32_t now_ms)
+{
+    return now_ms - a < now_ms - b ? a : b;
+}
+
+/* ---- its life ---- */
+
+static void use(struct worker *w, uint32_t tunnel)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    struct arena_guard *g = guard_of(w, tunnel);
+    if (guard_in_use(t))
+        return;
+    memset(g, 0, sizeof *g);
+    for (uint32_t side = 0; side < 2; side++)
+        g->pong_ms[side] = t->heard_ms[side];
+    /* Death before this store: it is nobody's, and filled again by who needs it next. */
+    COMMIT_FENCE();
+    t->dir[0].care |= CARE_GUARD;
+}
+
+static void measure(struct worker *w, uint32_t tunnel)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (t->dir[0].care & CARE_METER)
+        return;
+    meter_init(guard_meter(w, tunnel), rules_of(w, t), w->now_ms);
+    COMMIT_FENCE();
+    t->dir[0].care |= CARE_METER;
+}
+
+static bool must_walk(const struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    const struct arena_guard *g = guard_of(w, tunnel);
+    if (guard_limits(w, t, d))
+        return true;
+    return guard_in_use(t) && (g->phase != GUARD_OPEN || g->ping[d] == PING_SENT ||
+                               g->ping[!d] == PING_WANTED || g->held_len[d] > 0);
+}
+
+/* In one store a direction; both between two steps. */
+static void set_care(struct worker *w, uint32_t tunnel)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    for (uint32_t d = 0; d < 2; d++) {
+        uint8_t care = (uint8_t)(t->dir[d].care & ~CARE_WALK);
+        if (must_walk(w, tunnel, d))
+            care |= CARE_WALK;
+        if (t->dir[d].care != care)
+            t->dir[d].care = care;
+    }
+}
+
+void guard_open(struct worker *w, uint32_t tunnel)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (!guard_limits(w, t, 0) && !guard_limits(w, t, 1))
+        return;
+    use(w, tunnel);
+    measure(w, tunnel);
+    set_care(w, tunnel);
+}
+
+/* Directions in which a frame of ours may go now are run, by the ready list. */
+static void wake(struct worker *w, uint32_t tunnel)
+{
+    for (uint32_t d = 0; d < 2; d++) {
+        if (guard_has_words(w, tunnel, d))
+            tunnel_mark_ready(w, tunnel, d);
+    }
+}
+
+void guard_look_after(struct worker *w, uint32_t tunnel)
+{
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    if (!guard_in_use(t))
+        guard_open(w, tunnel);
+    if (!guard_in_use(t))
+        return;
+    if (guard_limits(w, t, 0) || guard_limits(w, t, 1))
+        measure(w, tunnel);
+    set_care(w, tunnel);
+    wake(w, tunnel);
+}
+
+bool guard_is_closing(const struct worker *w, uint32_t tunnel)
+{
+    return guard_in_use(&w->tunnels[tunnel]) && guard_of(w, tunnel)->phase != GUARD_OPEN;
+}
+
+enum reason guard_reason(const struct worker *w, uint32_t tunnel, enum reason reason)
+{
+    const struct arena_guard *g = guard_of(w, tunnel);
+    return guard_is_closing(w, tunnel) && g->reason < REASON_COUNT ? (enum reason)g->reason
+                                                                   : reason;
+}
+
+uint32_t guard_extra(const struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    return guard_in_use(&w->tunnels[tunnel]) ? guard_of(w, tunnel)->extra[d] : 0;
+}
+
+bool guard_holds(const struct worker *w, uint32_t tunnel)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    const struct arena_guard *g = guard_of(w, tunnel);
+    bool walks = (t->dir[0].care | t->dir[1].care) & (CARE_WALK | CARE_METER);
+    if (!guard_in_use(t))
+        return !walks;
+    for (uint32_t i = 0; i < 2; i++) {
+        if (g->ping[i] > PING_SENT || g->say[i] > SAY_DONE || g->held_len[i] > WS_HELD_MAX)
+            return false;
+    }
+    return g->phase <= GUARD_LAST && g->reason < REASON_COUNT;
+}
+
+/* ---- what there is to say ---- */
+
+/* Has the source's own Close gone to the destination? The answer to ours has not. */
+static bool passed_close(const struct arena_tunnel *t, uint32_t d)
+{
+    return (t->track[d].flags & (WS_SAW_CLOSE | WS_TAKEN)) == WS_SAW_CLOSE;
+}
+
+bool guard_can_tell(const struct worker *w, uint32_t tunnel, uint32_t side)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    uint32_t d = !side;
+    if (t->dir[d].flags & (DIR_EOF | DIR_SHUT))
+        return false;
+    const struct arena_guard *g = guard_in_use(t) ? guard_of(w, tunnel) : NULL;
+    if (g && g->cut >> d & 1)
+        return true;
+    return !(t->track[d].flags & WS_BROKEN) && !passed_close(t, d);
+}
+
+bool guard_has_words(const struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    const struct arena_guard *g = guard_of(w, tunnel);
+    if (!guard_in_use(t) || t->dir[d].flags & (DIR_EOF | DIR_SHUT | DIR_BLOCKED))
+        return false;
+    bool wanted =
+        g->say[!d] == SAY_WANTED || (g->ping[!d] == PING_WANTED && g->say[!d] == SAY_NONE);
+    if (!wanted)
+        return false;
+    return g->cut >> d & 1 ||
+           (!(t->track[d].flags & WS_BROKEN) && ws_track_at_boundary(&t->track[d]));
+}
+
+/* ---- a close ---- */
+
+/* To a side that cannot be told there is nothing to wait for. */
+static void want(struct worker *w, uint32_t tunnel, uint32_t side, uint16_t code)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    if (g->say[side] != SAY_NONE)
+        return;
+    if (guard_can_tell(w, tunnel, side)) {
+        g->code[side] = code;
+        g->say[side] = SAY_WANTED;
+    } else {
+        g->answered |= (uint8_t)(1u << side);
+    }
+}
+
+static void count_closing(struct worker *w, uint32_t tunnel)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    struct board_cell *cell = board_cell(w->board, w->slot, w->tunnels[tunnel].backend);
+    if (g->counted || g->phase == GUARD_OPEN)
+        return;
+    g->counted = 1;
+    STORE_RELAXED(&cell->closing, cell->closing + 1);
+}
+
+bool guard_is_counted(const struct worker *w, uint32_t tunnel)
+{
+    return guard_in_use(&w->tunnels[tunnel]) && guard_of(w, tunnel)->counted;
+}
+
+void guard_forget(struct worker *w, uint32_t tunnel)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    struct board_cell *cell = board_cell(w->board, w->slot, w->tunnels[tunnel].backend);
+    if (!guard_in_use(&w->tunnels[tunnel]) || !g->counted)
+        return;
+    STORE_RELAXED(&cell->closing, cell->closing - 1);
+    g->counted = 0;
+}
+
+static void enter(struct arena_guard *g, enum guard_phase phase, uint32_t now_ms)
+{
+    g->arm = 1;
+    g->phase_ms = now_ms;
+    g->phase = (uint8_t)phase;
+}
+
+void guard_refuse(struct worker *w, uint32_t tunnel, uint32_t side, uint16_t code,
+                  enum reason reason, uint32_t now_ms)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    if (g->phase != GUARD_OPEN)
+        return;
+    g->cut |= (uint8_t)(1u << side);
+    g->reason = (uint8_t)reason;
+    want(w, tunnel, side, code);
+    want(w, tunnel, !side, side == 1 ? CLOSE_SERVER_TROUBLE : CLOSE_GOING_AWAY);
+    enter(g, GUARD_LAST, now_ms);
+}
+
+/* The ends are closing by themselves: one's Close was passed on. They get their time. */
+static bool closing_already(const struct worker *w, uint32_t tunnel)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    return (t->track[0].flags | t->track[1].flags) & WS_SAW_CLOSE;
+}
 
 void guard_close(struct worker *w, uint32_t tunnel, enum reason reason)
 {
-    tunnel_close(w, tunnel, reason, false);
+    struct arena_tunnel *t = &w->tunnels[tunnel];
+    const struct arena_rules *rules = rules_of(w, t);
+    if (t->state != TUNNEL_OPEN)
+        return;
+    bool tell = guard_can_tell(w, tunnel, 0) || guard_can_tell(w, tunnel, 1);
+    if (rules->close_timeout_ms == 0 || (!tell && !closing_already(w, tunnel))) {
+        tunnel_close(w, tunnel, reason, false);
+        return;
+    }
+    use(w, tunnel);
+    struct arena_guard *g = guard_of(w, tunnel);
+    if (g->phase != GUARD_OPEN)
+        return;
+    g->reason = (uint8_t)reason;
+    if (closing_already(w, tunnel)) {
+        enter(g, GUARD_LAST, w->now_ms);
+    } else {
+        want(w, tunnel, 0, rules->close_code != 0 ? rules->close_code : (uint16_t)CLOSE_GOING_AWAY);
+        if (g->say[0] == SAY_NONE)
+            want(w, tunnel, 1, CLOSE_GOING_AWAY);
+        enter(g, g->say[0] == SAY_NONE ? GUARD_LAST : GUARD_TELL, w->now_ms);
+    }
+    count_closing(w, tunnel);
+    set_care(w, tunnel);
+    wake(w, tunnel);
+    tunnel_arm(w, tunnel);
+}
+
+/* Nobody answers there any more: the other side is told. False: the tunnel is gone. */
+static bool give_up(struct worker *w, uint32_t tunnel, uint32_t side)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    if (rules_of(w, &w->tunnels[tunnel])->close_timeout_ms == 0 ||
+        !guard_can_tell(w, tunnel, !side)) {
+        tunnel_close(w, tunnel, REASON_PEER_DEAD, false);
+        return false;
+    }
+    g->reason = REASON_PEER_DEAD;
+    g->answered |= (uint8_t)(1u << side);
+    g->ping[side] = PING_NONE;
+    want(w, tunnel, !side, side == 1 ? CLOSE_SERVER_TROUBLE : CLOSE_GOING_AWAY);
+    enter(g, GUARD_LAST, w->now_ms);
+    return true;
+}
+
+bool guard_source_ended(struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    if (g->phase == GUARD_OPEN)
+        return false;
+    g->answered |= (uint8_t)(1u << d);
+    if (!closing_already(w, tunnel) || g->say[d] == SAY_DONE)
+        want(w, tunnel, !d, CLOSE_GOING_AWAY);
+    return guard_has_words(w, tunnel, d);
+}
+
+static bool is_done(const struct arena_tunnel *t, const struct arena_guard *g, uint32_t side)
+{
+    bool silent = g->answered >> side & 1 || t->dir[side].flags & DIR_EOF;
+    return silent && g->say[side] != SAY_WANTED;
+}
+
+/* The client is told first, so that nothing that it has sent is lost; by its answer the backend is. */
+static void next_phase(struct worker *w, uint32_t tunnel)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    struct arena_guard *g = guard_of(w, tunnel);
+    if (g->phase == GUARD_TELL && closing_already(w, tunnel) && g->say[0] == SAY_WANTED) {
+        g->say[0] = SAY_NONE; /* an end was faster */
+        enter(g, GUARD_LAST, w->now_ms);
+    }
+    if (g->phase == GUARD_TELL && g->say[0] == SAY_DONE)
+        enter(g, GUARD_ECHO, w->now_ms);
+    if (g->phase == GUARD_ECHO && (g->answered & 1 || t->dir[0].flags & DIR_EOF)) {
+        want(w, tunnel, 1, CLOSE_GOING_AWAY);
+        enter(g, GUARD_LAST, w->now_ms);
+    }
+}
+
+bool guard_advance(struct worker *w, uint32_t tunnel, enum reason *reason)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    struct arena_guard *g = guard_of(w, tunnel);
+    if (!guard_in_use(t))
+        return false;
+    if (g->phase != GUARD_OPEN) {
+        count_closing(w, tunnel);
+        next_phase(w, tunnel);
+        bool at_once = rules_of(w, t)->close_timeout_ms == 0;
+        if (at_once || (is_done(t, g, 0) && is_done(t, g, 1))) {
+            *reason = (enum reason)g->reason;
+            return true;
+        }
+    }
+    set_care(w, tunnel);
+    wake(w, tunnel);
+    if (g->arm) {
+        g->arm = 0;
+        tunnel_arm(w, tunnel);
+    }
+    return false;
+}
+
+/* ---- time ---- */
+
+/* Until that side is to be asked, or has not answered for too long. */
+static uint32_t ping_left(const struct worker *w, uint32_t tunnel, uint32_t side)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    const struct arena_rules *rules = rules_of(w, t);
+    const struct arena_guard *g = guard_in_use(t) ? guard_of(w, tunnel) : NULL;
+    uint32_t heard = t->heard_ms[side];
+    if (g && g->ping[side] != PING_NONE) {
+        uint32_t since = later(g->asked_ms[side], heard, w->now_ms);
+        return left_of(rules->ping_timeout_ms, since, w->now_ms);
+    }
+    if (rules->ping_interval_ms == 0 || (side == 1 && !(rules->flags & RULES_PING_BACKEND)) ||
+        (g && g->phase != GUARD_OPEN) || !guard_can_tell(w, tunnel, side))
+        return UINT32_MAX;
+    uint32_t since = g ? later(g->pong_ms[side], heard, w->now_ms) : heard;
+    return left_of(rules->ping_interval_ms, since, w->now_ms);
+}
+
+static uint32_t phase_left(const struct worker *w, uint32_t tunnel)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    const struct arena_guard *g = guard_of(w, tunnel);
+    uint32_t whole = rules_of(w, t)->close_timeout_ms;
+    if (!guard_in_use(t) || g->phase == GUARD_OPEN)
+        return UINT32_MAX;
+    return left_of(g->phase == GUARD_ECHO ? whole / 2 : whole, g->phase_ms, w->now_ms);
+}
+
+static uint32_t pause_left(const struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    const struct arena_meter *meter = guard_meter(w, tunnel);
+    if (!(w->tunnels[tunnel].dir[0].care & CARE_METER) || !(meter->paused >> d & 1))
+        return UINT32_MAX;
+    uint32_t left = meter->paused_ms[d] - w->now_ms;
+    return left > INT32_MAX ? 0 : left;
+}
+
+bool guard_is_paused(const struct worker *w, uint32_t tunnel, uint32_t d)
+{
+    uint32_t left = pause_left(w, tunnel, d);
+    return left != UINT32_MAX && left > 0;
+}
+
+uint32_t guard_left(const struct worker *w, uint32_t tunnel)
+{
+    uint32_t left = phase_left(w, tunnel);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t ping = ping_left(w, tunnel, i);
+        uint32_t pause = pause_left(w, tunnel, i);
+        left = ping < left ? ping : left;
+        left = pause < left ? pause : left;
+    }
+    return left;
+}
+
+/* False: the tunnel is gone. */
+static bool ping_due(struct worker *w, uint32_t tunnel, uint32_t side)
+{
+    if (ping_left(w, tunnel, side) > 0)
+        return true;
+    use(w, tunnel);
+    struct arena_guard *g = guard_of(w, tunnel);
+    if (g->ping[side] == PING_SENT)
+        return give_up(w, tunnel, side);
+    /* One that finds no frame boundary for so long says nothing about the peer: it goes on waiting. */
+    g->asked_ms[side] = w->now_ms;
+    g->ping[side] = PING_WANTED;
+    return true;
+}
+
+/* False: the tunnel is gone. */
+static bool phase_due(struct worker *w, uint32_t tunnel)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    if (phase_left(w, tunnel) > 0)
+        return true;
+    if (g->phase != GUARD_ECHO) {
+        tunnel_close(w, tunnel, (enum reason)g->reason, false);
+        return false;
+    }
+    g->answered |= 1;
+    return true; /* next_phase does the rest */
+}
+
+bool guard_due(struct worker *w, uint32_t tunnel)
+{
+    enum reason reason;
+    struct arena_meter *meter = guard_meter(w, tunnel);
+    if (!phase_due(w, tunnel))
+        return false;
+    for (uint32_t i = 0; i < 2; i++) {
+        if (!ping_due(w, tunnel, i))
+            return false;
+        if (pause_left(w, tunnel, i) == 0) {
+            meter->paused &= (uint8_t) ~(1u << i);
+            tunnel_mark_ready(w, tunnel, i); /* its events have passed meanwhile */
+        }
+    }
+    if (guard_advance(w, tunnel, &reason)) {
+        tunnel_close(w, tunnel, reason, false);
+        return false;
+    }
+    return true;
 }

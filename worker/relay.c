@@ -2,8 +2,9 @@
 #include "worker/relay.h"
 
 #include "worker/crash_point.h"
+#include "worker/guard.h"
+#include "worker/relay_made.h"
 #include "worker/relay_step.h"
-#include "worker/relay_tls.h"
 #include "worker/tunnel.h"
 
 #include <errno.h>
@@ -17,16 +18,18 @@ static struct arena_op *op_of(const struct worker *w)
     return &w->arena->header->op;
 }
 
-void relay_publish(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t bytes)
+void relay_publish(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t bytes, bool heard)
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];
     struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
-    t->heard_ms[d] = w->now_ms;
     /* The low halves follow dir.rx and track.frames: adoption mends them if death came before this. */
     STORE_RELAXED(&pub->bytes[d], pub->bytes[d] + bytes);
     uint32_t frames = t->track[d].frames - (uint32_t)pub->frames[d];
     if (frames != 0)
         STORE_RELAXED(&pub->frames[d], pub->frames[d] + frames);
+    if (!heard)
+        return;
+    t->heard_ms[d] = w->now_ms;
     STORE_RELAXED(&pub->active_ms, w->mono_ms);
 }
 
@@ -52,7 +55,7 @@ static enum relay_result half_close(struct worker *w, uint32_t tunnel, uint32_t 
     if (t->dir[!d].flags & DIR_SHUT)
         return RELAY_CLOSED;
     if (!(t->dir[d].flags & DIR_SHUT)) {
-        if (t->tls != 0 && !relay_tls_say_end(w, tunnel, d))
+        if (t->tls != 0 && !relay_made_say_end(w, tunnel, d))
             return RELAY_WAIT; /* for room: flush comes back here */
         shutdown(t->fd[!d], SHUT_WR);
         CRASH_POINT(half_shut);
@@ -197,7 +200,7 @@ static enum relay_result peek_once(struct worker *w, uint32_t tunnel, uint32_t d
         dir->flags |= DIR_BLOCKED;
     relay_op_end(w);
     if (sent > 0)
-        relay_publish(w, tunnel, d, (uint32_t)sent);
+        relay_publish(w, tunnel, d, (uint32_t)sent, true);
     if (sent < n) {
         relay_note_blocked(w, tunnel, d);
         return RELAY_WAIT;
@@ -244,7 +247,7 @@ static enum relay_result relay_once(struct worker *w, uint32_t tunnel, uint32_t 
             return relay_failed(!d, reason);
         park(w, tunnel, d, (uint32_t)n, sent < 0 ? 0 : (uint32_t)sent);
     }
-    relay_publish(w, tunnel, d, (uint32_t)n);
+    relay_publish(w, tunnel, d, (uint32_t)n, true);
     if (UNLIKELY(sent != n))
         return RELAY_WAIT;
     /* Edge-triggered: a short read has emptied the queue, unless a FIN stands behind it. */
@@ -267,8 +270,11 @@ enum relay_result relay_run(struct worker *w, uint32_t tunnel, uint32_t d, enum 
         return half_close(w, tunnel, d);
     bool tls = w->tunnels[tunnel].tls != 0;
     for (int i = 0; i < READS_PER_TURN; i++) {
+        bool walk = dir->care & CARE_WALK;
         enum relay_result result =
-            tls ? relay_tls_once(w, tunnel, d, reason) : relay_once(w, tunnel, d, reason);
+            tls || walk ? relay_made_once(w, tunnel, d, reason) : relay_once(w, tunnel, d, reason);
+        if (UNLIKELY(walk) && result <= RELAY_MORE && guard_advance(w, tunnel, reason))
+            return RELAY_REFUSED;
         if (result == RELAY_WAIT)
             dir->flags &= (uint8_t)~DIR_RESUME;
         if (result != RELAY_MORE)

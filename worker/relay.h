@@ -23,7 +23,10 @@ enum relay_result {
  */
 enum relay_result relay_run(struct worker *w, uint32_t tunnel, uint32_t d, enum reason *reason);
 
-/* Publish byte and frame counts and the time on the board. */
-void relay_publish(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t bytes);
+/*
+ * Publish byte and frame counts on the board, and the time if the source was `heard`: if it has sent more
+ * than an answer to our ping.
+ */
+void relay_publish(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t bytes, bool heard);
 
 #endif

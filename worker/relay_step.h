@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between relay.c and relay_tls.c: the journal around a step, and how a direction ends. */
+/* Between relay.c and relay_made.c: the journal around a step, and how a direction ends. */
 #ifndef WORKER_RELAY_STEP_H
 #define WORKER_RELAY_STEP_H
 

@@ -2,7 +2,6 @@
 #include "worker/rules.h"
 
 #include "common/siphash.h"
-#include "worker/tunnel.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -168,22 +167,24 @@ static bool refresh(struct worker *w, const struct image *image, struct arena_ru
     return false;
 }
 
-int rules_apply(struct worker *w, const struct image *image)
+int rules_map(struct worker *w, const struct image *image)
 {
     struct rules_place *places = places_of(w, image);
-    bool changed = false;
     if (!places)
         return -ENOMEM;
     free(w->rules);
     w->rules = places;
-    for (uint32_t at = 1; at < w->arena->header->rules_used && at < ARENA_RULES_MAX; at++) {
+    return 0;
+}
+
+bool rules_refresh(struct worker *w)
+{
+    bool changed = false;
+    uint32_t used = w->image ? w->arena->header->rules_used : 0; /* a successor may have none yet */
+    for (uint32_t at = 1; at < used && at < ARENA_RULES_MAX; at++) {
         struct arena_rules *rules = &w->arena->rules[at];
         if (rules->tunnels > 0)
-            changed |= refresh(w, image, rules);
+            changed |= refresh(w, w->image, rules);
     }
-    for (uint32_t i = 0; changed && i < w->tunnels_used; i++) {
-        if (w->tunnels[i].state == TUNNEL_OPEN)
-            tunnel_arm(w, i);
-    }
-    return 0;
+    return changed;
 }

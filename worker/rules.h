@@ -25,11 +25,14 @@ void rules_leave(struct worker *w, const struct arena_tunnel *t);
 /* Adoption: count anew who goes by them. */
 void rules_recount(struct worker *w);
 
+/* A new configuration is about to be used: whose routes are these? Returns 0 or -ENOMEM. */
+int rules_map(struct worker *w, const struct image *image) MUST_CHECK;
+
 /*
- * A new configuration: open tunnels of the routes that it still has go by what it says from now on.
- * Those of other routes go on as before. Arms the timers of all when anything has changed. Called
- * before `image` is the one in use. Returns 0 or -ENOMEM.
+ * The configuration in use is new: open tunnels of the routes that it still has go by what it says from
+ * now on, those of other routes as before. Not amid a step. True if anything has changed: then
+ * all tunnels are to be looked after.
  */
-int rules_apply(struct worker *w, const struct image *image) MUST_CHECK;
+bool rules_refresh(struct worker *w);
 
 #endif

@@ -21,12 +21,6 @@ enum {
     SHA256_SIZE = 32,
 };
 
-/* A context that may fail: it is tried once. */
-struct lazy {
-    SSL_CTX *context;
-    bool tried;
-};
-
 /* What marks of sessions with an upstream's servers are made of. */
 struct stance {
     bool known;
@@ -39,10 +33,11 @@ struct tls_contexts {
     struct image *image;
     struct keys keys;
     struct tickets tickets;
-    struct lazy server;
-    struct lazy *backends;           /* by upstream */
-    struct stance *stances;          /* likewise */
-    struct tls_identity *identities; /* by certificate */
+    SSL_CTX *server;                     /* NULL: not tried, or it failed */
+    bool server_tried;                   /* once is enough */
+    struct tls_client_context *backends; /* by upstream */
+    struct stance *stances;              /* likewise */
+    struct tls_identity *identities;     /* by certificate */
 };
 
 /* ---- life ---- */
@@ -106,7 +101,7 @@ void tls_contexts_release(struct tls_contexts **contexts)
     ASSERT(c->references > 0);
     if (--c->references > 0)
         return;
-    SSL_CTX_free(c->server.context);
+    SSL_CTX_free(c->server);
     for (uint32_t i = 0; c->backends && i < c->image->header->upstreams.count; i++)
         SSL_CTX_free(c->backends[i].context);
     for (uint32_t i = 0; c->identities && i < c->image->header->certificates.count; i++)
@@ -329,72 +324,39 @@ static int set_up_server(struct tls_contexts *c, SSL_CTX *context)
     return rc;
 }
 
-/* Keep what was made, or say that it failed. */
-static void keep(struct lazy *lazy, SSL_CTX *context, int rc, const char *what, uint32_t index)
-{
-    lazy->tried = true;
-    if (context && rc == 0) {
-        lazy->context = context;
-        return;
-    }
-    failed(what, index);
-    SSL_CTX_free(context);
-}
-
 struct ssl_ctx_st *tls_contexts_server(struct tls_contexts *c)
 {
-    if (c->server.tried || c->image->header->certificates.count == 0)
-        return c->server.context;
+    if (c->server_tried || c->image->header->certificates.count == 0)
+        return c->server;
+    c->server_tried = true;
     ERR_clear_error();
-    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-    keep(&c->server, context, context ? set_up_server(c, context) : -ENOMEM, "listeners", 0);
-    return c->server.context;
+    c->server = SSL_CTX_new(TLS_server_method());
+    if (!c->server || set_up_server(c, c->server) < 0) {
+        failed("listeners", 0);
+        SSL_CTX_free(c->server);
+        c->server = NULL;
+    }
+    return c->server;
 }
 
 /* ---- contexts for upstreams ---- */
 
-/* Upstreams that trust the same file trust the same store: the system's has 140 authorities. */
-static X509_STORE *store_for(const struct tls_contexts *c, const struct image_upstream *upstream)
-{
-    for (uint32_t i = 0; i < c->image->header->upstreams.count; i++) {
-        const struct image_upstream *other = image_upstream(c->image, i);
-        if (!c->backends[i].context || !(other->tls_flags & UPSTREAM_TLS_VERIFY) ||
-            other->tls_ca.off != upstream->tls_ca.off || other->tls_ca.len != upstream->tls_ca.len)
-            continue;
-        X509_STORE *store = SSL_CTX_get_cert_store(c->backends[i].context);
-        return X509_STORE_up_ref(store) == 1 ? store : NULL;
-    }
-    return tls_identity_store(image_slice(c->image, upstream->tls_ca), NULL);
-}
-
-static int set_up_backend(const struct tls_contexts *c, SSL_CTX *context,
-                          const struct image_upstream *upstream)
-{
-    bool verify = upstream->tls_flags & UPSTREAM_TLS_VERIFY;
-    const struct tls_client client = {
-        .store = verify ? store_for(c, upstream) : NULL,
-        .chain = image_slice(c->image, upstream->tls_chain),
-        .key = keys_get(&c->keys, upstream->tls_key),
-    };
-    if (verify && !client.store)
-        return -EBADMSG;
-    tls_handshake_prepare(context);
-    int rc = tls_client_set_up(context, &client);
-    X509_STORE_free(client.store);
-    return rc;
-}
-
 struct ssl_ctx_st *tls_contexts_backend(struct tls_contexts *c, uint32_t number)
 {
     const struct image_upstream *upstream = image_upstream(c->image, number);
-    struct lazy *lazy = &c->backends[number];
-    if (lazy->tried || !(upstream->tls_flags & UPSTREAM_TLS))
-        return lazy->context;
+    const struct tls_client client = {
+        .verify = upstream->tls_flags & UPSTREAM_TLS_VERIFY,
+        .authorities = image_slice(c->image, upstream->tls_ca),
+        .chain = image_slice(c->image, upstream->tls_chain),
+        .key = keys_get(&c->keys, upstream->tls_key),
+        .prepare = tls_handshake_prepare,
+    };
+    if (c->backends[number].tried || !(upstream->tls_flags & UPSTREAM_TLS))
+        return c->backends[number].context;
     ERR_clear_error();
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    keep(lazy, context, context ? set_up_backend(c, context, upstream) : -ENOMEM, "upstream",
-         number);
-    return lazy->context;
+    if (tls_client_make(c->backends, c->image->header->upstreams.count, number, &client) < 0)
+        failed("upstream", number);
+    return c->backends[number].context;
 }
 
 /* ---- marks of sessions ---- */

@@ -7,7 +7,7 @@
 #include "worker/crash_point.h"
 #include "worker/guard.h"
 #include "worker/position.h"
-#include "worker/relay_tls.h"
+#include "worker/relay_made.h"
 #include "worker/rules.h"
 #include "worker/tunnel_tls.h"
 #include "worker/wave.h"
@@ -74,7 +74,7 @@ static uint32_t cookie_of(int fd)
     return (uint32_t)cookie;
 }
 
-static uint64_t public_id(const struct worker *w, uint32_t tunnel)
+uint64_t tunnel_id(const struct worker *w, uint32_t tunnel)
 {
     return (uint64_t)w->slot << 56 | (uint64_t)w->tunnels[tunnel].gen << 32 | (tunnel + 1);
 }
@@ -92,33 +92,66 @@ static void stage(struct worker *w, uint32_t tunnel, uint32_t d, const struct tu
     dir->rx += tunnel_tls_stage(w, tunnel, d, o, arena_chunk(w->arena, dir->chunk));
 }
 
-static int fill_record(struct worker *w, uint32_t tunnel, const struct tunnel_opening *o)
+/* Bytes of a new tunnel's direction, that no walk has seen yet: is what stands in them allowed? */
+static void walk_held(struct worker *w, uint32_t tunnel, uint32_t d, struct tunnel_opening *o)
+{
+    uint32_t head = d == 1 ? o->head_len : 0;
+    uint32_t held = (uint32_t)o->held[d].n - head;
+    uint8_t *content = tunnel_tls_content(w);
+    struct guard_walk walk = {
+        .d = d,
+        .now_ms = w->now_ms,
+        .in = content,
+        .n = held + (uint32_t)o->tls[d].plain.n,
+        .counts_out = true,
+        .again = true, /* nothing of it is shown yet */
+    };
+    if (held > 0)
+        memcpy(content, o->held[d].p + head, held);
+    if (o->tls[d].plain.n > 0)
+        memcpy(content + held, o->tls[d].plain.p, o->tls[d].plain.n);
+    uint8_t *walked = tunnel_tls_walked(w);
+    guard_walk(w, tunnel, &walk, walked);
+    o->held[d].n = head;
+    o->tls[d].plain = (struct slice){(const char *)walked, walk.out};
+}
+
+static void feed_held(struct worker *w, uint32_t tunnel, uint32_t d, const struct tunnel_opening *o)
+{
+    struct ws_track *track = &w->tunnels[tunnel].track[d];
+    uint32_t head = d == 1 ? o->head_len : 0;
+    ws_track_feed(track, o->held[d].p + head, o->held[d].n - head);
+    ws_track_feed(track, o->tls[d].plain.p, o->tls[d].plain.n);
+}
+
+static int fill_record(struct worker *w, uint32_t tunnel, struct tunnel_opening *o)
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];
     uint16_t gen = t->gen;
     memset(t, 0, sizeof *t);
     t->gen = (uint16_t)(gen + 1);
     t->rules = o->rules;
+    t->dir[0].care = o->care;
+    t->heard_ms[0] = w->now_ms;
+    t->heard_ms[1] = w->now_ms;
     t->backend = (uint16_t)o->backend;
     int rc = tunnel_tls_fill(w, tunnel, o);
     if (rc < 0)
         return rc;
+    guard_open(w, tunnel);
     uint8_t flags = o->exact ? DIR_EXACT : 0;
     for (uint32_t d = 0; d < 2; d++) {
         t->dir[d].flags = flags;
-        t->heard_ms[d] = w->now_ms;
         t->fd[d] = o->fd[d];
         t->cookie[d] = cookie_of(o->fd[d]);
+        if (t->dir[d].care & CARE_WALK)
+            walk_held(w, tunnel, d, o);
+        else
+            feed_held(w, tunnel, d, o);
         stage(w, tunnel, d, o);
         t->src_off[d] = o->rx[d] - t->dir[d].rx;
         t->dst_off[d] = o->tx[!d] - t->dir[d].tx;
-        ws_track_init(&t->track[d]);
     }
-    t->dir[0].care = o->care;
-    ws_track_feed(&t->track[0], o->held[0].p, o->held[0].n);
-    ws_track_feed(&t->track[0], o->tls[0].plain.p, o->tls[0].plain.n);
-    ws_track_feed(&t->track[1], o->held[1].p + o->head_len, o->held[1].n - o->head_len);
-    ws_track_feed(&t->track[1], o->tls[1].plain.p, o->tls[1].plain.n);
     return 0;
 }
 
@@ -146,7 +179,7 @@ static void fill_public(struct worker *w, uint32_t tunnel, const struct tunnel_o
         pub->bytes[d] = o->held[d].n + o->tls[d].plain.n - (d == 1 ? o->head_len : 0);
         pub->frames[d] = w->tunnels[tunnel].track[d].frames;
     }
-    STORE_RELEASE(&pub->id, public_id(w, tunnel));
+    STORE_RELEASE(&pub->id, tunnel_id(w, tunnel));
     if (tunnel >= w->tunnels_used) {
         w->tunnels_used = tunnel + 1;
         STORE_RELEASE(&w->me->tunnels_high, w->tunnels_used);
@@ -192,8 +225,10 @@ static bool record_has_memory(struct worker *w, uint32_t tunnel)
     return true;
 }
 
-int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
+int tunnel_open(struct worker *w, const struct tunnel_opening *opening, uint64_t *id)
 {
+    struct tunnel_opening copy = *opening; /* what a walk takes out of the held bytes */
+    struct tunnel_opening *o = &copy;
     if (!tunnel_room(w) || o->rules == 0)
         return -ENOBUFS;
     if (o->held[0].n + o->tls[0].plain.n > ARENA_CHUNK_SIZE ||
@@ -218,7 +253,7 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
         op_set(w, OP_NONE, 0);
         return rc;
     }
-    fill_public(w, tunnel, o);
+    fill_public(w, tunnel, opening);
     /* The record's now, not the heap's. Death before the commit: OP_OPEN makes the sweep look. */
     conn_mark_fd(w, o->fd[0], false);
     conn_mark_fd(w, o->fd[1], false);
@@ -237,11 +272,12 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *o, uint64_t *id)
     rules_join(w, t);
     CRASH_POINT(open_counted);
     op_set(w, OP_NONE, 0);
-    *id = public_id(w, tunnel);
+    *id = tunnel_id(w, tunnel);
     tunnel_arm(w, tunnel);
     tunnel_mark_ready(w, tunnel, 1);
     if (o->held[0].n + o->tls[0].plain.n + o->tls[0].wire_in.n > 0)
         tunnel_mark_ready(w, tunnel, 0);
+    guard_look_after(w, tunnel);
     return 0;
 }
 
@@ -383,6 +419,7 @@ void tunnel_finish_close(struct worker *w, uint32_t tunnel)
     drop_chunks(w, t);
     tunnel_tls_drop(w, tunnel);
     rules_leave(w, t);
+    guard_forget(w, tunnel);
     CRASH_POINT(close_wiped);
     if (pub->id != 0) {
         log_end(w, tunnel, t->reason);
@@ -408,7 +445,7 @@ static void say_ends(struct worker *w, uint32_t tunnel)
     for (uint32_t d = 0; d < 2; d++) {
         const struct arena_dir *dir = &w->tunnels[tunnel].dir[d];
         if (dir->rx == dir->tx && !(dir->flags & DIR_SHUT))
-            (void)relay_tls_say_end(w, tunnel, d);
+            (void)relay_made_say_end(w, tunnel, d);
     }
 }
 
@@ -450,7 +487,8 @@ static enum reason end_reason(const struct arena_tunnel *t)
 
 void tunnel_close_ended(struct worker *w, uint32_t tunnel)
 {
-    tunnel_close(w, tunnel, end_reason(&w->tunnels[tunnel]), false);
+    enum reason reason = end_reason(&w->tunnels[tunnel]);
+    tunnel_close(w, tunnel, guard_reason(w, tunnel, reason), false);
 }
 
 /* Relay one direction; closes the tunnel when it ends. Returns WAIT or MORE, CLOSED when it is gone. */
@@ -520,99 +558,6 @@ void tunnel_run_ready(struct worker *w)
     }
     w->ready_count -= count;
     memmove(w->ready, w->ready + count, w->ready_count * sizeof w->ready[0]);
-}
-
-/* ---- timers ---- */
-
-/* Milliseconds until the tunnel's next timeout (0: due), UINT32_MAX: none; *reason says which. */
-static uint32_t time_left(const struct worker *w, uint32_t tunnel, enum reason *reason)
-{
-    const struct arena_tunnel *t = &w->tunnels[tunnel];
-    const struct arena_rules *rules = rules_of(w, t);
-    uint32_t left = UINT32_MAX;
-    if (rules->idle_ms != 0) {
-        uint32_t client = w->now_ms - t->heard_ms[0];
-        uint32_t backend = w->now_ms - t->heard_ms[1];
-        uint32_t idle = client < backend ? client : backend;
-        left = idle >= rules->idle_ms ? 0 : rules->idle_ms - idle;
-        *reason = REASON_IDLE_TIMEOUT;
-    }
-    uint32_t send_ms = rules->send_ms;
-    for (uint32_t d = 0; d < 2; d++) {
-        if (send_ms == 0 || !(t->dir[d].flags & DIR_BLOCKED))
-            continue;
-        uint32_t stuck = w->now_ms - t->blocked_ms[d];
-        uint32_t send_left = stuck >= send_ms ? 0 : send_ms - stuck;
-        if (send_left < left) {
-            left = send_left;
-            *reason = REASON_SEND_TIMEOUT;
-        }
-    }
-    enum reason end;
-    uint32_t end_left = wave_left(w, tunnel, &end);
-    if (end_left < left) {
-        left = end_left;
-        *reason = end;
-    }
-    return left;
-}
-
-void tunnel_arm(struct worker *w, uint32_t tunnel)
-{
-    enum reason reason;
-    uint32_t left = time_left(w, tunnel, &reason);
-    if (left != UINT32_MAX)
-        timer_set(&w->timers, tunnel, w->now_ms, left);
-    else
-        timer_clear(&w->timers, tunnel);
-}
-
-void tunnel_note_blocked(struct worker *w, uint32_t tunnel, uint32_t d)
-{
-    struct arena_tunnel *t = &w->tunnels[tunnel];
-    t->blocked_ms[d] = w->now_ms;
-    if (rules_of(w, t)->send_ms == 0)
-        return;
-    if (position_acked(t->fd[!d], &board_tunnel(w->board, w->slot, tunnel)->acked[!d]) < 0)
-        return; /* the next send says what is wrong */
-    tunnel_arm(w, tunnel);
-}
-
-/* True if the receiver of a direction whose time is up has taken bytes meanwhile. */
-static bool receiver_moved(struct worker *w, uint32_t tunnel, uint32_t d)
-{
-    uint32_t before = board_tunnel(w->board, w->slot, tunnel)->acked[!d];
-    tunnel_note_blocked(w, tunnel, d);
-    return board_tunnel(w->board, w->slot, tunnel)->acked[!d] != before;
-}
-
-static bool stuck(struct worker *w, uint32_t tunnel)
-{
-    const struct arena_tunnel *t = &w->tunnels[tunnel];
-    uint32_t send_ms = rules_of(w, t)->send_ms;
-    for (uint32_t d = 0; d < 2 && send_ms != 0; d++) {
-        bool due = t->dir[d].flags & DIR_BLOCKED && w->now_ms - t->blocked_ms[d] >= send_ms;
-        if (due && !receiver_moved(w, tunnel, d))
-            return true;
-    }
-    return false;
-}
-
-void tunnel_timer(struct worker *w, uint32_t tunnel)
-{
-    enum reason reason = REASON_IDLE_TIMEOUT;
-    if (w->tunnels[tunnel].state != TUNNEL_OPEN)
-        return;
-    /* Traffic does not touch the timer: it only moves active_ms, and here we look how far. */
-    bool due = time_left(w, tunnel, &reason) == 0;
-    if (due && reason == REASON_IDLE_TIMEOUT)
-        tunnel_close(w, tunnel, reason, false);
-    else if (due && reason != REASON_SEND_TIMEOUT)
-        guard_close(w, tunnel, reason);
-    else if (due && stuck(w, tunnel))
-        tunnel_close(w, tunnel, reason, true);
-    else
-        tunnel_arm(w, tunnel);
 }
 
 /* ---- start ---- */

@@ -50,6 +50,9 @@ bool tunnel_room(const struct worker *w);
  */
 int tunnel_open(struct worker *w, const struct tunnel_opening *opening, uint64_t *id) MUST_CHECK;
 
+/* Its id on the board and in logs. */
+uint64_t tunnel_id(const struct worker *w, uint32_t tunnel);
+
 /* Close both sides: FIN, or RST if `abort`. Moves its sums to the counters, logs, frees the record. */
 void tunnel_close(struct worker *w, uint32_t tunnel, enum reason reason, bool abort);
 

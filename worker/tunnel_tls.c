@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/tunnel_tls.h"
 
+#include "worker/guard.h"
 #include "worker/tls_burst.h"
 
 #include <errno.h>
@@ -21,6 +22,13 @@ uint8_t *tunnel_tls_content(struct worker *w)
     static uint8_t content[ARENA_CHUNK_SIZE]; /* one a process, untouched until it is needed */
     (void)w;
     return content;
+}
+
+uint8_t *tunnel_tls_walked(struct worker *w)
+{
+    static uint8_t walked[ARENA_CHUNK_SIZE + WS_WALK_EXTRA];
+    (void)w;
+    return walked;
 }
 
 /* ---- entries ---- */
@@ -126,8 +134,10 @@ uint32_t tunnel_tls_stage(struct worker *w, uint32_t tunnel, uint32_t d,
     uint32_t n = (uint32_t)before.n;
     n += stage_content(w, dst, o->held[d], chunk + n);
     n += stage_content(w, dst, o->tls[d].plain, chunk + n);
+    /* What a walk has kept back, or taken out, was opened, too. */
     if (src)
-        src->opened = (uint32_t)(o->held[d].n + o->tls[d].plain.n) - head;
+        src->opened =
+            (uint32_t)(o->held[d].n + o->tls[d].plain.n) - head - guard_extra(w, tunnel, d);
     if (dst)
         dst->sealed -= head;
     for (uint32_t side = 0; side < 2; side++) {
@@ -167,7 +177,7 @@ bool tunnel_tls_content_bytes(const struct worker *w, uint32_t tunnel, uint32_t 
     const struct vault_side *src = tunnel_tls_side(w, tunnel, d);
     const struct vault_side *dst = tunnel_tls_side(w, tunnel, !d);
     const struct vault_side *side = src ? src : dst;
-    *bytes = src ? src->opened : dst->sealed;
+    *bytes = src ? src->opened : dst->sealed - guard_extra(w, tunnel, d);
     return side->session.version != TLS_PLAIN;
 }
 

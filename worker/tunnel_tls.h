@@ -23,6 +23,9 @@ int tunnel_tls_engine(struct worker *w) MUST_CHECK;
 /* Where content stands between opening and sealing: ARENA_CHUNK_SIZE bytes of the worker's own. */
 uint8_t *tunnel_tls_content(struct worker *w);
 
+/* Likewise, between looking at its frames and sealing. */
+uint8_t *tunnel_tls_walked(struct worker *w);
+
 /*
  * A tunnel is being opened, OP_OPEN names it: fill its entries. Death in here: the record is not OPEN,
  * a successor finds the entries to be nobody's and wipes them. Returns 0, -ENOBUFS or -EMSGSIZE.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/verify.h"
 
+#include "worker/guard.h"
 #include "worker/position.h"
 #include "worker/tunnel_tls.h"
 
@@ -133,6 +134,11 @@ static bool record_holds(const struct worker *w, struct claims *claims, struct a
     }
     if (t->backend >= w->board->header->backends_max) {
         t->backend = 0;
+        holds = false;
+    }
+    if (!guard_holds(w, (uint32_t)(t - w->tunnels))) {
+        for (uint32_t d = 0; d < 2; d++)
+            t->dir[d].care = 0;
         holds = false;
     }
     if (t->rules == 0 || t->rules >= ARENA_RULES_MAX) {

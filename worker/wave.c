@@ -86,12 +86,6 @@ static void ask_wave(struct ask *ask, const struct board_wave *shown)
         propose(ask, due_ms, (enum reason)reason);
 }
 
-static bool is_closing(const struct worker *w, uint32_t tunnel)
-{
-    return w->tunnels[tunnel].dir[0].care & CARE_GUARD &&
-           w->arena->guards[tunnel].phase != GUARD_OPEN;
-}
-
 uint32_t wave_left(const struct worker *w, uint32_t tunnel, enum reason *reason)
 {
     const struct arena_tunnel *t = &w->tunnels[tunnel];
@@ -101,7 +95,7 @@ uint32_t wave_left(const struct worker *w, uint32_t tunnel, enum reason *reason)
                       .turn = board_wave_turn(w->board, w->slot, tunnel),
                       .opened_real_ms = pub->opened_real_ms,
                       .due_ms = UINT64_MAX};
-    if (is_closing(w, tunnel))
+    if (guard_is_closing(w, tunnel))
         return UINT32_MAX;
     if (w->real_ms > pub->opened_real_ms)
         ask.age_ms = w->real_ms - pub->opened_real_ms;
@@ -128,7 +122,7 @@ static void close_named(struct worker *w)
         if (id == 0 || id >> 56 != w->slot || tunnel >= w->tunnels_used)
             continue;
         if (w->tunnels[tunnel].state == TUNNEL_OPEN &&
-            board_tunnel(w->board, w->slot, tunnel)->id == id && !is_closing(w, tunnel))
+            board_tunnel(w->board, w->slot, tunnel)->id == id && !guard_is_closing(w, tunnel))
             guard_close(w, tunnel, REASON_CLOSED_BY_OPERATOR);
     }
 }

@@ -14,17 +14,6 @@ def raise_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def see_off(client):
-    """It is told to go, by a Close that it answers or by the end alone; nothing else comes before."""
-    try:
-        head = client.read(2)
-    except EOFError:
-        return
-    hf.check(head[0] == 0x88 and head[1] < 126, f"not a Close: {head!r}")
-    client.send(hf_ws.frame(hf_ws.CLOSE, client.read(head[1]), mask=MASK))
-    client.expect_end()
-
-
 class Crowd(Mass):
     """Clients that say nothing, answer a Close, and note when they met the first sign of the end."""
 

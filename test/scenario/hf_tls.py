@@ -83,21 +83,26 @@ def server_context(pair, **options):
 
 
 class Backend(hf.Scripted):
-    """A scripted backend behind TLS, as its `context` says, which the story may change. Keeps in
-    `names` what it was asked for (SNI), in `shown` the certificates (DER) that clients showed."""
+    """A scripted backend behind TLS, as its `context` says, which the story may change; it closes
+    at once while it `refuses`. Keeps in `names` what it was asked for (SNI), in `shown` the
+    certificates (DER) that clients showed, in `reused` of each handshake if it resumed a session."""
 
     def __init__(self, scene, made, handler, **options):
-        self.context, self.names, self.shown = made, [], []
+        self.context, self.refuses = made, False
+        self.names, self.shown, self.reused = [], [], []
         super().__init__(scene, handler, **options)
 
     def serve(self, peer):
         made = self.context
         made.sni_callback = lambda _, name, __: self.names.append(name)
         try:
+            if self.refuses:
+                raise ConnectionError
             peer.sock = made.wrap_socket(peer.sock, server_side=True)
         except OSError:
             peer.sock.close()
             return
+        self.reused.append(peer.sock.session_reused)
         self.shown.append(peer.sock.getpeercert(binary_form=True))
         super().serve(peer)
 

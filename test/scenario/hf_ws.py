@@ -108,6 +108,14 @@ class Socket(hf_http.Client):
         hf.equal(opcode, TEXT, "greeting's opcode")
         return payload.decode().split('"')[3]
 
+    def told_to_go(self, code=1001):
+        """A Close of the proxy's, answered; then the end."""
+        opcode, payload, _ = self.take()
+        hf.equal((opcode, int.from_bytes(payload[:2], "big")), (CLOSE, code), "Close")
+        self.post(CLOSE, payload)
+        self.expect_end()
+        self.close()
+
     def goodbye(self, code=1000):
         """The closing handshake, started by us; then the end."""
         payload = code.to_bytes(2, "big")

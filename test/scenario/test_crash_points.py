@@ -20,7 +20,7 @@ SECONDS = (2, 4, 8, 16)  # a rare place may need more than one try, on a busy ma
 # Places that are passed for each message are hit now and then, the rare ones nearly always.
 EVERY = {"relay": 900, "event": 900, "flush": 60, "half": 10, "close_settle": 150, "close": 20,
          "fd": 40, "open": 15, "park": 10, "ready": 40, "adopt": 2,
-         "adopt_positions": 1, "adopt_tls": 1, "tls": 900, "tls_end": 10, "random": 5000}
+         "adopt_positions": 1, "adopt_made": 1, "made": 900, "made_end": 10, "random": 5000}
 HTTP_ONLY = {"fd_closing"}  # tunnels never pass there
 RELOAD_ONLY = {"apply_keys", "apply_image"}  # nor there, but reloads do
 
@@ -36,9 +36,9 @@ def rage(scene, place, seconds, *words):
     shown = []
     # Places in the adoption are only passed when somebody else kills workers.
     kills = ["--every", "60,150"] if place.startswith("adopt") else ["--no-kills"]
-    if place in ("adopt_positions", "adopt_tls_made"):  # needs a death amid a message first
+    if place in ("adopt_positions", "adopt_made"):  # needs a death amid a message first
         kills = ["--every", "30,80", "--load", "-x idle=0,short=0,slow=0"]
-    tls = "100" if "tls" in place or place == "close_wiped" else "40"
+    tls = "100" if "made" in place or place == "close_wiped" else "40"
     wrong = chaos.run(scene, chaos.options(
         ["--tls", tls, "--tunnels", TUNNELS, "--seconds", str(seconds), "--keepers", "0", "--reload-every", "0",
          "--crash-point", f"{place}:{every}", *kills, *words]),
@@ -143,7 +143,7 @@ def control(place, tls):
 
 
 story(control("relay_received", "0"))
-story(control("tls_sent", "100"))
+story(control("made_sent", "100"))
 
 
 if __name__ == "__main__":

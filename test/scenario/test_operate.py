@@ -12,7 +12,7 @@ import time
 
 import hf
 from hf import check, configuration, equal, story, wait_equal
-from hf_crowd import Crowd, raise_limit, see_off
+from hf_crowd import Crowd, raise_limit
 from hf_ws import Socket
 
 MANY = 300 if hf.SANITIZED else 2000
@@ -126,7 +126,7 @@ def the_tunnels_of_a_drained_server_end_by_drain_timeout(scene):
     order(proxy, f"undrain:{name_of(two)}")
     for tunnel, name in zip(tunnels, names):
         if name == "one":
-            see_off(tunnel)
+            tunnel.told_to_go()
         else:
             tunnel.echo(b"still here")
     proxy.wait_reason("drained", names.count("one"))
@@ -158,7 +158,7 @@ def close_ends_the_tunnel_that_it_names_and_no_other(scene):
     number = next(row["id"] for row in proxy.stat("tunnels")["tunnels"]
                   if row["client"] == hf.text_address(victim.sock.getsockname()))
     equal(order(proxy, f"close:{number}"), f"ok tunnel={number} is being closed", "answer")
-    see_off(victim)
+    victim.told_to_go()
     proxy.wait_reason("closed_by_operator", 1)
     for tunnel in tunnels:
         if tunnel is not victim:
@@ -181,7 +181,7 @@ def many_tunnels_are_closed_one_by_one_while_workers_die(scene):
         hf.wait_for(lambda number=number: ask(proxy, f"close:{number}".encode()).startswith("ok"),
                     "the order is taken")  # not while a worker is behind with 16 of them
     for tunnel in tunnels:
-        see_off(tunnel)
+        tunnel.told_to_go()
     proxy.wait_reason("closed_by_operator", 60)
 
 
@@ -196,7 +196,7 @@ def an_order_for_a_worker_that_dies_before_it_follows_is_its_successors(scene):
     order(proxy, f"close:{number}")
     proxy.crashes_expected += 1
     os.kill(pid, signal.SIGKILL)
-    see_off(tunnel)
+    tunnel.told_to_go()
     other.echo(b"still here")
 
 

@@ -384,34 +384,6 @@ def no_secret_of_a_closed_connection_stays_in_memory(scene):
 
 # ---- to the backend ----
 
-class TlsBackend(hf.Scripted):
-    """A scripted backend behind TLS. Keeps in `reused` of each handshake if it resumed a session."""
-
-    def __init__(self, scene, pair, handler):
-        self.pair, self.reused, self.refuses = pair, [], False
-        self.renew()
-        super().__init__(scene, handler)
-
-    def renew(self, version=None):
-        """As a new process: with other keys for tickets."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*self.pair)
-        if version:
-            context.minimum_version = context.maximum_version = version
-        self.context = context
-
-    def serve(self, peer):
-        try:
-            if self.refuses:
-                raise ConnectionError
-            peer.sock = self.context.wrap_socket(peer.sock, server_side=True)
-        except OSError:
-            peer.sock.close()
-            return
-        self.reused.append(peer.sock.session_reused)
-        super().serve(peer)
-
-
 def echo(peer):
     while data := peer.sock.recv(65536):
         peer.send(data)
@@ -420,7 +392,7 @@ def echo(peer):
 @story
 def backends_are_reached_by_tls_and_verified(scene):
     pair = hf_tls.certificate(scene, "backend", "backend.test")
-    backend = TlsBackend(scene, pair, hf.answering(
+    backend = hf_tls.Backend(scene, hf_tls.server_context(pair), hf.answering(
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
     trusting = {"tls": True, "tls_ca": str(pair[0]), "tls_server_name": "backend.test"}
@@ -454,10 +426,17 @@ def resumes(proxy, backend, *expected):
     equal(backend.reused, list(expected), "resumed sessions")
 
 
+def renew(backend, version=None):
+    """As a new process: with other keys for tickets."""
+    bounds = {"minimum_version": version, "maximum_version": version} if version else {}
+    backend.context = hf_tls.server_context(backend.pair, **bounds)
+
+
 def verified_backend(scene, handler):
     """A backend, and a proxy that verifies it, of one worker: sessions are a worker's own."""
     pair = hf_tls.certificate(scene, "backend", "backend.test", "other.test")
-    backend = TlsBackend(scene, pair, handler)
+    backend = hf_tls.Backend(scene, hf_tls.server_context(pair), handler)
+    backend.pair = pair
     proxy, _ = start(scene, backend, workers=1, upstream={
         "tls": True, "tls_ca": str(pair[0]), "tls_server_name": "backend.test"})
     return backend, proxy
@@ -467,9 +446,9 @@ def verified_backend(scene, handler):
 def sessions_with_backends_are_resumed(scene):
     backend, proxy = verified_backend(scene, hf.answering(OK))
     for count, version in enumerate(VERSIONS.values(), 1):
-        backend.renew(version)
+        renew(backend, version)
         resumes(proxy, backend, False, True, True, True)
-        backend.renew(version)
+        renew(backend, version)
         resumes(proxy, backend, False, True)
         proxy.reload()  # that changes nothing
         resumes(proxy, backend, True, True)
@@ -481,7 +460,7 @@ def sessions_with_backends_are_resumed(scene):
 def a_tunnel_leaves_a_session_and_resumes_one(scene):
     backend, proxy = verified_backend(scene, hf_ws.accepting(echo))
     for version in VERSIONS.values():
-        backend.renew(version)
+        renew(backend, version)
         del backend.reused[:]
         tunnels = []
         for count in range(3):
@@ -541,7 +520,7 @@ def openssl_leaves_a_connection_to_a_backend_when_the_answer_begins(scene):
 @story
 def a_session_leaves_memory_when_a_reload_ends_it(scene):
     backend, proxy = verified_backend(scene, hf.answering(OK))
-    backend.renew(VERSIONS["1.2"])  # whose master secret is logged, and resumed
+    renew(backend, VERSIONS["1.2"])  # whose master secret is logged, and resumed
     log = scene.dir / "keys-backend"
     backend.context.keylog_filename = str(log)
     pid = proxy.slots()[0]["worker_pid"]
@@ -569,7 +548,7 @@ def no_session_passes_by_what_a_reload_wants_verified(scene):
         proxy.reload()
 
     for version in VERSIONS.values():
-        backend.renew(version)
+        renew(backend, version)
         for name, ca in (("other.test", None), ("other.test", right), ("other.test", both),
                          ("backend.test", both)):
             change(name, ca)
@@ -586,7 +565,7 @@ def no_session_passes_by_what_a_reload_wants_verified(scene):
 @story
 def tunnels_to_tls_backends_live_on(scene):
     pair = hf_tls.certificate(scene, "backend", "backend.test")
-    backend = TlsBackend(scene, pair, hf_ws.accepting(echo))
+    backend = hf_tls.Backend(scene, hf_tls.server_context(pair), hf_ws.accepting(echo))
     proxy, address = start(scene, backend, upstream={
         "tls": True, "tls_ca": str(pair[0]), "tls_server_name": "backend.test"})
     for made in (None, hf_tls.context()):  # in the clear to us, and by TLS on both sides

@@ -56,6 +56,7 @@ START_TEST(what_means_nothing_is_refused)
     refused("over_rate = \"wait\";", "is not one of \"delay\", \"close\"");
     refused("check_frames = \"yes\";", "true or false is expected");
     refused("max_frame = \"1z\";", "is not a size");
+    refused("max_frame = \"124\";", "is less than the 125 bytes");
 }
 END_TEST
 
@@ -262,7 +263,7 @@ START_TEST(a_direction_is_looked_at_only_if_it_has_a_limit)
         {"server_message_rate = \"1/s\";", RULES_LIMITS_1},
         {"server_byte_rate = \"1/s\";", RULES_LIMITS_1},
         {"server_control_rate = \"1/s\";", RULES_LIMITS_1},
-        {"max_frame = \"1\";", RULES_LIMITS_0 | RULES_LIMITS_1},
+        {"max_frame = \"125\";", RULES_LIMITS_0 | RULES_LIMITS_1},
         {"max_message = \"1\";", RULES_LIMITS_0 | RULES_LIMITS_1},
         {"check_frames = true;", RULES_CHECK_FRAMES | RULES_LIMITS_0 | RULES_LIMITS_1},
         {"rate_burst = \"9s\"; ping_interval = \"1s\"; max_age = \"1h\";", 0},

@@ -11,14 +11,14 @@
 #include "worker/relay_step.h"
 
 /* One recv and one send of a direction. As relay_run; nothing is pending in it. */
-enum relay_result relay_tls_once(struct worker *w, uint32_t tunnel, uint32_t d,
-                                 enum reason *reason);
+enum relay_result relay_made_once(struct worker *w, uint32_t tunnel, uint32_t d,
+                                  enum reason *reason);
 
 /*
  * The last word in a direction whose source has ended: close_notify. True if FIN may follow: it was
  * taken, was said before, or the destination is plain. False: it waits for room.
  */
-bool relay_tls_say_end(struct worker *w, uint32_t tunnel, uint32_t d);
+bool relay_made_say_end(struct worker *w, uint32_t tunnel, uint32_t d);
 
 /*
  * Adoption: do the step in flight again, in which `consumed` bytes were read from the source and `sent`
@@ -26,7 +26,7 @@ bool relay_tls_say_end(struct worker *w, uint32_t tunnel, uint32_t d);
  * a step) or -EPROTO (the peer broke TLS): condemn the tunnel. Idempotent: it may be killed and run
  * again.
  */
-int relay_tls_resolve(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t consumed,
-                      uint32_t sent) MUST_CHECK;
+int relay_made_resolve(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t consumed,
+                       uint32_t sent) MUST_CHECK;
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/relay_tls.h"
+#include "worker/relay_made.h"
 
 #include "worker/crash_point.h"
+#include "worker/guard.h"
 #include "worker/tls_burst.h"
 #include "worker/tunnel.h"
 #include "worker/tunnel_tls.h"
@@ -22,12 +23,16 @@ struct step {
     uint32_t d;
     struct vault_side *src; /* NULL: plain */
     struct vault_side *dst;
-    uint32_t chunk; /* of the input */
-    uint32_t len;   /* bytes of input */
-    uint32_t used;  /* of these, how many have been made into output */
-    uint32_t content;
-    uint32_t out; /* bytes of output, in the vault_op's chunk */
-    int error;    /* alert that the source has earned, or beyond TLS_PEER_ALERT; 0: none */
+    bool walk;        /* frames are looked at, worker/guard.c */
+    bool again;       /* by a successor */
+    bool more;        /* whole records are left for the next step */
+    uint32_t chunk;   /* of the input */
+    uint32_t len;     /* bytes of input */
+    uint32_t used;    /* of these, how many have been made into output */
+    uint32_t content; /* bytes that the source has sent */
+    uint32_t heard;   /* of these, how many are more than an answer to our ping */
+    uint32_t out;     /* bytes of output, in the op's chunk */
+    int error;        /* alert that the source has earned, or beyond TLS_PEER_ALERT; 0: none */
 };
 
 static struct arena_op *op_of(const struct worker *w)
@@ -45,6 +50,14 @@ static void open_step(struct step *s, struct worker *w, uint32_t tunnel, uint32_
     *s = (struct step){.w = w, .t = &w->tunnels[tunnel], .d = d};
     s->src = tunnel_tls_side(w, tunnel, d);
     s->dst = tunnel_tls_side(w, tunnel, !d);
+    s->walk = s->t->dir[d].care & CARE_WALK;
+}
+
+/* Content of a step at most, so that what is made of it fits into a chunk. */
+static uint32_t content_max(const struct step *s)
+{
+    uint32_t max = s->dst ? SEAL_INPUT_MAX : ARENA_CHUNK_SIZE;
+    return s->walk ? max - WS_WALK_EXTRA : max;
 }
 
 /* Where the next bytes of input go: behind those that make no whole record yet. */
@@ -70,6 +83,8 @@ static void save(const struct step *s)
         vop->before[0] = *s->src;
     if (s->dst)
         vop->before[1] = *s->dst;
+    if (s->walk)
+        guard_save(s->w, (uint32_t)(s->t - s->w->tunnels));
 }
 
 /* Back to it. Nothing was pending, so nothing is. */
@@ -86,6 +101,8 @@ static int restore(const struct step *s)
             return -EBADMSG;
         *sides[i] = vop->before[i];
     }
+    if (s->walk)
+        guard_restore(s->w, (uint32_t)(s->t - s->w->tunnels));
     dir->rx = op->base;
     dir->tx = op->base;
     dir->chunk = 0;
@@ -161,6 +178,9 @@ static uint32_t open_records(struct step *s, uint8_t *to)
         int need = tls_record_need(session, in + s->used, s->len - s->used);
         if (need == 0 || (need > 0 && (uint32_t)need > s->len - s->used))
             break;
+        s->more = need > 0 && content + (uint32_t)need > content_max(s);
+        if (s->more)
+            break;
         int n = need < 0 ? need
                          : tls_record_open(s->w->tls_engine, session, in + s->used, (size_t)need,
                                            to + content, &type);
@@ -183,21 +203,51 @@ static uint32_t open_records(struct step *s, uint8_t *to)
     return content;
 }
 
-static void make(struct step *s)
+/* What the source has sent, as it is to be looked at. */
+static uint8_t *open_input(struct step *s)
 {
-    uint8_t *content = arena_chunk(s->w->arena, s->chunk);
-    if (s->src) {
-        content = s->dst ? tunnel_tls_content(s->w) : out_at(s);
-        s->content = open_records(s, content);
-    } else {
+    if (!s->src) {
         s->content = s->len;
         s->used = s->len;
+        return arena_chunk(s->w->arena, s->chunk);
     }
-    ws_track_feed(&s->t->track[s->d], content, s->content);
+    uint8_t *content = s->dst || s->walk ? tunnel_tls_content(s->w) : out_at(s);
+    s->content = open_records(s, content);
+    return content;
+}
+
+/* Frame by frame: into the output, or to where it is sealed from. Returns the bytes. */
+static uint32_t walk(struct step *s, const uint8_t *content, uint8_t *to)
+{
+    struct guard_walk walk = {
+        .d = s->d,
+        .now_ms = vault_op(s->w)->now_ms,
+        .in = content,
+        .n = s->content,
+        .again = s->again,
+        .counts_out = !s->src, /* a source that is TLS has counted what it opened */
+    };
+    guard_walk(s->w, (uint32_t)(s->t - s->w->tunnels), &walk, to);
+    s->heard = walk.heard;
+    return walk.out;
+}
+
+static void make(struct step *s)
+{
+    uint8_t *content = open_input(s);
+    uint32_t n = s->content;
+    s->heard = n;
+    if (s->walk) {
+        uint8_t *to = s->dst ? tunnel_tls_walked(s->w) : out_at(s);
+        n = walk(s, content, to);
+        content = to;
+    } else {
+        ws_track_feed(&s->t->track[s->d], content, n);
+    }
     if (s->dst)
-        seal(s, content, s->content);
+        seal(s, content, n);
     else
-        s->out = s->content;
+        s->out = n;
 }
 
 static void make_end(struct step *s)
@@ -236,17 +286,17 @@ static void settle(struct step *s, uint32_t consumed, uint32_t sent)
     }
     if (s->dst)
         s->dst->check = vault_check(&s->dst->session);
-    CRASH_POINT(tls_sides);
+    CRASH_POINT(made_sides);
     s->t->src_off[s->d] += consumed - s->out;
     dir->rx += s->out;
-    CRASH_POINT(tls_rx_stored);
+    CRASH_POINT(made_rx_stored);
     dir->tx += sent;
     if (sent < s->out) {
         dir->base = op_of(s->w)->base;
         dir->chunk = (uint16_t)op_of(s->w)->out;
         dir->flags |= DIR_BLOCKED;
     }
-    CRASH_POINT(tls_settled);
+    CRASH_POINT(made_settled);
 }
 
 /* Chunks that have become the tunnel's are replaced, one that it no longer needs is freed. */
@@ -310,63 +360,102 @@ static enum relay_result refuse(const struct step *s, enum reason *reason)
     return RELAY_REFUSED;
 }
 
-enum relay_result relay_tls_once(struct worker *w, uint32_t tunnel, uint32_t d, enum reason *reason)
+/* The source has ended, and a Close of ours may have to go before that is passed on. */
+static enum relay_result source_ended(const struct step *s, uint32_t tunnel)
+{
+    if (s->walk && guard_source_ended(s->w, tunnel, s->d))
+        return RELAY_MORE;
+    return relay_source_ended(s->w, tunnel, s->d);
+}
+
+/* One recv behind the input that is there. Returns the bytes; 0: *result is what the step came to. */
+static uint32_t read_input(struct step *s, uint32_t tunnel, enum relay_result *result,
+                           enum reason *reason)
+{
+    uint8_t *to = arena_chunk(s->w->arena, s->chunk) + s->len;
+    ssize_t got = relay_read(s->w, s->t, s->d, to, content_max(s) - s->len);
+    CRASH_POINT(made_received);
+    if (got > 0)
+        return (uint32_t)got;
+    if (got == 0 && s->walk) {
+        relay_op_end(s->w);
+        *result = source_ended(s, tunnel);
+    } else {
+        *result = relay_read_ended(s->w, tunnel, s->d, got, reason);
+    }
+    return 0;
+}
+
+/* What there is to do next in a direction whose step is done. */
+static enum relay_result step_done(const struct step *s, uint32_t tunnel, bool more,
+                                   enum reason *reason)
+{
+    const struct arena_dir *dir = &s->t->dir[s->d];
+    if (UNLIKELY(s->dst && tls_record_worn_out(&s->dst->session))) {
+        *reason = REASON_TLS_LIMIT;
+        return RELAY_REFUSED;
+    }
+    if (UNLIKELY(dir->flags & DIR_BLOCKED)) {
+        relay_note_blocked(s->w, tunnel, s->d);
+        return RELAY_WAIT;
+    }
+    if (UNLIKELY(over(s)))
+        return source_ended(s, tunnel);
+    return more || s->more || dir->flags & DIR_HANGUP ? RELAY_MORE : RELAY_WAIT;
+}
+
+static enum relay_result run_step(struct step *s, uint32_t tunnel, bool read, enum reason *reason)
+{
+    struct worker *w = s->w;
+    enum relay_result result = RELAY_WAIT;
+    uint32_t before = s->src ? s->src->in_chunk : 0;
+    uint32_t n = 0;
+    uint32_t limit = content_max(s) - s->len;
+    save(s);
+    relay_op_begin(w, OP_MADE, tunnel, s->d);
+    CRASH_POINT(made_op_set);
+    if (read && (n = read_input(s, tunnel, &result, reason)) == 0)
+        return result;
+    s->len += n;
+    make(s);
+    CRASH_POINT(made_output);
+    ssize_t sent =
+        s->out > 0 ? relay_write(w, s->t, s->d, arena_chunk(w->arena, op_of(w)->out), s->out) : 0;
+    CRASH_POINT(made_sent);
+    if (UNLIKELY(s->error != 0))
+        return refuse(s, reason); /* the op stays set until the close takes over */
+    if (sent < 0 && errno != EAGAIN)
+        return relay_failed(!s->d, reason);
+    settle(s, n, sent < 0 ? 0 : (uint32_t)sent);
+    relay_op_end(w);
+    CRASH_POINT(made_op_cleared);
+    change_chunks(s, before);
+    relay_publish(w, tunnel, s->d, s->content, s->heard > 0);
+    /* Edge-triggered: a short read has emptied the queue, unless a FIN stands behind it. */
+    return step_done(s, tunnel, !read || n == limit, reason);
+}
+
+enum relay_result relay_made_once(struct worker *w, uint32_t tunnel, uint32_t d,
+                                  enum reason *reason)
 {
     struct step s;
     open_step(&s, w, tunnel, d);
-    if (UNLIKELY(over(&s)))
-        return relay_source_ended(w, tunnel, d);
-    if (UNLIKELY(tunnel_tls_engine(w) < 0)) {
+    bool words = s.walk && guard_has_words(w, tunnel, d);
+    if (UNLIKELY(over(&s) && !words))
+        return source_ended(&s, tunnel);
+    if (s.walk && !words && guard_is_paused(w, tunnel, d))
+        return RELAY_WAIT;
+    if (UNLIKELY(s.t->tls != 0 && tunnel_tls_engine(w) < 0)) {
         *reason = REASON_NO_MEMORY;
         return RELAY_FAILED;
     }
     if (UNLIKELY(w->free_chunk_count < CHUNKS_A_STEP))
         return starve(&s, tunnel);
     find_input(&s);
-    uint32_t before = s.src ? s.src->in_chunk : 0;
-    uint32_t limit = s.dst ? SEAL_INPUT_MAX - s.len : ARENA_CHUNK_SIZE - s.len;
-    uint32_t n = 0;
-    bool held = has_record(&s);
-    save(&s);
-    relay_op_begin(w, OP_RELAY, tunnel, d);
-    CRASH_POINT(tls_op_set);
-    if (!held) {
-        ssize_t got = relay_read(w, s.t, d, arena_chunk(w->arena, s.chunk) + s.len, limit);
-        CRASH_POINT(tls_received);
-        if (got <= 0)
-            return relay_read_ended(w, tunnel, d, got, reason);
-        n = (uint32_t)got;
-    }
-    s.len += n;
-    make(&s);
-    CRASH_POINT(tls_made);
-    ssize_t sent =
-        s.out > 0 ? relay_write(w, s.t, d, arena_chunk(w->arena, op_of(w)->out), s.out) : 0;
-    CRASH_POINT(tls_sent);
-    if (UNLIKELY(s.error != 0))
-        return refuse(&s, reason); /* the op stays set until the close takes over */
-    if (sent < 0 && errno != EAGAIN)
-        return relay_failed(!d, reason);
-    settle(&s, n, sent < 0 ? 0 : (uint32_t)sent);
-    relay_op_end(w);
-    CRASH_POINT(tls_op_cleared);
-    change_chunks(&s, before);
-    relay_publish(w, tunnel, d, s.content);
-    if (UNLIKELY(s.dst && tls_record_worn_out(&s.dst->session))) {
-        *reason = REASON_TLS_LIMIT;
-        return RELAY_REFUSED;
-    }
-    if (UNLIKELY(s.t->dir[d].flags & DIR_BLOCKED)) {
-        relay_note_blocked(w, tunnel, d);
-        return RELAY_WAIT;
-    }
-    if (UNLIKELY(over(&s)))
-        return relay_source_ended(w, tunnel, d);
-    /* Edge-triggered: a short read has emptied the queue, unless a FIN stands behind it. */
-    return held || n == limit || s.t->dir[d].flags & DIR_HANGUP ? RELAY_MORE : RELAY_WAIT;
+    return run_step(&s, tunnel, !words && !has_record(&s), reason);
 }
 
-bool relay_tls_say_end(struct worker *w, uint32_t tunnel, uint32_t d)
+bool relay_made_say_end(struct worker *w, uint32_t tunnel, uint32_t d)
 {
     struct step s;
     open_step(&s, w, tunnel, d);
@@ -375,12 +464,13 @@ bool relay_tls_say_end(struct worker *w, uint32_t tunnel, uint32_t d)
     if (tunnel_tls_engine(w) < 0) /* a successor may have none yet */
         return true;
     s.src = NULL; /* nothing is read */
+    s.walk = false;
     save(&s);
     relay_op_begin(w, OP_END, tunnel, d);
-    CRASH_POINT(tls_end_op_set);
+    CRASH_POINT(made_end_op_set);
     make_end(&s);
     ssize_t sent = relay_write(w, s.t, d, out_at(&s) - s.out, s.out);
-    CRASH_POINT(tls_end_sent);
+    CRASH_POINT(made_end_sent);
     settle(&s, 0, sent < 0 ? 0 : (uint32_t)sent);
     relay_op_end(w);
     change_chunks(&s, 0);
@@ -399,8 +489,8 @@ static uint32_t digest_sent(const struct step *s, uint32_t sent)
     return (uint32_t)crc32(0, out, sent);
 }
 
-int relay_tls_resolve(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t consumed,
-                      uint32_t sent)
+int relay_made_resolve(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t consumed,
+                       uint32_t sent)
 {
     const struct arena_op *op = op_of(w);
     bool end = op->cur >> 28 == OP_END;
@@ -411,15 +501,18 @@ int relay_tls_resolve(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t co
     if (s.t->tls >> 2 >= w->vault.header->sides_max)
         return -EBADMSG;
     if (op->out == 0 || op->out >= chunks || rest == 0 || rest >= chunks ||
-        tunnel_tls_engine(w) < 0)
+        (s.t->tls != 0 && tunnel_tls_engine(w) < 0))
         return -EBADMSG;
-    if (end)
+    if (end) {
         s.src = NULL; /* nothing was being read */
+        s.walk = false;
+    }
+    s.again = true;
     int rc = restore(&s);
     if (rc < 0)
         return rc;
     find_input(&s);
-    uint32_t limit = s.dst ? SEAL_INPUT_MAX : ARENA_CHUNK_SIZE;
+    uint32_t limit = s.src ? ARENA_CHUNK_SIZE : content_max(&s);
     if (s.chunk >= chunks || consumed > limit || s.len + consumed > limit ||
         sent > ARENA_CHUNK_SIZE)
         return -ERANGE;
@@ -429,7 +522,7 @@ int relay_tls_resolve(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t co
         make_end(&s);
     else
         make(&s);
-    CRASH_POINT(adopt_tls_made);
+    CRASH_POINT(adopt_made);
     if (s.error != 0)
         return -EPROTO;
     if (sent > s.out || digest_sent(&s, sent) != before)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tunnels both of whose ends the story plays: frame by frame, at the client and at the server."""
+import os
+import queue
+import threading
+
+import hf
+import hf_ws
+from hf import check, equal
+from hf_ws import CLOSE, Socket, frame, xor
+
+
+class Server:
+    """The backend's end of a tunnel, over an hf.Peer."""
+
+    def __init__(self, peer):
+        self.peer = peer
+        self.done = threading.Event()
+
+    def send(self, data):
+        self.peer.send(data)
+
+    def post(self, opcode, payload=b"", fin=True, rsv=0):
+        self.send(frame(opcode, payload, fin, rsv=rsv))
+
+    def take(self):
+        """Receive a frame, which must be masked: (opcode, payload, fin)."""
+        first, second = self.peer.read(2)
+        n = second & 0x7f
+        check(second & 0x80, "a frame to the server is not masked")
+        if n >= 126:
+            n = int.from_bytes(self.peer.read(2 if n == 126 else 8), "big")
+        mask = self.peer.read(4)
+        return first & 0x0f, xor(self.peer.read(n), mask), bool(first & 0x80)
+
+    def expect_close(self, code):
+        opcode, payload, _ = self.take()
+        equal((opcode, int.from_bytes(payload[:2], "big")), (CLOSE, code), "Close to the server")
+
+    def answer_close(self, code):
+        self.expect_close(code)
+        self.post(CLOSE, code.to_bytes(2, "big"))
+
+    def expect_end(self):
+        equal(self.peer.read_end(), b"", "after the Close")
+
+    def leave(self):
+        self.done.set()
+
+
+class Ends:
+    """Holdfast before a server that is played by hand: open() gives both ends of a new tunnel."""
+
+    def __init__(self, scene, configuration=hf.configuration, answer=hf_ws.switching, **options):
+        self.waiting = queue.Queue()
+        self.answer, self.servers = answer, []
+        self.backend = scene.scripted(self.serve)
+        self.proxy = scene.holdfast(configuration(scene, self.backend, **options))
+        scene.later(self.end)
+
+    def serve(self, peer):
+        head = peer.read_head()
+        if not head:
+            return
+        peer.send(self.answer(head))
+        server = Server(peer)
+        self.waiting.put(server)
+        server.done.wait()
+
+    def open(self, address=None, **options):
+        client = Socket(address or self.proxy.address, **options)
+        server = self.waiting.get(timeout=hf.PATIENCE_S)
+        self.servers.append(server)
+        return client, server
+
+    def end(self):
+        for server in self.servers:
+            server.leave()
+
+
+def code_of(close):
+    opcode, payload, _ = close
+    equal(opcode, CLOSE, f"opcode of {close}")
+    return int.from_bytes(payload[:2], "big")
+
+
+def noise(size):
+    return os.urandom(size)

@@ -1,0 +1,234 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Pings of the proxy's own: who gets them, whose pongs they take, and what becomes of who is silent."""
+import os
+import signal
+import threading
+
+import hf
+import hf_tls
+import hf_ws
+from hf import check, equal, story
+from hf_ends import Ends
+from hf_ws import BINARY, PING, PONG, TEXT
+
+SOON = {"ping_interval": "50ms", "ping_timeout": "20s"}
+BIG = (16 if hf.SANITIZED else 256) << 20
+
+
+def pinged(client):
+    """The payload of the next frame, a ping."""
+    opcode, payload, fin = client.take()
+    equal((opcode, len(payload), fin), (PING, 8, True), "ping")
+    return payload
+
+
+def tunnel_row(proxy):
+    return proxy.stat("tunnels")["tunnels"][0]
+
+
+@story
+def a_silent_client_is_pinged_and_the_server_hears_nothing_of_it(scene):
+    ends = Ends(scene, route=SOON)
+    client, server = ends.open()
+    first = pinged(client)
+    client.post(PONG, first)
+    second = pinged(client)
+    check(first != second, "both pings are the same")
+    client.post(PONG, second)
+    client.post(TEXT, b"that was all")
+    equal(server.take(), (TEXT, b"that was all", True), "what the server got")
+    server.post(TEXT, b"fine")
+    equal(client.take(), (TEXT, b"fine", True), "what the client got")
+    hf.wait_for(lambda: tunnel_row(ends.proxy)["rtt_us"], "a round-trip time is shown")
+
+
+@story
+def pongs_of_others_pass(scene):
+    ends = Ends(scene, route=SOON)
+    client, server = ends.open()
+    payload = pinged(client)
+    for other in (b"", b"another!", payload[:7], payload + b"1", bytes(8), b"x" * 125):
+        client.post(PONG, other)
+        equal(server.take(), (PONG, other, True), "pong")
+    client.post(PONG, payload)
+    client.post(PONG, payload)  # nobody asked for it a second time
+    equal(server.take(), (PONG, payload, True), "pong")
+
+
+@story
+def a_pong_in_single_bytes_is_taken_out(scene):
+    ends = Ends(scene, route=SOON)
+    client, server = ends.open()
+    for _ in range(3):
+        pong = hf_ws.frame(PONG, pinged(client), mask=os.urandom(4))
+        for byte in hf_ws.frame(TEXT, b"before", mask=b"abcd") + pong:
+            client.send(bytes((byte,)))
+        equal(server.take(), (TEXT, b"before", True), "what the server got")
+
+
+@story
+def the_server_is_pinged_if_asked_for(scene):
+    ends = Ends(scene, route={**SOON, "ping_backend": True})
+    client, server = ends.open()
+    for _ in range(3):
+        server.post(PONG, pinged(server))
+        client.post(PONG, pinged(client))
+    server.post(TEXT, b"hello")
+    equal(client.take(), (TEXT, b"hello", True), "what the client got")
+
+
+@story
+def who_does_not_answer_is_given_up(scene):
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "100ms"})
+    client, server = ends.open()
+    pinged(client)
+    server.answer_close(1001)
+    server.expect_end()
+    client.expect_end()
+    ends.proxy.wait_reason("peer_dead", 1)
+
+
+@story
+def a_server_that_does_not_answer_is_given_up(scene):
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "100ms",
+                              "ping_backend": True})
+    client, server = ends.open()
+    def answer():
+        while True:
+            opcode, payload, _ = client.take()
+            if opcode != PING:
+                return int.from_bytes(payload[:2], "big")
+            client.post(PONG, payload)
+    equal(answer(), 1011, "code of the Close")
+    client.post(hf_ws.CLOSE, b"\x03\xf3")
+    client.expect_end()
+    ends.proxy.wait_reason("peer_dead", 1)
+    pinged(server)
+
+
+@story
+def who_sends_anything_lives(scene):
+    """A client amid a big message cannot answer: what it sends is answer enough."""
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "150ms"})
+    client, server = ends.open()
+    pinged(client)
+    for number in range(10):
+        client.post(TEXT, b"%d" % number)
+        equal(server.take(), (TEXT, b"%d" % number, True), "message")
+        hf.pause(50)
+    equal(ends.proxy.reason("peer_dead"), 0, "tunnels given up")
+
+
+@story
+def no_ping_stands_inside_a_frame(scene):
+    """Half a frame is under way to the client for as long as many pings would be due."""
+    ends = Ends(scene, route=SOON)
+    client, server = ends.open()
+    payload = os.urandom(BIG)
+    whole = hf_ws.frame(BINARY, payload)
+
+    def send():
+        step = len(whole) // 16
+        for at in range(0, len(whole), step):
+            server.send(whole[at:at + step])
+            hf.pause(20)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    seen = 0
+    while True:
+        opcode, got, _ = client.take()
+        if opcode == BINARY:
+            break
+        client.post(PONG, got)
+        seen += 1
+    equal(got == payload, True, "payload")
+    check(seen <= 2, f"{seen} pings before the message")
+    sender.join()
+    client.post(PONG, pinged(client))
+
+
+@story
+def pings_stand_between_the_fragments_of_a_message(scene):
+    ends = Ends(scene, route=SOON)
+    client, server = ends.open()
+    server.post(TEXT, b"one", fin=False)
+    equal(client.take(), (TEXT, b"one", False), "fragment")
+    client.post(PONG, pinged(client))
+    server.post(0, b"two", fin=False)
+    equal(client.take(), (0, b"two", False), "fragment")
+    client.post(PONG, pinged(client))
+    server.post(0, b"three")
+    equal(client.take(), (0, b"three", True), "fragment")
+    client.post(TEXT, b"got it")
+    equal(server.take(), (TEXT, b"got it", True), "what the server got")
+
+
+@story
+def pongs_do_not_count_for_idle_timeout(scene):
+    ends = Ends(scene, route={**SOON, "idle_timeout": "400ms"})
+    client, _ = ends.open()
+    pings = 0
+    try:
+        while True:
+            client.post(PONG, pinged(client))
+            pings += 1
+    except (hf.Failure, EOFError, OSError):
+        pass
+    check(2 <= pings <= 9, f"{pings} pings in 400 ms")
+    ends.proxy.wait_reason("idle_timeout", 1)
+
+
+@story
+def pongs_count_for_idle_timeout_if_asked_for(scene):
+    ends = Ends(scene, route={**SOON, "idle_timeout": "300ms", "ping_resets_idle": True})
+    client, _ = ends.open()
+    for _ in range(12):
+        client.post(PONG, pinged(client))
+    equal(ends.proxy.reason("idle_timeout"), 0, "tunnels that were idle")
+
+
+@story
+def a_reload_turns_pings_on_in_open_tunnels(scene):
+    ends = Ends(scene)
+    client, server = ends.open()
+    ends.proxy.conf["sites"][0]["routes"][0].update(SOON)
+    ends.proxy.reload()
+    client.post(PONG, pinged(client))
+    ends.proxy.conf["sites"][0]["routes"][0]["ping_interval"] = "0s"
+    ends.proxy.reload()
+    server.post(TEXT, b"quiet")
+    while client.take() != (TEXT, b"quiet", True):
+        pass
+
+
+@story
+def pings_work_through_tls_at_both_ends(scene):
+    ends = Ends(scene, configuration=hf_tls.configuration, route=SOON)
+    client, server = ends.open(ends.proxy.listener(1), tls=hf_tls.context())
+    for number in range(5):
+        client.post(PONG, pinged(client))
+        server.post(BINARY, b"%d" % number)
+        equal(client.take(), (BINARY, b"%d" % number, True), "message")
+    client.post(TEXT, b"end")
+    equal(server.take(), (TEXT, b"end", True), "what the server got")
+
+
+@story
+def a_successor_knows_who_was_asked(scene):
+    ends = Ends(scene, route=SOON)
+    client, server = ends.open()
+    for _ in range(5):
+        payload = pinged(client)
+        adopted = ends.proxy.counter("tunnels_adopted")
+        ends.proxy.crashes_expected += 1
+        os.kill(ends.proxy.slots()[0]["worker_pid"], signal.SIGKILL)
+        hf.wait_for(lambda: ends.proxy.counter("tunnels_adopted") > adopted, "it is adopted")
+        client.post(PONG, payload)
+    client.post(TEXT, b"end")
+    equal(server.take(), (TEXT, b"end", True), "what the server got")
+
+
+if __name__ == "__main__":
+    hf.main()

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between guard.c and guard_walk.c. */
+#ifndef WORKER_GUARD_PARTS_H
+#define WORKER_GUARD_PARTS_H
+
+#include "worker/guard.h"
+#include "worker/rules.h"
+
+enum {
+    CLOSE_GOING_AWAY = 1001, /* RFC 6455 7.4.1 */
+    CLOSE_PROTOCOL_ERROR = 1002,
+    CLOSE_POLICY = 1008,
+    CLOSE_TOO_BIG = 1009,
+    CLOSE_SERVER_TROUBLE = 1011, /* to a client whose server broke a rule, or is gone */
+};
+
+static inline bool guard_in_use(const struct arena_tunnel *t)
+{
+    return t->dir[0].care & CARE_GUARD;
+}
+
+static inline struct arena_guard *guard_of(const struct worker *w, uint32_t tunnel)
+{
+    return &w->arena->guards[tunnel];
+}
+
+static inline struct arena_meter *guard_meter(const struct worker *w, uint32_t tunnel)
+{
+    return &w->arena->meters[tunnel];
+}
+
+/* Do limits or checks hold for this direction? */
+static inline bool guard_limits(const struct worker *w, const struct arena_tunnel *t, uint32_t d)
+{
+    return rules_of(w, t)->flags & (uint32_t)RULES_LIMITS_0 << d;
+}
+
+/*
+ * May a Close still go to that side? Not behind a FIN or the Close of the other end, nor amid what is no
+ * frame.
+ */
+bool guard_can_tell(const struct worker *w, uint32_t tunnel, uint32_t side);
+
+/* Close both sides because one of them broke a rule: it gets `code`. Part of a step. */
+void guard_refuse(struct worker *w, uint32_t tunnel, uint32_t side, uint16_t code,
+                  enum reason reason, uint32_t now_ms);
+
+#endif
