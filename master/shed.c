@@ -7,6 +7,17 @@
 
 #include <stdlib.h>
 
+/* A tunnel of a server that sheds. */
+struct candidate {
+    uint32_t backend;
+    uint32_t pick;
+};
+
+struct candidates {
+    struct candidate *at; /* owned; by server, then by pick */
+    size_t count;
+};
+
 /* An upstream that has grown. */
 struct group {
     bool grown;
@@ -52,9 +63,9 @@ static struct group *group_of(struct group *groups, const struct board *board, u
     return &groups[board_backend(board, i)->upstream_index % BOARD_UPSTREAMS_MAX];
 }
 
-/* What a server has beyond its share, as far as it may be closed; *share is that. */
+/* What a server has beyond its share, as far as it may be closed; *fair_share is that. */
 static uint32_t surplus_of(const struct group *group, const struct board *board, uint32_t i,
-                           uint32_t *share)
+                           uint32_t *fair_share)
 {
     const struct board_backend *backend = board_backend(board, i);
     uint32_t percent = board_upstream(board, backend->upstream_index % BOARD_UPSTREAMS_MAX)->shed;
@@ -62,8 +73,60 @@ static uint32_t surplus_of(const struct group *group, const struct board *board,
     uint64_t fair = (group->tunnels * backend->weight + group->weight - 1) / group->weight;
     uint64_t most = has * (percent < 100 ? percent : 100) / 100;
     uint64_t over = has > fair ? has - fair : 0;
-    *share = fair > 0 ? (uint32_t)fair : 1;
+    *fair_share = fair > 0 ? (uint32_t)fair : 1;
     return (uint32_t)(over < most ? over : most);
+}
+
+static int compare_candidates(const void *left, const void *right)
+{
+    const struct candidate *a = left, *b = right;
+    if (a->backend != b->backend)
+        return a->backend < b->backend ? -1 : 1;
+    return a->pick < b->pick ? -1 : a->pick > b->pick;
+}
+
+/* The tunnels of all servers that shed. None at all without memory. */
+static void find_candidates(const struct board *board, const struct group *groups,
+                            struct candidates *found)
+{
+    size_t room = 0;
+    for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++)
+        room += LOAD_RELAXED(&board_slot(board, slot)->tunnels_open);
+    *found = (struct candidates){.at = calloc(room + 1, sizeof *found->at)};
+    for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX && found->at; slot++) {
+        uint32_t high = LOAD_RELAXED(&board_slot(board, slot)->tunnels_high);
+        for (uint32_t i = 0; i < high && i < board->tunnels_max && found->count < room; i++) {
+            const struct board_tunnel *tunnel = board_tunnel(board, slot, i);
+            uint32_t backend = LOAD_RELAXED(&tunnel->backend);
+            if (LOAD_ACQUIRE(&tunnel->id) == 0 || backend >= BOARD_BACKENDS_MAX ||
+                groups[board_backend(board, backend)->upstream_index % BOARD_UPSTREAMS_MAX]
+                        .surplus == 0)
+                continue;
+            found->at[found->count++] =
+                (struct candidate){backend, board_wave_pick(board, slot, i)};
+        }
+    }
+    if (found->count > 0)
+        qsort(found->at, found->count, sizeof *found->at, compare_candidates);
+}
+
+/*
+ * The share of a server's tunnels (see board_wave_pick) that are `surplus` exactly: a share by its size
+ * alone would now and then be some more, and leave less than a fair share.
+ */
+static uint32_t share_of(const struct candidates *all, uint32_t backend, uint32_t surplus)
+{
+    size_t low = 0, high = all->count;
+    while (low < high) { /* the server's first one */
+        size_t middle = low + (high - low) / 2;
+        if (all->at[middle].backend < backend)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low + surplus >= all->count || all->at[low + surplus].backend != backend)
+        return 0; /* it has no more than that by now */
+    return all->at[low + surplus].pick;
 }
 
 static bool is_closed_already(const struct board_backend *backend, uint64_t now_ms)
@@ -73,12 +136,13 @@ static bool is_closed_already(const struct board_backend *backend, uint64_t now_
            (wave.mark & 0xff) == REASON_CLOSED_BY_OPERATOR && now_ms < wave.from_ms + wave.for_ms;
 }
 
-static void begin_wave(const struct group *group, const struct board *board, uint32_t i)
+static void begin_wave(const struct group *group, const struct board *board,
+                       const struct candidates *all, uint32_t i)
 {
     struct board_backend *backend = board_backend(board, i);
     uint32_t rate = board_upstream(board, backend->upstream_index % BOARD_UPSTREAMS_MAX)->shed_rate;
-    uint32_t share;
-    uint32_t surplus = surplus_of(group, board, i, &share);
+    uint32_t fair;
+    uint32_t surplus = surplus_of(group, board, i, &fair);
     uint32_t has = board_backend_tunnels(board, i);
     uint64_t now_ms = clock_mono_ms();
     if (surplus == 0 || is_closed_already(backend, now_ms))
@@ -88,13 +152,13 @@ static void begin_wave(const struct group *group, const struct board *board, uin
         .from_ms = now_ms,
         .opened_before_real_ms = clock_real_ms() + 1,
         .for_ms = for_ms < UINT32_MAX ? (uint32_t)for_ms : UINT32_MAX,
-        .share = (uint32_t)(((uint64_t)surplus << 32) / (has > surplus ? has : surplus + 1u)),
-        .floor = share,
+        .share = share_of(all, i, surplus),
+        .floor = fair,
         .mark = REASON_SHED,
     };
     board_wave_set(&backend->wave, &wave);
-    log_write(LOG_LEVEL_INFO, "shed", "backend=%s/%s tunnels=%u of=%u share=%u over_ms=%u",
-              backend->upstream, backend->server, surplus, has, share, wave.for_ms);
+    log_write(LOG_LEVEL_INFO, "shed", "backend=%s/%s tunnels=%u of=%u fair=%u over_ms=%u",
+              backend->upstream, backend->server, surplus, has, fair, wave.for_ms);
     board_event(board, MASTER_EVENT_WRITER, "shed backend=%s/%s tunnels=%u of=%u over_ms=%u",
                 backend->upstream, backend->server, surplus, has, wave.for_ms);
 }
@@ -118,7 +182,8 @@ static bool find_grown(const struct board *board, uint32_t generation,
 void shed_begin(const struct board *board, uint32_t generation, const struct shed_before *before)
 {
     uint32_t count = backends(board);
-    uint32_t share;
+    uint32_t fair;
+    struct candidates candidates;
     struct group *groups = calloc(BOARD_UPSTREAMS_MAX, sizeof *groups);
     if (!groups || !find_grown(board, generation, before, groups)) {
         free(groups);
@@ -134,13 +199,15 @@ void shed_begin(const struct board *board, uint32_t generation, const struct she
     for (uint32_t i = 0; i < count; i++) {
         struct group *group = group_of(groups, board, i);
         if (group->grown && takes(board, generation, i))
-            group->surplus += surplus_of(group, board, i, &share);
+            group->surplus += surplus_of(group, board, i, &fair);
     }
+    find_candidates(board, groups, &candidates);
     for (uint32_t i = 0; i < count; i++) {
         const struct group *group = group_of(groups, board, i);
         if (group->grown && takes(board, generation, i))
-            begin_wave(group, board, i);
+            begin_wave(group, board, &candidates, i);
     }
     board_wave_tell(board);
+    free(candidates.at);
     free(groups);
 }

@@ -35,17 +35,18 @@ enum guard_phase {
 enum { GUARD_HELD_MAX = 13, GUARD_PAYLOAD = 8 };
 
 struct arena_guard {
-    uint8_t ping[2];      /* by the side that is asked: enum guard_ping */
-    uint8_t say[2];       /* our Close, by the side that gets it: enum guard_say */
-    uint8_t phase;        /* enum guard_phase */
-    uint8_t reason;       /* enum reason, of the close */
-    uint8_t answered;     /* bit: side: its Close came, or there is nothing to wait for */
-    uint8_t cut;          /* bit: direction: nothing of its source is passed on any more */
-    uint8_t deaf;         /* bit: direction: what its source sends are no frames */
-    uint8_t held_len[2];  /* bytes in held[], by direction */
-    uint8_t counted;      /* 1: the close is counted on the board */
-    uint8_t arm;          /* 1: something is due earlier than its timer knows */
-    uint16_t code[2];     /* of our Close, by side */
+    uint8_t ping[2];     /* by the side that is asked: enum guard_ping */
+    uint8_t say[2];      /* our Close, by the side that gets it: enum guard_say */
+    uint8_t phase;       /* enum guard_phase */
+    uint8_t reason;      /* enum reason, of the close */
+    uint8_t answered;    /* bit: side: its Close came, or there is nothing to wait for */
+    uint8_t cut;         /* bit: direction: nothing of its source is passed on any more */
+    uint8_t deaf;        /* bit: direction: what its source sends are no frames */
+    uint8_t held_len[2]; /* bytes in held[], by direction */
+    uint8_t counted;     /* 1: the close is counted on the board */
+    uint8_t arm;         /* 1: something is due earlier than its timer knows */
+    uint8_t spill;    /* bit: direction: its source has ended, and what is held goes out as it is */
+    uint16_t code[2]; /* of our Close, by side */
     uint32_t phase_ms;    /* when the phase began */
     uint32_t pings[2];    /* sent so far, by side: no two have the same payload */
     uint32_t asked_ms[2]; /* when the last ping was sent, by side */

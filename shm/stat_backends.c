@@ -48,6 +48,7 @@ static const struct stat_column columns[] = {
     {"max_conns", "max", "most conns it may have; 0: no limit", STAT_COUNT, STAT_WIDE, NULL},
     {"conns", "conns", "tunnels and requests in flight now", STAT_COUNT, 0, NULL},
     {"tunnels", "tunnels", "tunnels open now", STAT_COUNT, 0, NULL},
+    {"closing", "closing", "of these, how many are being closed", STAT_COUNT, STAT_WIDE, NULL},
     {"connections_opened", "connects", "connections opened", STAT_COUNT, STAT_TOTAL, NULL},
     {"connections_failed", "failed", "connects refused or timed out", STAT_COUNT, STAT_TOTAL, NULL},
     {"requests", "requests", "requests and handshakes sent", STAT_COUNT, STAT_TOTAL, NULL},
@@ -255,10 +256,10 @@ static void add_row(const struct stat_view *view, uint32_t index,
         (backend->flags & BACKEND_DRAINS) != 0,
     };
     const uint64_t figures[] = {
-        cell->conns,          cell->tunnels,  cell->connects,     cell->connects_failed,
-        cell->requests,       cell->failures, cell->bad_upgrades, cell->tunnels_opened,
-        cell->tunnels_closed, cell->rx_bytes, cell->tx_bytes,     cell->rx_frames,
-        cell->tx_frames,
+        cell->conns,           cell->tunnels,        cell->closing,  cell->connects,
+        cell->connects_failed, cell->requests,       cell->failures, cell->bad_upgrades,
+        cell->tunnels_opened,  cell->tunnels_closed, cell->rx_bytes, cell->tx_bytes,
+        cell->rx_frames,       cell->tx_frames,
     };
     stat_table_text(report, table, backend->upstream);
     stat_table_text(report, table, backend->server);

@@ -49,6 +49,7 @@ static void add_cell(struct board_cell *sum, const struct board_cell *cell)
 {
     sum->conns += cell->conns;
     sum->tunnels += cell->tunnels;
+    sum->closing += cell->closing;
     sum->connects += cell->connects;
     sum->connects_failed += cell->connects_failed;
     sum->requests += cell->requests;

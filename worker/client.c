@@ -194,9 +194,14 @@ static void shake_hands(struct client *client)
     conn_timer_set(conn, conn->w->image->header->front.header_timeout_ms);
 }
 
+bool client_shake_is_due(const struct worker *w)
+{
+    return w->shake_head && w->shaking < w->image->header->tls.max_handshakes;
+}
+
 void client_shake_next(struct worker *w)
 {
-    while (w->shake_head && w->shaking < w->image->header->tls.max_handshakes) {
+    while (w->shake_head && client_tls_may_begin(w)) {
         struct client *client = w->shake_head;
         shake_hands(client);
         client_continue(client);

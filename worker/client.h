@@ -50,6 +50,9 @@ struct client {
 int client_open(struct worker *w, int fd, const struct addr *address,
                 const struct image_listener *listener) MUST_CHECK;
 
+/* Does a handshake wait for nothing but the next loop turn? */
+bool client_shake_is_due(const struct worker *w);
+
 /* Give turns that have become free to handshakes that wait. Once a loop turn. */
 void client_shake_next(struct worker *w);
 

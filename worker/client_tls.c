@@ -8,7 +8,15 @@
 
 #include <errno.h>
 
+/* A handshake's first step takes a quarter of a millisecond: between so many, tunnels have their turn. */
+enum { BEGIN_A_TURN = 4 };
+
 /* ---- whose turn it is ---- */
+
+bool client_tls_may_begin(const struct worker *w)
+{
+    return w->shaking < w->image->header->tls.max_handshakes && w->shake_begun < BEGIN_A_TURN;
+}
 
 static void queue(struct client *client)
 {
@@ -64,6 +72,7 @@ static int begin(struct client *client)
         return -ENOMEM;
     client->shaking = true;
     w->shaking++;
+    w->shake_begun++;
     return 0;
 }
 
@@ -94,7 +103,8 @@ enum conn_tls_result client_tls_run(struct client *client)
     if (!conn->tls->handshake) {
         if (!conn_tls_knock(conn))
             return conn->eof || conn->error ? failed(client, "closed by the peer") : CONN_TLS_MORE;
-        if (w->shaking >= w->image->header->tls.max_handshakes) {
+        bool first = !w->shake_head || w->shake_head == client;
+        if (!first || !client_tls_may_begin(w)) {
             if (!client->shake_waits)
                 queue(client);
             return CONN_TLS_MORE;

@@ -12,6 +12,9 @@
  */
 enum conn_tls_result client_tls_run(struct client *client);
 
+/* May one more handshake begin now? At most max_handshakes at a time, and a few a loop turn. */
+bool client_tls_may_begin(const struct worker *w);
+
 /* The client leaves the handshake, for whatever reason: its turn is free. */
 void client_tls_leave(struct client *client);
 

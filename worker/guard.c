@@ -187,6 +187,8 @@ bool guard_has_words(const struct worker *w, uint32_t tunnel, uint32_t d)
     const struct arena_guard *g = guard_of(w, tunnel);
     if (!guard_in_use(t) || t->dir[d].flags & (DIR_EOF | DIR_SHUT | DIR_BLOCKED))
         return false;
+    if (g->spill >> d & 1)
+        return true;
     bool wanted =
         g->say[!d] == SAY_WANTED || (g->ping[!d] == PING_WANTED && g->say[!d] == SAY_NONE);
     if (!wanted)
@@ -317,6 +319,11 @@ static bool give_up(struct worker *w, uint32_t tunnel, uint32_t side)
 bool guard_source_ended(struct worker *w, uint32_t tunnel, uint32_t d)
 {
     struct arena_guard *g = guard_of(w, tunnel);
+    bool passes = g->say[!d] != SAY_DONE && !((g->cut | g->deaf) >> d & 1);
+    if (g->held_len[d] > 0 && passes) {
+        g->spill |= (uint8_t)(1u << d);
+        return true;
+    }
     if (g->phase == GUARD_OPEN)
         return false;
     g->answered |= (uint8_t)(1u << d);

@@ -34,13 +34,13 @@ void guard_walk(struct worker *w, uint32_t tunnel, struct guard_walk *walk, uint
 
 /* ---- between steps ---- */
 
-/* Is there a frame of ours that may go to the destination of a direction now? */
+/* Is there anything that goes to the destination of a direction now, without reading its source? */
 bool guard_has_words(const struct worker *w, uint32_t tunnel, uint32_t d);
 
 /* Is the source over its rates, and nothing to be read from it for a while? */
 bool guard_is_paused(const struct worker *w, uint32_t tunnel, uint32_t d);
 
-/* The source has ended. True if a Close of ours goes first: then run the direction again. */
+/* The source has ended. True if something goes out first: then run the direction again. */
 bool guard_source_ended(struct worker *w, uint32_t tunnel, uint32_t d);
 
 /*

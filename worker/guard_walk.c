@@ -227,6 +227,18 @@ static uint32_t pass_on(struct worker *w, uint32_t tunnel, struct guard_walk *wa
     return found.out;
 }
 
+/* The beginning of a frame that never became one: no byte of the source is lost. */
+static uint32_t spill(struct worker *w, uint32_t tunnel, uint32_t d, uint8_t *to)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    uint32_t n = g->held_len[d];
+    memcpy(to, g->held[d], n);
+    ws_track_feed(&w->tunnels[tunnel].track[d], g->held[d], n);
+    g->held_len[d] = 0;
+    g->spill &= (uint8_t) ~(1u << d);
+    return n;
+}
+
 void guard_walk(struct worker *w, uint32_t tunnel, struct guard_walk *walk, uint8_t *to)
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];
@@ -234,12 +246,12 @@ void guard_walk(struct worker *w, uint32_t tunnel, struct guard_walk *walk, uint
     uint8_t words[WS_WORDS_MAX];
     bool last;
     uint32_t len = words_for(w, tunnel, !walk->d, &last, words);
-    walk->out = 0;
+    walk->out = g->spill >> walk->d & 1 ? spill(w, tunnel, walk->d, to) : 0;
     /* Nothing of the source is under way to the destination: no frame to wait for the end of. */
     if (len > 0 && g->cut >> walk->d & 1) {
-        memcpy(to, words, len);
+        memcpy(to + walk->out, words, len);
         said(w, tunnel, last, walk);
-        walk->out = len;
+        walk->out += len;
         len = 0;
     }
     if (g->deaf >> walk->d & 1)

@@ -28,8 +28,11 @@
 
 enum {
     BEAT_MS = 1000,
-    STORM_MIN = 16, /* clients accepted in a second */
-    LOOK_MS = 5,    /* how often what nobody tells us about is looked at */
+    STORM_MIN = 16,                    /* clients accepted in a second */
+    LOOK_MS = 5,                       /* how often what nobody tells us about is looked at */
+    EVENTS_AT_ONCE = ARENA_EVENTS / 2, /* the other half is for those that come meanwhile */
+    OTHERS_AT_ONCE =
+        8, /* events of connections, at 10 to 200 us each, between two looks at tunnels */
 };
 
 static void update_clock(struct worker *w)
@@ -175,28 +178,69 @@ static void look(struct worker *w)
         park_when_ready(w);
 }
 
+/* One event from the buffer. Death before it is marked: a successor handles it again; edges come once. */
+static void handle_at(struct worker *w, int i)
+{
+    struct epoll_event *event = &w->arena->header->events[i];
+    handle(w, event->data.u64, event->events);
+    COMMIT_FENCE();
+    CRASH_POINT(event_handled);
+    event->events = 0;
+}
+
+static bool is_tunnel(const struct epoll_event *event)
+{
+    return event->data.u64 >> 56 == EVENT_TUNNEL;
+}
+
+static void handle_tunnels(struct worker *w, int from, int count)
+{
+    const struct epoll_event *events = w->arena->header->events;
+    for (int i = from; i < count; i++) {
+        if (i + 1 < count)
+            prefetch_tunnel(w, events[i + 1].data.u64);
+        if (is_tunnel(&events[i]))
+            handle_at(w, i);
+    }
+}
+
+/* Behind `count` events that are taken already: what has come since, tunnels at once. Returns how many. */
+static int look_again(struct worker *w, int count)
+{
+    int more = epoll_wait(FD_EPOLL, w->arena->header->events + count, (int)ARENA_EVENTS - count, 0);
+    update_clock(w);
+    if (more <= 0)
+        return 0;
+    handle_tunnels(w, count, count + more);
+    if (w->ready_count > 0)
+        tunnel_run_ready(w);
+    return more;
+}
+
+/* New connections, however many, never starve open tunnels. */
+static void handle_others(struct worker *w, int count)
+{
+    const struct epoll_event *events = w->arena->header->events;
+    int handled = 0;
+    for (int i = 0; i < count; i++) {
+        if (is_tunnel(&events[i]) || events[i].events == 0)
+            continue;
+        handle_at(w, i);
+        if (++handled % OTHERS_AT_ONCE == 0 && count < (int)ARENA_EVENTS)
+            count += look_again(w, count);
+    }
+}
+
 static void one_turn(struct worker *w)
 {
-    struct epoll_event *events = w->arena->header->events;
     uint32_t limit = w->looking ? LOOK_MS : BEAT_MS;
-    uint32_t wait = w->ready_count > 0 ? 0 : timer_wait(&w->timers, w->now_ms, limit);
-    int count = epoll_wait(FD_EPOLL, events, ARENA_EVENTS, (int)wait);
+    bool more = w->ready_count > 0 || client_shake_is_due(w);
+    uint32_t wait = more ? 0 : timer_wait(&w->timers, w->now_ms, limit);
+    int count = epoll_wait(FD_EPOLL, w->arena->header->events, EVENTS_AT_ONCE, (int)wait);
     update_clock(w);
-    /* Tunnels first: new connections never starve open ones. */
-    for (int pass = 0; pass < 2; pass++) {
-        for (int i = 0; i < count; i++) {
-            bool tunnel = events[i].data.u64 >> 56 == EVENT_TUNNEL;
-            if (pass == 0 && i + 1 < count)
-                prefetch_tunnel(w, events[i + 1].data.u64);
-            if (tunnel != (pass == 0) || events[i].events == 0)
-                continue;
-            handle(w, events[i].data.u64, events[i].events);
-            /* Death before this: a successor handles the event again; edges come only once. */
-            COMMIT_FENCE();
-            CRASH_POINT(event_handled);
-            events[i].events = 0;
-        }
-    }
+    w->shake_begun = 0;
+    handle_tunnels(w, 0, count);
+    handle_others(w, count);
     if (w->ready_count > 0)
         tunnel_run_ready(w);
     timer_run(&w->timers, w->now_ms, timer_due, w);

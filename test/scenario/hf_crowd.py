@@ -21,6 +21,8 @@ class Crowd(Mass):
         super().__init__(scene, address, path=path, source=source)
         self.sending = False
         self.told = []   # times, monotonic
+        self.born = {}   # by number: when it had its 101
+        self.ages = []   # of those that were told to go
         self.codes = []  # of Close frames
         self.resets = 0
         self.lag_s = 0.0  # the longest that this process did not look
@@ -38,12 +40,18 @@ class Crowd(Mass):
             self.resets += 1
             data = b""
         if one.state == "idle":
-            self.told.append(time.monotonic())
+            now = time.monotonic()
+            self.told.append(now)
+            self.ages.append(now - self.born[one.number])
             one.state = "closing"
         if data:
             self.answer(one, data)
         else:
             self.leave(one)
+
+    def take_head(self, one, data):
+        super().take_head(one, data)
+        self.born[one.number] = time.monotonic()
 
     def answer(self, one, data):
         """A Close frame, in one piece: small enough for that."""
@@ -83,13 +91,14 @@ class Crowd(Mass):
         return sum(one.state == "closing" for one in self.members.values())
 
 
-    def check_flat(self, window_s, parts=10, within=0.2):
-        """Closes by time, from the first on, differ so much between parts of a window at most."""
-        first = min(self.told)
+    def check_flat(self, window_s, parts=10, within=0.2, of=None):
+        """Closes by time (or age), from the first on, differ so much between parts of a window at most."""
+        times = of or self.told
+        first = min(times)
         found = [0] * parts
-        for at in self.told:
+        for at in times:
             found[min(parts - 1, int((at - first) / window_s * parts))] += 1
-        mean = len(self.told) / parts
+        mean = len(times) / parts
         within += self.lag_s / (window_s / parts)  # that much of a part we may have missed
         hf.check(all(abs(one - mean) <= within * mean for one in found),
                  f"closes in {parts} parts of {window_s} s: {found}, seen {self.lag_s:.3f} s late")

@@ -172,6 +172,18 @@ def heads_of_frames_are_cut_anywhere(scene):
 
 
 @story
+def no_byte_of_an_unfinished_head_is_lost(scene):
+    """A frame's head waits for its end; where that never comes it goes out as it is."""
+    ends = Ends(scene, route={"max_frame": "1000"})
+    client, server = ends.open()
+    client.post(TEXT, b"whole")
+    client.send(b"\x82\xfe\x01")
+    client.finish()
+    equal(server.take(), (TEXT, b"whole", True), "frame")
+    equal(server.peer.read_end(), b"\x82\xfe\x01", "what came of the last one")
+
+
+@story
 def who_is_over_a_rate_is_refused(scene):
     ends = Ends(scene, route={"client_message_rate": "5/s", "over_rate": "close"})
     client, server = ends.open()

@@ -204,7 +204,7 @@ def drain_timeout_ends_the_tunnels_of_servers_that_drain_or_are_gone(scene):
     proxy.reload()
     for name in ("one", "two"):
         for tunnel in by_name[name]:
-            tunnel.expect_end()
+            tunnel.told_to_go()
     proxy.wait_reason("drained", len(by_name["one"]) + len(by_name["two"]))
     for tunnel in by_name["three"]:
         tunnel.echo(b"still there")

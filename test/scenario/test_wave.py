@@ -319,7 +319,7 @@ def max_age_ends_tunnels_at_different_ages(scene):
     people.see_end(MANY // 3, "a third is gone")
     kill_a_worker(proxy, 0)
     ended_by(people, MANY, begin, 3, 6 + opened_s)
-    people.check_flat(3.0, parts=6, within=0.2 + opened_s / 3)
+    people.check_flat(3.0, parts=6, of=people.ages)
     proxy.wait_reason("max_age", MANY)
 
 

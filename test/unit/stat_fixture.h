@@ -100,6 +100,7 @@ static inline void fixture_worker(uint32_t slot)
     struct board_cell *cell = board_cell(&board, slot, 1);
     cell->conns = 4 + slot;
     cell->tunnels = 3;
+    cell->closing = 1 + slot;
     cell->connects = 50 + slot;
     cell->rx_bytes = 7000;
     cell->tx_bytes = 8000;

@@ -40,7 +40,7 @@ START_TEST(a_backend_sums_its_cells_and_its_live_tunnels)
     SHOW("backends", "--json");
     HAS("{\"upstream\":\"chat\",\"server\":\"10.0.0.2:8080\",\"index\":1,\"configured\":true,"
         "\"weight\":1,\"down\":false,");
-    HAS("\"conns\":9,\"tunnels\":6,\"connections_opened\":101,");
+    HAS("\"conns\":9,\"tunnels\":6,\"closing\":3,\"connections_opened\":101,");
     /* 2 x 7000, and tunnels 250 + 30 + 251 + 31 */
     HAS("\"rx_bytes\":14562,\"tx_bytes\":21620,\"rx_frames\":1456,\"tx_frames\":1712,");
     HAS("\"status_2xx\":44,\"status_3xx\":0,\"status_4xx\":0,\"status_5xx\":10}");
