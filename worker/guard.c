@@ -319,7 +319,8 @@ static bool give_up(struct worker *w, uint32_t tunnel, uint32_t side)
 bool guard_source_ended(struct worker *w, uint32_t tunnel, uint32_t d)
 {
     struct arena_guard *g = guard_of(w, tunnel);
-    bool passes = g->say[!d] != SAY_DONE && !((g->cut | g->deaf) >> d & 1);
+    /* In a tunnel that is being closed our Close goes there instead. */
+    bool passes = g->phase == GUARD_OPEN && !((g->cut | g->deaf) >> d & 1);
     if (g->held_len[d] > 0 && passes) {
         g->spill |= (uint8_t)(1u << d);
         return true;
@@ -334,8 +335,24 @@ bool guard_source_ended(struct worker *w, uint32_t tunnel, uint32_t d)
 
 static bool is_done(const struct arena_tunnel *t, const struct arena_guard *g, uint32_t side)
 {
-    bool silent = g->answered >> side & 1 || t->dir[side].flags & DIR_EOF;
+    /* Its own Close, that it sent before it was told, will do, if it was not what it is refused for. */
+    bool closed =
+        g->say[side] == SAY_DONE && t->track[side].flags & WS_SAW_CLOSE && !(g->cut >> side & 1);
+    bool silent = closed || g->answered >> side & 1 || t->dir[side].flags & DIR_EOF;
     return silent && g->say[side] != SAY_WANTED;
+}
+
+/* What can be told to a side no more. If its stream ended amid a frame, there is no answer to wait for. */
+static void give_up_words(struct worker *w, uint32_t tunnel)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    for (uint32_t side = 0; side < 2; side++) {
+        if (g->say[side] != SAY_WANTED || guard_can_tell(w, tunnel, side))
+            continue;
+        g->say[side] = SAY_NONE;
+        if (!passed_close(&w->tunnels[tunnel], !side))
+            g->answered |= (uint8_t)(1u << side);
+    }
 }
 
 /* The client is told first, so that nothing that it has sent is lost; by its answer the backend is. */
@@ -347,7 +364,8 @@ static void next_phase(struct worker *w, uint32_t tunnel)
         g->say[0] = SAY_NONE; /* an end was faster */
         enter(g, GUARD_LAST, w->now_ms);
     }
-    if (g->phase == GUARD_TELL && g->say[0] == SAY_DONE)
+    give_up_words(w, tunnel);
+    if (g->phase == GUARD_TELL && g->say[0] != SAY_WANTED)
         enter(g, GUARD_ECHO, w->now_ms);
     if (g->phase == GUARD_ECHO && (g->answered & 1 || t->dir[0].flags & DIR_EOF)) {
         want(w, tunnel, 1, CLOSE_GOING_AWAY);

@@ -187,6 +187,50 @@ def what_follows_a_clients_answer_keeps_no_close_from_the_server(scene):
 
 
 @story
+def half_a_head_before_the_end_keeps_no_close_from_the_server(scene):
+    ends = Ends(scene, route={"close_timeout": "15s"}, **LEAVING)
+    client, server = ends.open()
+    drain(ends)
+    equal(code_of(client.take()), 1001, "code")
+    client.send(b"\x81")
+    client.finish()
+    server.peer.sock.settimeout(8)
+    server.answer_close(1001)
+    client.expect_end()
+
+
+@story
+def a_server_that_ends_amid_a_frame_keeps_nobody_waiting(scene):
+    """No Close can go to the client behind half a frame: there is nothing to wait for."""
+    ends = Ends(scene, route={"close_timeout": "15s"}, **LEAVING)
+    client, server = ends.open()
+    server.send(hf_ws.frame(BINARY, bytes(1000))[:500])
+    equal(len(client.read(500)), 500, "bytes")
+    drain(ends)
+    hf.wait_for(lambda: sum(row["closing"] for row in ends.proxy.stat("backends")["backends"]) > 0,
+                "it is being closed")
+    server.peer.finish()
+    client.sock.settimeout(8)
+    client.expect_end()
+    hf.wait_for(lambda: ends.proxy.reason("drained") == 1, "it has ended", timeout=8)
+
+
+@story
+def a_server_that_closed_before_it_was_told_is_not_waited_for(scene):
+    ends = Ends(scene, route={"close_timeout": "15s"}, **LEAVING)
+    client, server = ends.open()
+    drain(ends)
+    close = client.take()
+    server.post(CLOSE, b"\x03\xe8")
+    server.post(TEXT, b"")
+    hf.wait_for(lambda: ends.proxy.stat("tunnels")["tunnels"][0]["tx_frames"] >= 2, "they are read")
+    client.post(CLOSE, close[1])
+    server.expect_close(1001)
+    client.sock.settimeout(8)
+    client.expect_end()
+
+
+@story
 def who_resets_while_a_tunnel_ends_does_not_change_why(scene):
     ends = Ends(scene, **LEAVING)
     client, server = ends.open()
