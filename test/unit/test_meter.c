@@ -16,7 +16,7 @@ static void set_up(void)
 {
     rules = (struct arena_rules){.flags = RULES_DELAY};
     set(0, RATE_MESSAGES, 10, 5);
-    meter_init(&meter, &rules, 1000);
+    meter_init(&meter, 1000);
 }
 
 static enum meter_verdict charge(uint32_t d, uint32_t messages, uint32_t bytes, uint32_t controls,
@@ -51,6 +51,16 @@ START_TEST(in_the_long_run_the_rate_is_kept_exactly)
 }
 END_TEST
 
+START_TEST(a_rate_that_is_set_later_begins_with_its_whole_burst)
+{
+    uint32_t wait_ms;
+    ck_assert_int_eq(charge(0, 1, 1000, 0, 1000, &wait_ms), METER_FINE);
+    set(0, RATE_BYTES, 100, 5000);
+    ck_assert_int_eq(charge(0, 1, 5000, 0, 1001, &wait_ms), METER_FINE);
+    ck_assert_int_eq(charge(0, 1, 1, 0, 1001, &wait_ms), METER_WAIT);
+}
+END_TEST
+
 START_TEST(a_level_never_passes_its_burst)
 {
     uint32_t wait_ms;
@@ -63,7 +73,7 @@ END_TEST
 START_TEST(time_may_pass_the_end_of_its_32_bits)
 {
     uint32_t wait_ms;
-    meter_init(&meter, &rules, UINT32_MAX - 50);
+    meter_init(&meter, UINT32_MAX - 50);
     ck_assert_int_eq(charge(0, 5, 0, 0, UINT32_MAX - 50, &wait_ms), METER_FINE);
     ck_assert_int_eq(charge(0, 1, 0, 0, 49, &wait_ms), METER_FINE); /* 100 ms later */
     ck_assert_int_eq(charge(0, 1, 0, 0, 49, &wait_ms), METER_WAIT);
@@ -74,7 +84,7 @@ START_TEST(kinds_and_directions_have_rates_of_their_own)
 {
     uint32_t wait_ms;
     set(1, RATE_BYTES, 1000, 1000);
-    meter_init(&meter, &rules, 1000);
+    meter_init(&meter, 1000);
     ck_assert_int_eq(charge(1, 1000000, 1000, 1000000, 1000, &wait_ms), METER_FINE);
     ck_assert_int_eq(charge(1, 0, 500, 0, 1000, &wait_ms), METER_WAIT);
     ck_assert_uint_ge(wait_ms, 500);
@@ -95,7 +105,7 @@ START_TEST(floods_of_control_frames_never_wait)
 {
     uint32_t wait_ms;
     set(0, RATE_CONTROL, 10, 10);
-    meter_init(&meter, &rules, 1000);
+    meter_init(&meter, 1000);
     ck_assert_int_eq(charge(0, 0, 0, 10, 1000, &wait_ms), METER_FINE);
     ck_assert_int_eq(charge(0, 0, 0, 1, 1000, &wait_ms), METER_OVER);
 }
@@ -105,7 +115,7 @@ START_TEST(the_biggest_numbers_do_not_overflow)
 {
     uint32_t wait_ms;
     set(0, RATE_BYTES, UINT32_MAX, UINT32_MAX);
-    meter_init(&meter, &rules, 0);
+    meter_init(&meter, 0);
     for (uint32_t i = 1; i < 100; i++) {
         enum meter_verdict verdict = charge(0, 0, UINT32_MAX, 0, i * 40000000u, &wait_ms);
         ck_assert_int_eq(verdict, METER_FINE);
@@ -122,6 +132,7 @@ int main(void)
     tcase_add_test(tc, a_burst_passes_and_one_more_waits_for_its_turn);
     tcase_add_test(tc, in_the_long_run_the_rate_is_kept_exactly);
     tcase_add_test(tc, a_level_never_passes_its_burst);
+    tcase_add_test(tc, a_rate_that_is_set_later_begins_with_its_whole_burst);
     tcase_add_test(tc, time_may_pass_the_end_of_its_32_bits);
     tcase_add_test(tc, kinds_and_directions_have_rates_of_their_own);
     tcase_add_test(tc, who_shall_not_wait_is_over);
