@@ -494,10 +494,13 @@ static bool phase_due(struct worker *w, uint32_t tunnel)
     struct arena_guard *g = guard_of(w, tunnel);
     if (phase_left(w, tunnel) > 0)
         return true;
-    if (g->phase != GUARD_ECHO) {
+    if (g->phase == GUARD_LAST || (g->phase == GUARD_TELL && !guard_can_tell(w, tunnel, 1))) {
         tunnel_close(w, tunnel, (enum reason)g->reason, false);
         return false;
     }
+    /* The client does not answer, or has not even been told: it may be still, while the backend is. */
+    if (g->phase == GUARD_TELL)
+        enter(g, GUARD_ECHO, w->now_ms);
     g->answered |= 1;
     return true; /* next_phase does the rest */
 }

@@ -216,6 +216,23 @@ def a_server_that_ends_amid_a_frame_keeps_nobody_waiting(scene):
 
 
 @story
+def a_client_that_cannot_be_told_in_time_keeps_no_close_from_the_server(scene):
+    ends = Ends(scene, route={"close_timeout": "300ms"}, **LEAVING)
+    client, server = ends.open()
+    whole = hf_ws.frame(BINARY, bytes(1000))
+    server.send(whole[:500])
+    equal(client.read(500), whole[:500], "bytes")
+    drain(ends)
+    server.expect_close(1001)
+    server.send(whole[500:] + hf_ws.frame(CLOSE, b"\x03\xe9"))
+    equal(client.read(len(whole) - 500), whole[500:], "bytes")
+    equal(code_of(client.take()), 1001, "code")
+    server.expect_end()
+    client.expect_end()
+    ends.proxy.wait_reason("drained", 1)
+
+
+@story
 def a_server_that_closed_before_it_was_told_is_not_waited_for(scene):
     ends = Ends(scene, route={"close_timeout": "15s"}, **LEAVING)
     client, server = ends.open()
