@@ -232,8 +232,9 @@ int tunnel_open(struct worker *w, const struct tunnel_opening *opening, uint64_t
     struct tunnel_opening *o = &copy;
     if (!tunnel_room(w) || o->rules == 0)
         return -ENOBUFS;
-    if (o->held[0].n + o->tls[0].plain.n > ARENA_CHUNK_SIZE ||
-        o->held[1].n + o->tls[1].plain.n > ARENA_CHUNK_SIZE)
+    /* A Close of ours may stand before it, if what came with the handshake is refused. */
+    const size_t most = ARENA_CHUNK_SIZE - WS_WALK_EXTRA;
+    if (o->held[0].n + o->tls[0].plain.n > most || o->held[1].n + o->tls[1].plain.n > most)
         return -EMSGSIZE;
     /* Low numbers first: untouched records and their lists cost no memory. */
     bool reuse = w->free_tunnel_count > 0;

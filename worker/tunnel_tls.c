@@ -54,8 +54,8 @@ static bool fits(const struct tunnel_opening *o, uint32_t d)
     const struct tunnel_side_tls *dst = &o->tls[!d];
     size_t n = o->held[d].n + src->plain.n;
     if (dst->session)
-        n = dst->wire_out.n + TLS_CONTROL_MAX + sealed_len(dst->session, o->held[d].n) +
-            sealed_len(dst->session, src->plain.n);
+        n = dst->wire_out.n + TLS_CONTROL_MAX + WS_WALK_EXTRA +
+            sealed_len(dst->session, o->held[d].n) + sealed_len(dst->session, src->plain.n);
     return n <= ARENA_CHUNK_SIZE && src->wire_in.n <= ARENA_CHUNK_SIZE;
 }
 
