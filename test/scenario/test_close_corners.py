@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Corners of pings, Close frames and limits: peers that are not read just now, ends that meet each other,
 reloads amid it."""
+import socket
 import threading
 
 import hf
@@ -127,11 +128,12 @@ def who_waits_for_its_rate_is_neither_dead_nor_idle(scene):
 @story
 def who_waits_for_its_receiver_is_not_dead(scene):
     ends = Ends(scene, route={**ASKED, "send_timeout": "20s"})
+    payload = bytes(24 << 20)  # beyond what the proxy's socket holds
+    whole = hf_ws.frame(BINARY, payload, mask=MASK)  # takes longer than a ping may
     client, server = ends.open()
-    payload = bytes(16 << 20)
+    server.peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     reader = threading.Thread(target=lambda: answering_pings(client), daemon=True)
-    sender = threading.Thread(target=lambda: client.send(hf_ws.frame(BINARY, payload, mask=MASK)),
-                              daemon=True)
+    sender = threading.Thread(target=client.send, args=(whole,), daemon=True)
     sender.start()
     hf.wait_for(lambda: ends.proxy.counter("blocked") > 0, "the server takes no more")
     hf.pause(600)
