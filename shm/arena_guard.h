@@ -46,6 +46,7 @@ struct arena_guard {
     uint8_t counted;     /* 1: the close is counted on the board */
     uint8_t arm;         /* 1: something is due earlier than its timer knows */
     uint8_t spill;    /* bit: direction: its source has ended, and what is held goes out as it is */
+    uint8_t behind;   /* bit: side: our ping stands behind bytes that it has not taken yet */
     uint16_t code[2]; /* of our Close, by side */
     uint32_t phase_ms;    /* when the phase began */
     uint32_t pings[2];    /* sent so far, by side: no two have the same payload */

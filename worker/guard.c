@@ -4,9 +4,12 @@
 
 #include "worker/guard_parts.h"
 #include "worker/meter.h"
+#include "worker/position.h"
 #include "worker/tunnel.h"
 
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 static uint32_t left_of(uint32_t whole_ms, uint32_t since_ms, uint32_t now_ms)
 {
@@ -472,6 +475,28 @@ static bool is_read(const struct worker *w, uint32_t tunnel, uint32_t side)
            pause_left(w, tunnel, side) == UINT32_MAX;
 }
 
+/* A side's kernel has not acknowledged all of what was sent: a ping at the end of it is not there yet. */
+static bool look_behind(struct worker *w, uint32_t tunnel, uint32_t side)
+{
+    const struct arena_tunnel *t = &w->tunnels[tunnel];
+    struct arena_guard *g = guard_of(w, tunnel);
+    struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
+    uint32_t before = pub->acked[side];
+    int unacked = 0;
+    if (position_acked(t->fd[side], &pub->acked[side]) < 0 ||
+        ioctl(t->fd[side], SIOCOUTQ, &unacked) < 0)
+        return false;
+    uint8_t bit = (uint8_t)(1u << side);
+    g->behind = (uint8_t)(unacked > 0 ? g->behind | bit : g->behind & ~bit);
+    return pub->acked[side] != before;
+}
+
+/* It takes what was sent before the ping: slow is not dead. */
+static bool is_slow(struct worker *w, uint32_t tunnel, uint32_t side)
+{
+    return guard_of(w, tunnel)->behind >> side & 1 && look_behind(w, tunnel, side);
+}
+
 /* False: the tunnel is gone. */
 static bool ping_due(struct worker *w, uint32_t tunnel, uint32_t side)
 {
@@ -479,8 +504,10 @@ static bool ping_due(struct worker *w, uint32_t tunnel, uint32_t side)
         return true;
     use(w, tunnel);
     struct arena_guard *g = guard_of(w, tunnel);
-    if (g->ping[side] == PING_SENT && is_read(w, tunnel, side))
+    if (g->ping[side] == PING_SENT && is_read(w, tunnel, side) && !is_slow(w, tunnel, side))
         return give_up(w, tunnel, side);
+    if (g->ping[side] == PING_NONE)
+        (void)look_behind(w, tunnel, side);
     /* One that finds no frame boundary for so long says nothing about the peer: it goes on waiting. */
     g->asked_ms[side] = w->now_ms;
     if (g->ping[side] == PING_NONE)

@@ -4,6 +4,7 @@
 import os
 import signal
 import threading
+import time
 
 import hf
 import hf_tls
@@ -105,6 +106,23 @@ def a_server_that_does_not_answer_is_given_up(scene):
     client.expect_end()
     ends.proxy.wait_reason("peer_dead", 1)
     pinged(server)
+
+
+@story
+def a_slow_client_is_not_dead(scene):
+    """The ping stands behind megabytes that the client takes little by little, and says nothing."""
+    ends = Ends(scene, route={"ping_interval": "100ms", "ping_timeout": "200ms"})
+    client, server = ends.open(receive_buffer=4096)
+    payload = os.urandom(500_000)
+    server.post(BINARY, payload)
+    begin, got = time.monotonic(), b""
+    while time.monotonic() < begin + 1.5:
+        got += client.read(5_000)
+        hf.pause(20)
+    check(len(got) < len(payload), "it was not slow")
+    equal(ends.proxy.reason("peer_dead"), 0, "tunnels given up")
+    client.post(TEXT, b"still here")
+    equal(server.take(), (TEXT, b"still here", True), "what the server got")
 
 
 @story
