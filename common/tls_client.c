@@ -69,8 +69,6 @@ static int show_ourselves(SSL_CTX *context, const struct tls_client *client)
 static int set_up(SSL_CTX *context, const struct tls_client_context *all, uint32_t count,
                   const struct tls_client *client)
 {
-    if (client->prepare)
-        client->prepare(context);
     X509_STORE *store = client->verify ? store_for(all, count, client->authorities) : NULL;
     if (client->verify && !store)
         return -EBADMSG;
@@ -83,7 +81,7 @@ int tls_client_make(struct tls_client_context *all, uint32_t count, uint32_t num
                     const struct tls_client *client)
 {
     struct tls_client_context *made = &all[number];
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX *context = (client->make ? client->make : SSL_CTX_new)(TLS_client_method());
     int rc = context ? set_up(context, all, count, client) : -ENOMEM;
     made->tried = true;
     if (rc < 0) {

@@ -18,10 +18,10 @@ enum { TLS_SECURITY_LEVEL = 2 }; /* what common/cert.c has judged by; Debian's d
 /* How an upstream's servers are met. Slices are DER (common/tls_identity.h). */
 struct tls_client {
     bool verify;
-    struct slice authorities;       /* who is trusted, if servers are verified */
-    struct slice chain;             /* our own certificate, for servers that ask; empty: none */
-    struct slice key;               /* its private key */
-    void (*prepare)(SSL_CTX *made); /* what the caller wants besides; called before all else */
+    struct slice authorities; /* who is trusted, if servers are verified */
+    struct slice chain;       /* our own certificate, for servers that ask; empty: none */
+    struct slice key;         /* its private key */
+    SSL_CTX *(*make)(const SSL_METHOD *method); /* instead of SSL_CTX_new; NULL: that */
 };
 
 /* A context of an array, by upstream. All zero: not made yet. Its owner frees `context`. */

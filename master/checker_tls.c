@@ -61,9 +61,12 @@ void checker_tls_contexts_free(struct checker_tls_contexts **contexts)
 }
 
 /* Many servers end without close_notify; an answer's head is whole or not, whoever cuts it. */
-static void bear_truncation(SSL_CTX *context)
+static SSL_CTX *bear_truncation(const SSL_METHOD *method)
 {
-    SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX *context = SSL_CTX_new(method);
+    if (context)
+        SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    return context;
 }
 
 static SSL_CTX *context_for(struct checker_tls_contexts *c, uint32_t number)
@@ -74,7 +77,7 @@ static SSL_CTX *context_for(struct checker_tls_contexts *c, uint32_t number)
         .authorities = image_slice(c->image, upstream->tls_ca),
         .chain = image_slice(c->image, upstream->tls_chain),
         .key = keys_get(&c->keys, upstream->tls_key),
-        .prepare = bear_truncation,
+        .make = bear_truncation,
     };
     if (c->items[number].tried)
         return c->items[number].context;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+enum { LATE_MAX = 1024 };
+
 int conn_tls_new(struct conn *conn)
 {
     conn->tls = calloc(1, sizeof *conn->tls);
@@ -33,6 +35,7 @@ void conn_tls_free(struct conn *conn)
     buf_release(&w->pool, &tls->wire_in);
     buf_release(&w->pool, &tls->plain);
     buf_release(&w->pool, &tls->wire_out);
+    free(tls->late);
     free(tls);
     conn->tls = NULL;
 }
@@ -72,12 +75,12 @@ static bool read_wire(struct conn *conn)
     return true;
 }
 
-/* Returns the bytes that the socket took; sets writable and error. */
-static uint32_t write_wire(struct conn *conn, struct slice bytes)
+/* Returns the bytes that the socket took; sets writable and error. `flags` of send. */
+static uint32_t write_wire(struct conn *conn, struct slice bytes, int flags)
 {
     if (bytes.n == 0 || !conn->writable || conn->error || conn->fd < 0)
         return 0;
-    ssize_t n = send(conn->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
+    ssize_t n = send(conn->fd, bytes.p, bytes.n, MSG_NOSIGNAL | flags);
     if (n < 0) {
         conn->writable = false;
         if (errno != EAGAIN && errno != EINTR)
@@ -102,7 +105,7 @@ bool conn_tls_knock(struct conn *conn)
 static void send_handshake(struct conn *conn)
 {
     struct tls_handshake *handshake = conn->tls->handshake;
-    tls_handshake_sent(handshake, write_wire(conn, tls_handshake_output(handshake)));
+    tls_handshake_sent(handshake, write_wire(conn, tls_handshake_output(handshake), 0));
 }
 
 /* What the handshake has left for the next one. Servers' leave nothing. */
@@ -112,17 +115,51 @@ static void keep_session(struct conn *conn)
     tls_resume_keep(conn->w->resume, &tls->claim, tls_handshake_take_session(tls->handshake));
 }
 
-/* Keys are ours now. What OpenSSL has still to say goes out before anything that we seal. */
+/*
+ * A client of TLS 1.3 has no use for tickets yet. When its request stands behind its Finished already, they
+ * go with the answer, in one send. Small ones only: a request that waits for its server is to hold little.
+ */
+static bool tickets_may_wait(const struct conn *conn, size_t n)
+{
+    const struct conn_tls *tls = conn->tls;
+    return conn->kind == CONN_CLIENT && tls->session.version == TLS_1_3 &&
+           buf_len(&tls->wire_in) > 0 && n <= LATE_MAX;
+}
+
+static int keep_tickets(struct conn_tls *tls, struct slice tickets)
+{
+    tls->late = tickets.n > 0 ? malloc(tickets.n) : NULL;
+    if (!tls->late)
+        return tickets.n > 0 ? -ENOMEM : 0;
+    memcpy(tls->late, tickets.p, tickets.n);
+    tls->late_n = (uint32_t)tickets.n;
+    return 0;
+}
+
+/* What OpenSSL has still to say goes out before anything that we seal. */
+static int take_rest(struct conn *conn)
+{
+    struct conn_tls *tls = conn->tls;
+    struct slice rest = tls_handshake_output(tls->handshake);
+    if (tickets_may_wait(conn, rest.n))
+        return keep_tickets(tls, rest);
+    send_handshake(conn);
+    rest = tls_handshake_output(tls->handshake);
+    if (rest.n > 0 && buf_acquire(&conn->w->pool, &tls->wire_out) < 0)
+        return -ENOMEM;
+    return rest.n > 0 ? buf_append(&tls->wire_out, rest) : 0;
+}
+
+/* Keys are ours now. */
 static enum conn_tls_result finish(struct conn *conn, const char **why)
 {
     struct conn_tls *tls = conn->tls;
     struct worker *w = conn->w;
-    send_handshake(conn);
-    if (tls_handshake_export(tls->handshake, w->tls_engine, &tls->session, &tls->facts, why) < 0)
+    if (tls_handshake_export(tls->handshake, w->tls_engine, &tls->session, &tls->facts, why) < 0) {
+        send_handshake(conn);
         return CONN_TLS_FAILED;
-    struct slice rest = tls_handshake_output(tls->handshake);
-    if (rest.n > 0 &&
-        (buf_acquire(&w->pool, &tls->wire_out) < 0 || buf_append(&tls->wire_out, rest) < 0)) {
+    }
+    if (take_rest(conn) < 0) {
         *why = "no memory";
         return CONN_TLS_FAILED;
     }
@@ -176,29 +213,43 @@ enum conn_tls_result conn_tls_shake(struct conn *conn, const char **why)
 
 /* ---- content ---- */
 
+/* Tickets that still wait, into `out` (LATE_MAX). Returns their bytes. */
+static uint32_t take_late(struct conn_tls *tls, void *out)
+{
+    uint32_t n = tls->late_n;
+    if (n > 0)
+        memcpy(out, tls->late, n);
+    free(tls->late);
+    tls->late = NULL;
+    tls->late_n = 0;
+    return n;
+}
+
 /* Our own word in the stream, if it can go out now. Nothing may be half sent before it. */
-static void say(struct conn *conn, enum tls_alert alert)
+static void say(struct conn *conn, enum tls_alert alert, int flags)
 {
     struct conn_tls *tls = conn->tls;
-    uint8_t record[TLS_CONTROL_MAX];
+    uint8_t record[LATE_MAX + TLS_CONTROL_MAX];
     bool silent = tls->session.flags & (TLS_SENT_CLOSE | TLS_FATAL);
     if (tls->session.version == TLS_PLAIN || silent || buf_len(&tls->wire_out) > 0)
         return;
-    int n = tls_record_alert(conn->w->tls_engine, &tls->session, alert, record);
+    uint32_t late = take_late(tls, record);
+    int n = tls_record_alert(conn->w->tls_engine, &tls->session, alert, record + late);
     if (n > 0)
-        write_wire(conn, (struct slice){(const char *)record, (size_t)n});
+        write_wire(conn, (struct slice){(const char *)record, late + (size_t)n}, flags);
 }
 
 void conn_tls_say_end(struct conn *conn)
 {
-    say(conn, TLS_CLOSE_NOTIFY);
+    /* With nothing left unread the close sends our FIN, in the same segment, and no RST before it. */
+    say(conn, TLS_CLOSE_NOTIFY, conn->eof ? MSG_MORE : 0);
 }
 
 /* The peer has broken the rules. */
 static int fail(struct conn *conn, int alert)
 {
     if (alert < TLS_PEER_ALERT)
-        say(conn, (enum tls_alert)alert);
+        say(conn, (enum tls_alert)alert, 0);
     conn->error = alert < TLS_PEER_ALERT ? EPROTO : ECONNRESET;
     return -EPROTO;
 }
@@ -320,11 +371,13 @@ static bool seal_out(struct conn *conn)
     bool ask = false;
     if (buf_acquire(&w->pool, wire) < 0)
         return false;
+    wire->end = take_late(tls, wire->data);
     if (tls_record_update_due(&tls->session, &ask)) {
-        int n = tls_record_update(w->tls_engine, &tls->session, ask, (uint8_t *)wire->data);
+        uint8_t *to = (uint8_t *)wire->data + wire->end;
+        int n = tls_record_update(w->tls_engine, &tls->session, ask, to);
         if (n < 0)
             return false;
-        wire->end = (uint32_t)n;
+        wire->end += (uint32_t)n;
     }
     tls->burst = tls_burst_at(tls->burst, tls->burst_ms, w->now_ms);
     tls->burst_ms = w->now_ms;
@@ -358,7 +411,7 @@ bool conn_tls_flush(struct conn *conn)
         conn->error = EPROTO;
         return false;
     }
-    uint32_t n = write_wire(conn, buf_slice(&tls->wire_out));
+    uint32_t n = write_wire(conn, buf_slice(&tls->wire_out), 0);
     tls->wire_out.start += n;
     if (buf_len(&tls->wire_out) == 0) {
         /* Content counts as sent when its whole record is: who looks at `out` need not look here. */

@@ -21,8 +21,10 @@ struct conn_tls {
     struct buf wire_in;            /* read and not opened */
     struct buf plain;    /* rest of an opened record's content for which `in` had no room */
     struct buf wire_out; /* sealed and not sent */
-    uint32_t sealed;     /* bytes at the front of conn.out that wire_out holds sealed */
-    uint32_t burst;      /* worker/tls_burst.h */
+    uint8_t *late;       /* tickets, sealed by OpenSSL, that go out before what is sealed next */
+    uint32_t late_n;
+    uint32_t sealed; /* bytes at the front of conn.out that wire_out holds sealed */
+    uint32_t burst;  /* worker/tls_burst.h */
     uint32_t burst_ms;
     bool drained; /* the kernel has no more bytes until the next event */
 };

@@ -469,7 +469,10 @@ bool relay_made_say_end(struct worker *w, uint32_t tunnel, uint32_t d)
     relay_op_begin(w, OP_END, tunnel, d);
     CRASH_POINT(made_end_op_set);
     make_end(&s);
-    ssize_t sent = relay_write(w, s.t, d, out_at(&s) - s.out, s.out);
+    /* Unread bytes would make an RST of the close, which overtakes what waits for it. */
+    bool read_all = s.t->dir[!d].flags & DIR_EOF;
+    ssize_t sent =
+        (read_all ? relay_write_last : relay_write)(w, s.t, d, out_at(&s) - s.out, s.out);
     CRASH_POINT(made_end_sent);
     settle(&s, 0, sent < 0 ? 0 : (uint32_t)sent);
     relay_op_end(w);

@@ -35,6 +35,15 @@ static inline ssize_t relay_write(const struct worker *w, const struct arena_tun
     return send(t->fd[!d], bytes, n, MSG_NOSIGNAL);
 }
 
+/* The same, of bytes with which a FIN is to leave at once: both in one segment. */
+static inline ssize_t relay_write_last(const struct worker *w, const struct arena_tunnel *t,
+                                       uint32_t d, const uint8_t *bytes, size_t n)
+{
+    if (t->dir[d].flags & DIR_EXACT)
+        return exact_send(w->arena->header, t->fd[!d], bytes, n);
+    return send(t->fd[!d], bytes, n, MSG_NOSIGNAL | MSG_MORE);
+}
+
 /* All stores of the step stand before this one: a successor finds either the op or its result. */
 static inline void relay_op_end(struct worker *w)
 {

@@ -127,7 +127,6 @@ static char *text_of(const struct image *image, struct image_str str)
 /* The handshake is all that OpenSSL does: no session cache, no renegotiation, one record at a time. */
 static int set_up(SSL_CTX *context, int min_version)
 {
-    tls_handshake_prepare(context); /* first: what it sets for all is not the last word for some */
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_read_ahead(context, 0);
@@ -330,7 +329,7 @@ struct ssl_ctx_st *tls_contexts_server(struct tls_contexts *c)
         return c->server;
     c->server_tried = true;
     ERR_clear_error();
-    c->server = SSL_CTX_new(TLS_server_method());
+    c->server = tls_handshake_context(TLS_server_method());
     if (!c->server || set_up_server(c, c->server) < 0) {
         failed("listeners", 0);
         SSL_CTX_free(c->server);
@@ -349,7 +348,7 @@ struct ssl_ctx_st *tls_contexts_backend(struct tls_contexts *c, uint32_t number)
         .authorities = image_slice(c->image, upstream->tls_ca),
         .chain = image_slice(c->image, upstream->tls_chain),
         .key = keys_get(&c->keys, upstream->tls_key),
-        .prepare = tls_handshake_prepare,
+        .make = tls_handshake_context,
     };
     if (c->backends[number].tried || !(upstream->tls_flags & UPSTREAM_TLS))
         return c->backends[number].context;

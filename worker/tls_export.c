@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * OpenSSL has no function that gives away keys and sequence numbers. Its key callback, documented for
- * debugging, tells the secrets of TLS 1.3, its message callback shows records to be counted, and for
- * TLS 1.2 the master secret has a function. None of that promises an order, so nothing is believed: the
+ * OpenSSL has no function that gives away keys and sequence numbers. The secrets of TLS 1.3 are derived
+ * by us (tls_kdf.c), its message callback shows records to be counted, and for TLS 1.2 the master
+ * secret has a function. None of that promises an order, so nothing is believed: the
  * records that OpenSSL has written under the final keys must open with what was exported.
  */
 #include "worker/tls_parts.h"
@@ -50,7 +50,7 @@ static const char *take_13(const struct tls_handshake *handshake, struct tls_ses
     size_t size = tls_keys_secret_size(suite);
 
     if (handshake->rx.secret_size != size || handshake->tx.secret_size != size)
-        return "the key callback has not told the secrets";
+        return "the secrets have not gone by";
     if (handshake->rx.records != 0 || handshake->tx.records > TICKETS_MAX)
         return "more records than a handshake has";
     if (tls_session_from_secrets(session, suite, handshake->rx.secret, handshake->tx.secret) < 0)

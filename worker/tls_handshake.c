@@ -17,40 +17,6 @@ enum {
     LAST_TYPE = TLS_APPLICATION,
 };
 
-/* Which of an SSL's extra data is its struct tls_handshake: one number a process. */
-static int extra_index = -1;
-
-/* Hexadecimal up to the end of the line. Returns the bytes, 0 if it is none. */
-static uint8_t read_secret(const char *hex, uint8_t out[TLS_SECRET_MAX])
-{
-    size_t n = strlen(hex);
-
-    if (n % 2 != 0 || n / 2 > TLS_SECRET_MAX)
-        return 0;
-    for (size_t i = 0; i < n / 2; i++) {
-        int high = OPENSSL_hexchar2int((unsigned char)hex[2 * i]);
-        int low = OPENSSL_hexchar2int((unsigned char)hex[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return 0;
-        out[i] = (uint8_t)(high << 4 | low);
-    }
-    return (uint8_t)(n / 2);
-}
-
-/* `LABEL CLIENT_RANDOM SECRET`, as OpenSSL tells each secret of TLS 1.3. */
-static void on_secret(const SSL *ssl, const char *line)
-{
-    struct tls_handshake *handshake = SSL_get_ex_data(ssl, extra_index);
-    struct slice text = slice_of(line);
-    bool by_client = slice_starts(text, SLICE("CLIENT_TRAFFIC_SECRET_0 "));
-    const char *secret = strrchr(line, ' ');
-
-    if (!handshake || (!by_client && !slice_starts(text, SLICE("SERVER_TRAFFIC_SECRET_0 "))))
-        return;
-    struct tls_leak *leak = by_client == handshake->client ? &handshake->tx : &handshake->rx;
-    leak->secret_size = read_secret(secret + 1, leak->secret);
-}
-
 /* Counts records under the keys of application data: in TLS 1.3 tickets, in TLS 1.2 Finished. */
 static void on_message(int is_write, int version, int content_type, const void *bytes, size_t n,
                        SSL *ssl, void *argument)
@@ -70,9 +36,8 @@ static void on_message(int is_write, int version, int content_type, const void *
         leak->records += leak->changed;
 }
 
-void tls_handshake_prepare(struct ssl_ctx_st *context)
+static void prepare(SSL_CTX *context)
 {
-    SSL_CTX_set_keylog_callback(context, on_secret);
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_clear_options(context, SSL_OP_ENABLE_KTLS);
@@ -85,10 +50,16 @@ void tls_handshake_prepare(struct ssl_ctx_st *context)
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 }
 
+struct ssl_ctx_st *tls_handshake_context(const struct ssl_method_st *method)
+{
+    SSL_CTX *context = tls_kdf_init() == 0 ? SSL_CTX_new_ex(NULL, TLS_KDF_PREFERRED, method) : NULL;
+    if (context)
+        prepare(context);
+    return context;
+}
+
 static struct tls_handshake *start(SSL_CTX *context, bool client)
 {
-    if (extra_index < 0)
-        extra_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     struct tls_handshake *handshake = calloc(1, sizeof *handshake);
     if (!handshake)
         return NULL;
@@ -96,9 +67,7 @@ static struct tls_handshake *start(SSL_CTX *context, bool client)
     handshake->ssl = SSL_new(context);
     handshake->input = BIO_new(BIO_s_mem());
     handshake->output = BIO_new(BIO_s_mem());
-    bool ok = handshake->ssl && handshake->input && handshake->output &&
-              SSL_set_ex_data(handshake->ssl, extra_index, handshake) == 1;
-    if (!ok) {
+    if (!handshake->ssl || !handshake->input || !handshake->output) {
         BIO_free(handshake->input);
         tls_handshake_free(&handshake);
         return NULL;
@@ -138,7 +107,6 @@ struct tls_handshake *tls_handshake_connect(struct ssl_ctx_st *context, const ch
 
 void tls_handshake_look_away(struct tls_handshake *handshake)
 {
-    SSL_set_ex_data(handshake->ssl, extra_index, NULL);
     SSL_set_msg_callback(handshake->ssl, NULL);
     OPENSSL_cleanse(&handshake->rx, sizeof handshake->rx);
     OPENSSL_cleanse(&handshake->tx, sizeof handshake->tx);
@@ -199,7 +167,9 @@ int tls_handshake_feed(struct tls_handshake *handshake, const uint8_t *record, s
         *why = tls_why_failed(handshake->ssl);
         return -EPROTO;
     }
+    tls_kdf_tell(handshake);
     int rc = SSL_do_handshake(handshake->ssl);
+    tls_kdf_tell(NULL);
     int error = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(handshake->ssl, rc);
     if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ) {
         *why = tls_why_failed(handshake->ssl);
@@ -242,6 +212,7 @@ static bool read_late(struct tls_handshake *handshake, const uint8_t *record, si
     if (BIO_write(handshake->input, record, (int)n) != (int)n)
         return false;
     int rc = SSL_read(handshake->ssl, &content, 1);
+    tls_hmac_forget(); /* the ticket's secret was derived */
     return SSL_get_error(handshake->ssl, rc) == SSL_ERROR_WANT_READ;
 }
 

@@ -38,12 +38,13 @@ struct tls_handshake;
     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 /*
- * Every context of a handshake, and every one that a callback switches to (SNI), must have been here:
- * sets our key callback, TLS 1.2 as the oldest version, one ticket a handshake; no early data,
- * renegotiation, post-handshake authentication, session cache or kernel TLS. Certificates, suites,
- * groups, ALPN, verification and a newer oldest version are the caller's, afterwards.
+ * A context for handshakes, the caller's to free (SSL_CTX_free); all others come to nothing at the
+ * export. It lets us see the secrets, has TLS 1.2 as the oldest version and one ticket a handshake; no
+ * early data, renegotiation, post-handshake authentication, session cache or kernel TLS. Certificates,
+ * suites, groups, ALPN, verification and a newer oldest version are the caller's. NULL: no memory.
  */
-void tls_handshake_prepare(struct ssl_ctx_st *context);
+struct ssl_method_st;
+struct ssl_ctx_st *tls_handshake_context(const struct ssl_method_st *method);
 
 /*
  * Begin, as a server or (with `server_name`: SNI and name check; NULL as a server) a client.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the TLS files share among themselves: tls_engine.c keeps cipher contexts, tls_keys.c derives
- * keys, tls_record.c seals and opens, tls_control.c reads alerts and KeyUpdates; tls_handshake.c
+ * What the TLS files share among themselves: tls_engine.c keeps cipher contexts, tls_hmac.c MACs,
+ * tls_kdf.c derives what OpenSSL asks for, tls_keys.c what we do, tls_record.c seals and opens, tls_control.c reads alerts and KeyUpdates; tls_handshake.c
  * drives OpenSSL, tls_export.c takes the keys out of it, tls_facts.c the rest. Nobody else includes this.
  */
 #ifndef WORKER_TLS_PARTS_H
@@ -23,8 +23,31 @@ enum { TLS_NEW_SESSION_TICKET = 4, TLS_FINISHED = 20, TLS_KEY_UPDATE = 24 };
 EVP_CIPHER_CTX *tls_engine_cipher(struct tls_engine *engine, unsigned suite, bool sealing,
                                   const uint8_t key[32]);
 
-/* Make what every derivation needs, once a process; never freed. 0, -ENOMEM or -ENOTSUP. */
-int tls_keys_init(void) MUST_CHECK;
+/* Bytes of a hash, and its name. */
+enum tls_hash { TLS_SHA256 = 32, TLS_SHA384 = 48 };
+
+/* What is derived from; borrowed. 1 to TLS_SECRET_MAX bytes. */
+struct tls_secret {
+    enum tls_hash hash;
+    const uint8_t *p;
+    size_t n;
+};
+
+/* Make what every MAC needs, once a process; never freed. 0, -ENOMEM or -ENOTSUP. */
+int tls_hmac_init(void) MUST_CHECK;
+
+/* HMAC into EVP_MAX_MD_SIZE bytes. False: the library fails. The key is kept: tls_hmac_forget. */
+bool tls_hmac(const struct tls_secret *key, const uint8_t *p, size_t n, uint8_t *out) MUST_CHECK;
+
+/*
+ * HKDF-Expand-Label (RFC 8446 7.1); `label` begins with "tls13 ". At most a hash at a time, which is
+ * all that a handshake asks for. False: more, or the library fails. Likewise keeps the secret.
+ */
+bool tls_hkdf_expand(const struct tls_secret *secret, struct slice label, struct slice context,
+                     uint8_t *out, size_t n) MUST_CHECK;
+
+/* No secret is kept from here on. */
+void tls_hmac_forget(void);
 
 /* TLS 1.3: the secret that follows this direction's, and its keys (RFC 8446 7.2). 0 or -EIO. */
 int tls_keys_update(unsigned suite, struct tls_dir *dir) MUST_CHECK;
@@ -40,7 +63,7 @@ static inline size_t tls_explicit_nonce(const struct tls_session *session)
 
 /* What the handshake has shown of one direction. */
 struct tls_leak {
-    uint8_t secret[TLS_SECRET_MAX]; /* TLS 1.3: of application data, as the key callback had it */
+    uint8_t secret[TLS_SECRET_MAX]; /* TLS 1.3: of application data, as it was derived */
     uint8_t secret_size;            /* 0: not yet */
     bool changed;                   /* TLS 1.2: ChangeCipherSpec has passed */
     uint32_t records;               /* under the keys that application data will have */
@@ -61,6 +84,15 @@ struct tls_handshake {
     struct tls_leak tx;
     SSL_SESSION *session; /* counted: a client's, to be resumed; NULL none */
 };
+
+/* What OpenSSL is to ask for so that key derivations are tls_kdf.c's. */
+#define TLS_KDF_PREFERRED "?provider=holdfast"
+
+/* Make that available, once a process. 0 or -ENOTSUP. */
+int tls_kdf_init(void) MUST_CHECK;
+
+/* Traffic secrets that are derived from now on are this handshake's; NULL: nobody's, and none is kept. */
+void tls_kdf_tell(struct tls_handshake *handshake);
 
 /* The keys are exported: look at the SSL object no more, and wipe what was seen of its secrets. */
 void tls_handshake_look_away(struct tls_handshake *handshake);

@@ -31,7 +31,8 @@ static struct tunnel_side_tls side_of(const struct conn *conn)
         side.session = &tls->session;
         side.plain = buf_slice(&tls->plain);
         side.wire_in = buf_slice(&tls->wire_in);
-        side.wire_out = buf_slice(&tls->wire_out);
+        side.wire_out = tls->late_n > 0 ? (struct slice){(const char *)tls->late, tls->late_n}
+                                        : buf_slice(&tls->wire_out);
         side.burst = tls->burst;
     }
     return side;

@@ -4,7 +4,9 @@
 import os
 import pathlib
 import re
+import select
 import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -174,6 +176,71 @@ def a_session_is_resumed_by_any_worker_after_reload_and_crash(scene):
                 equal(client.get("/whoami").status, 200, "status")
                 session = client.sock.session
     check(proxy.counter("tls_resumed") >= 12, "resumptions counted")
+
+
+def finished(wire):
+    """Shake hands up to our Finished, which is returned and not sent."""
+    while True:
+        try:
+            wire.tls.do_handshake()
+            return wire.outgoing.read()
+        except ssl.SSLWantReadError:
+            wire.flush()
+            wire.more()
+
+
+def has_come(wire):
+    """Is there something to be read? What the worker has sent is there at once."""
+    return bool(select.select([wire.sock], [], [], 0)[0])
+
+
+@story
+def tickets_go_with_the_answer_if_the_request_is_there(scene):
+    asked, may = threading.Event(), threading.Event()
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+    def handler(peer):
+        while peer.read_head():
+            asked.set()
+            check(may.wait(hf.PATIENCE_S), "the story goes on")
+            peer.send(answer)
+
+    _, address = start(scene, scene.scripted(handler))
+    request = b"GET / HTTP/1.1\r\nHost: site.test\r\n\r\n"
+    made = hf_tls.context(version=VERSIONS["1.3"])
+
+    # Without a request: at once.
+    wire = hf_tls.Wire(address, made)
+    wire.sock.sendall(finished(wire))
+    equal(wire.sock.recv(1), b"\x17", "a record")
+    wire.close()
+
+    wire = hf_tls.Wire(address, made)
+    first = finished(wire)
+    wire.sock.sendall(first + wire.seal(request))
+    check(asked.wait(hf.PATIENCE_S), "the backend is asked")
+    check(not has_come(wire), "the ticket has not waited")
+    may.set()
+    equal(wire.read(17), b"HTTP/1.1 200 OK\r\n", "answer")
+    session = wire.tls.session
+    check(session and session.has_ticket, "no ticket")
+    wire.close()
+
+    # It is a good one; and who asks for nothing good is still told the end in order.
+    with Client(address, tls=made, session=session) as client:
+        check(client.sock.session_reused, "not resumed")
+    wire = hf_tls.Wire(address, made)
+    first = finished(wire)
+    wire.sock.sendall(first + wire.seal(b"nonsense\r\n\r\n"))
+    check(b"400" in wire.read(12), "refused")
+    wire.sock.shutdown(socket.SHUT_WR)
+    try:
+        while True:
+            wire.read(len(wire.buffer) + 1)
+    except EOFError as end:
+        equal(str(end), "close_notify", "end")
+    check(wire.tls.session.has_ticket, "a ticket")
+    wire.close()
 
 
 # ---- tunnels ----

@@ -75,11 +75,10 @@ static void trust(SSL_CTX *context, const struct identity *identity)
 
 static SSL_CTX *new_context(const SSL_METHOD *method)
 {
-    SSL_CTX *context = SSL_CTX_new(method);
+    SSL_CTX *context = tls_handshake_context(method);
     ck_assert_ptr_nonnull(context);
     ck_assert_int_eq(SSL_CTX_set_cipher_list(context, TLS_HANDSHAKE_SUITES_12), 1);
     ck_assert_int_eq(SSL_CTX_set_ciphersuites(context, TLS_HANDSHAKE_SUITES_13), 1);
-    tls_handshake_prepare(context);
     return context;
 }
 
