@@ -56,13 +56,23 @@ static void pass(struct cursor *c, size_t n)
     c->p += n;
 }
 
+/* The source's own Close has gone to the destination. */
+static bool passed_close(const struct ws_track *track)
+{
+    return (track->flags & (WS_SAW_CLOSE | WS_TAKEN)) == WS_SAW_CLOSE;
+}
+
 /* What is held, then the next n bytes of input, are seen and do not pass on. */
 static void skip(struct cursor *c, size_t n)
 {
+    bool passed = passed_close(c->walk->track);
+
     flush(c);
     ws_track_feed(c->walk->track, c->walk->held, *c->walk->held_len);
     *c->walk->held_len = 0;
     pass(c, n);
+    if (!passed && c->walk->track->flags & WS_SAW_CLOSE)
+        c->walk->track->flags |= WS_TAKEN;
     c->kept = c->p;
 }
 
@@ -94,6 +104,8 @@ static bool drops(const struct ws_walk *walk)
 }
 
 /*
+ * Nothing may follow a Close (5.5.1): words that came too late are not said.
+ *
  * The source's boundaries are the destination's while frames pass. When they no longer do, the
  * destination stands at a boundary for good, wherever the source does.
  */
@@ -101,7 +113,7 @@ static void put_words(struct cursor *c)
 {
     struct ws_walk *walk = c->walk;
 
-    if (walk->words_len == 0 || walk->said)
+    if (walk->words_len == 0 || walk->said || passed_close(walk->track))
         return;
     if (!drops(walk) && !ws_track_at_boundary(walk->track))
         return;
@@ -248,7 +260,8 @@ static void take_frame(struct cursor *c, const struct header *header, const stru
     }
     walk->messages += begins_message(header);
     walk->controls += is_control(header);
-    if (header->opcode == WS_CLOSE && walk->flags & WS_TAKE_CLOSE) {
+    bool close = header->opcode == WS_CLOSE && !passed_close(walk->track);
+    if (close && walk->flags & WS_TAKE_CLOSE) {
         walk->track->flags |= WS_TAKEN;
         skip(c, left_in(c));
     } else {

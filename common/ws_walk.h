@@ -84,8 +84,11 @@ struct ws_walk {
  * a boundary for good and they go in at once, too. So a Close still reaches it after a verdict, however
  * long the frame that is dropped, and whether the stream is broken or not.
  *
- * While all is dropped, a Close of the source still shows in the tracker's WS_SAW_CLOSE as long as
- * frames can be told apart. A stream whose tracker is WS_BROKEN passes on as it is, without words. A
+ * Behind a Close of the source that has passed on they do not go in at all, in the same walk or later
+ * (5.5.1).
+ *
+ * While all is dropped, a Close of the source still shows in the tracker, as WS_SAW_CLOSE with WS_TAKEN,
+ * as long as frames can be told apart. A stream whose tracker is WS_BROKEN passes on as it is, without words. A
  * length with the top bit makes it so; WS_CHECK or a limit has a verdict on it, too.
  */
 void ws_walk(struct ws_walk *walk, const uint8_t *in, uint32_t n, uint8_t *out);

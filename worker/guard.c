@@ -194,7 +194,7 @@ bool guard_has_words(const struct worker *w, uint32_t tunnel, uint32_t d)
         return true;
     bool wanted =
         g->say[!d] == SAY_WANTED || (g->ping[!d] == PING_WANTED && g->say[!d] == SAY_NONE);
-    if (!wanted)
+    if (!wanted || !guard_can_tell(w, tunnel, !d))
         return false;
     /* Nothing of the source passes on any more: what follows its answer may be anything. */
     if (g->cut >> d & 1 || t->track[d].flags & WS_TAKEN)

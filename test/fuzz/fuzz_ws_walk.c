@@ -23,8 +23,8 @@ struct model {
     uint64_t max_frame, max_message;
     uint8_t begun[32]; /* of a frame that is not judged yet */
     unsigned n;
-    uint64_t left; /* payload to come of a frame that passes */
-    bool closing, in_message, broken, dropping;
+    uint64_t left;                                      /* payload to come of a frame that passes */
+    bool closing, closed, in_message, broken, dropping; /* closed: by a Close that passed */
     uint64_t message;
     /* What must come out of this call. */
     uint8_t *out;
@@ -41,7 +41,7 @@ static void give(struct model *m, const uint8_t *bytes, unsigned n)
 
 static void model_words(struct model *m)
 {
-    if (!m->words || (!m->dropping && (m->left > 0 || m->broken)))
+    if (!m->words || m->closed || (!m->dropping && (m->left > 0 || m->broken)))
         return;
     give(m, words, sizeof words);
     m->said = true;
@@ -102,6 +102,7 @@ static enum ws_verdict model_judges(struct model *m, uint64_t length, bool short
 static void model_ends_frame(struct model *m)
 {
     m->dropping |= m->closing && m->flags & WS_CHECK;
+    m->closed |= m->closing;
     m->closing = false;
 }
 
@@ -145,7 +146,7 @@ static void model_begins_frame(struct model *m)
     if (model_takes(m, header))
         return;
     m->closing = (m->begun[0] & 15) == WS_CLOSE;
-    if (m->closing && m->flags & WS_TAKE_CLOSE) {
+    if (m->closing && m->flags & WS_TAKE_CLOSE && !m->closed) {
         m->dropping = true;
         return;
     }

@@ -184,6 +184,23 @@ def pings_stand_between_the_fragments_of_a_message(scene):
 
 
 @story
+def no_ping_follows_a_close(scene):
+    """One is due while the server's Close is under way (RFC 6455 5.5.1)."""
+    ends = Ends(scene, route=SOON)
+    client, server = ends.open()
+    server.send(hf_ws.frame(hf_ws.CLOSE, b"\x03\xe8")[:3])
+    equal(client.read(3), b"\x88\x02\x03", "what there is of the Close")
+    hf.pause(200)
+    server.send(b"\xe8")
+    equal(client.read(1), b"\xe8", "the rest")
+    client.post(hf_ws.CLOSE, b"\x03\xe8")
+    equal(server.take(), (hf_ws.CLOSE, b"\x03\xe8", True), "the client's answer")
+    server.leave()
+    client.expect_end()
+    equal(client.buffer, b"", "behind the Close")
+
+
+@story
 def pongs_do_not_count_for_idle_timeout(scene):
     ends = Ends(scene, route={**SOON, "idle_timeout": "400ms"})
     client, _ = ends.open()
