@@ -192,8 +192,7 @@ bool guard_has_words(const struct worker *w, uint32_t tunnel, uint32_t d)
         return false;
     if (g->spill >> d & 1)
         return true;
-    bool wanted =
-        g->say[!d] == SAY_WANTED || (g->ping[!d] == PING_WANTED && g->say[!d] == SAY_NONE);
+    bool wanted = guard_says_close(g, !d) || (g->ping[!d] == PING_WANTED && g->say[!d] == SAY_NONE);
     if (!wanted || !guard_can_tell(w, tunnel, !d))
         return false;
     /* Nothing of the source passes on any more: what follows its answer may be anything. */

@@ -36,6 +36,15 @@ static inline bool guard_limits(const struct worker *w, const struct arena_tunne
 }
 
 /*
+ * Is a Close of ours to be said to that side? Not before its phase has begun: who finds one that is only
+ * wanted begins the phase anew, and what has been answered by then would be taken for the end's own.
+ */
+static inline bool guard_says_close(const struct arena_guard *g, uint32_t side)
+{
+    return g->say[side] == SAY_WANTED && g->phase != GUARD_OPEN;
+}
+
+/*
  * May a Close still go to that side? Not behind a FIN or the Close of the other end, nor amid what is no
  * frame.
  */

@@ -68,7 +68,7 @@ static uint32_t words_for(const struct worker *w, uint32_t tunnel, uint32_t side
 {
     const struct arena_guard *g = guard_of(w, tunnel);
     uint8_t payload[WS_CONTROL_MAX];
-    *last = g->say[side] == SAY_WANTED;
+    *last = guard_says_close(g, side);
     if (*last) {
         uint32_t n = ws_close_payload(g->code[side], close_text(w, tunnel, side), payload);
         return frame(w, tunnel, side, WS_CLOSE, payload, n, out);
