@@ -31,6 +31,15 @@
     X(made_end_op_set)                                                                             \
     X(made_end_sent)                                                                               \
     X(adopt_made)                                                                                  \
+    X(guard_filled)                                                                                \
+    X(guard_asked)                                                                                 \
+    X(guard_said)                                                                                  \
+    X(guard_pong)                                                                                  \
+    X(guard_stepped)                                                                               \
+    X(guard_cared)                                                                                 \
+    X(guard_wanted)                                                                                \
+    X(guard_phase)                                                                                 \
+    X(guard_counted)                                                                               \
     X(flush_op_set)                                                                                \
     X(flush_sent)                                                                                  \
     X(flush_tx_stored)                                                                             \

@@ -2,6 +2,7 @@
 /* The part of worker/guard.h between steps: who is asked, who is told, when it is over. */
 #include "worker/guard.h"
 
+#include "worker/crash_point.h"
 #include "worker/guard_parts.h"
 #include "worker/meter.h"
 #include "worker/position.h"
@@ -34,6 +35,7 @@ static void use(struct worker *w, uint32_t tunnel)
     for (uint32_t side = 0; side < 2; side++)
         g->pong_ms[side] = t->heard_ms[side];
     /* Death before this store: it is nobody's, and filled again by who needs it next. */
+    CRASH_POINT(guard_filled);
     COMMIT_FENCE();
     t->dir[0].care |= CARE_GUARD;
 }
@@ -44,6 +46,7 @@ static void measure(struct worker *w, uint32_t tunnel)
     if (t->dir[0].care & CARE_METER)
         return;
     meter_init(guard_meter(w, tunnel), w->now_ms);
+    CRASH_POINT(guard_filled);
     COMMIT_FENCE();
     t->dir[0].care |= CARE_METER;
 }
@@ -66,8 +69,10 @@ static void set_care(struct worker *w, uint32_t tunnel)
         uint8_t care = (uint8_t)(t->dir[d].care & ~CARE_WALK);
         if (must_walk(w, tunnel, d))
             care |= CARE_WALK;
-        if (t->dir[d].care != care)
+        if (t->dir[d].care != care) {
             t->dir[d].care = care;
+            CRASH_POINT(guard_cared);
+        }
     }
 }
 
@@ -225,6 +230,7 @@ static void count_closing(struct worker *w, uint32_t tunnel)
     if (g->counted || g->phase == GUARD_OPEN)
         return;
     g->counted = 1;
+    CRASH_POINT(guard_counted); /* adoption counts anew, by `counted` */
     STORE_RELAXED(&cell->closing, cell->closing + 1);
 }
 
@@ -240,6 +246,7 @@ void guard_forget(struct worker *w, uint32_t tunnel)
     if (!guard_in_use(&w->tunnels[tunnel]) || !g->counted)
         return;
     STORE_RELAXED(&cell->closing, cell->closing - 1);
+    CRASH_POINT(guard_counted); /* likewise */
     g->counted = 0;
 }
 
@@ -248,6 +255,7 @@ static void enter(struct arena_guard *g, enum guard_phase phase, uint32_t now_ms
     g->arm = 1;
     g->phase_ms = now_ms;
     /* Death before this: nothing has begun, and what wanted it is due at once again. */
+    CRASH_POINT(guard_phase);
     COMMIT_FENCE();
     g->phase = (uint8_t)phase;
 }
@@ -293,6 +301,7 @@ void guard_close(struct worker *w, uint32_t tunnel, enum reason reason)
         want(w, tunnel, 0, rules->close_code != 0 ? rules->close_code : (uint16_t)CLOSE_GOING_AWAY);
         if (g->say[0] == SAY_NONE)
             want(w, tunnel, 1, CLOSE_GOING_AWAY);
+        CRASH_POINT(guard_wanted);
         enter(g, g->say[0] == SAY_NONE ? GUARD_LAST : GUARD_TELL, w->now_ms);
     }
     count_closing(w, tunnel);
@@ -381,6 +390,7 @@ bool guard_advance(struct worker *w, uint32_t tunnel, enum reason *reason)
     struct arena_guard *g = guard_of(w, tunnel);
     if (!guard_in_use(t))
         return false;
+    CRASH_POINT(guard_stepped);
     if (g->phase != GUARD_OPEN) {
         count_closing(w, tunnel);
         next_phase(w, tunnel);
@@ -511,6 +521,7 @@ static bool ping_due(struct worker *w, uint32_t tunnel, uint32_t side)
     g->asked_ms[side] = w->now_ms;
     if (g->ping[side] == PING_NONE)
         g->ping[side] = PING_WANTED;
+    CRASH_POINT(guard_asked);
     return true;
 }
 

@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/siphash.h"
 #include "worker/care.h"
+#include "worker/crash_point.h"
 #include "worker/guard_parts.h"
 #include "worker/meter.h"
 #include "worker/tunnel.h"
@@ -84,6 +85,7 @@ static void said(struct worker *w, uint32_t tunnel, bool last, const struct guar
 {
     struct arena_guard *g = guard_of(w, tunnel);
     uint32_t side = !walk->d;
+    CRASH_POINT(guard_said);
     if (last) {
         g->say[side] = SAY_DONE;
         return;
@@ -114,6 +116,7 @@ static void pong_came(struct worker *w, uint32_t tunnel, const struct guard_walk
     struct arena_guard *g = guard_of(w, tunnel);
     uint32_t side = walk->d;
     g->ping[side] = PING_NONE;
+    CRASH_POINT(guard_pong);
     g->arm = 1;
     g->pong_ms[side] = walk->now_ms;
     if (side != 0 || walk->again || g->asked_us[0] == 0)
