@@ -46,6 +46,8 @@ static int usage(FILE *to)
         "  -b N               use N source addresses, 127.0.0.1 and up\n"
         "  -T 12|13           by TLS of that version; -C SUITES; -K N: new keys before one of N\n"
         "                     sends\n"
+        "  -P                 the proxy pings who is silent\n"
+        "  -G CODE            it ends tunnels by a Close with that code\n"
         "  -j                 result as one line of JSON\n"
         "Exits 1 if a tunnel was lost, corrupt or stalled, 2 if nothing could be measured.\n");
     return to == stdout ? 0 : EXIT_TROUBLE;
@@ -137,6 +139,8 @@ static bool parse_option(struct ws_load_options *o, int c)
     case 'A': return parse_u32(optarg, 0, CONNS_MAX, &o->active);
     case 'b': return parse_u32(optarg, 1, 60000, &o->sources);
     case 'j': o->json = true; return true;
+    case 'P': o->proxy_pings = true; return true;
+    case 'G': return parse_u32(optarg, 1000, 4999, &o->goodbye);
     case 'C': o->suites = optarg; return true;
     case 'K': return parse_u32(optarg, 1, UINT32_MAX, &o->key_updates);
     case 'T':
@@ -155,8 +159,8 @@ static int parse_options(struct ws_load_options *o, int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     int c;
-    while ((c = getopt_long(argc, argv, "a:p:H:n:t:d:s:S:m:w:k:r:R:x:A:b:T:C:K:jh", longs, NULL)) !=
-           -1) {
+    while ((c = getopt_long(argc, argv, "a:p:H:n:t:d:s:S:m:w:k:r:R:x:A:b:T:C:K:PG:jh", longs,
+                            NULL)) != -1) {
         if (c == 'h')
             exit(usage(stdout));
         if (!parse_option(o, c)) {

@@ -56,6 +56,8 @@ struct ws_load_options {
     int tls;              /* 12, 13: by TLS of that version; 0: in the clear */
     uint32_t key_updates; /* new keys before one of so many sends; 0: never */
     const char *suites;   /* NULL: as OpenSSL likes */
+    bool proxy_pings;     /* the proxy pings who is silent */
+    uint32_t goodbye;     /* code of the Close by which the proxy ends tunnels; 0: it ends none */
 };
 
 /* One tunnel. The slot lives as long as the program; `id` is new for each connection in it. */
@@ -69,6 +71,8 @@ struct ws_load_conn {
     bool close_seen;   /* and was answered */
     bool timing;       /* message number `timed` is being timed */
     bool pinged;       /* a ping was sent since the last message */
+    bool told;         /* the proxy's Close has come: no more messages */
+    bool awaits_ping;  /* all is said: it ends after one more ping of the proxy's */
     uint32_t interest; /* epoll events asked for */
     uint32_t slot;     /* index in ws_load.conns */
     uint64_t id;       /* picks the pattern and the plan */
@@ -78,6 +82,7 @@ struct ws_load_conn {
     uint32_t echoed;   /* messages that came back whole */
     uint32_t timed;
     uint32_t pings, pongs;                /* sent; answered */
+    uint32_t proxy_pings, pings_before;   /* of the proxy's: all; those before awaits_ping */
     struct ws_load_plan tx_plan, rx_plan; /* the same frames: sent, and expected back */
     uint32_t tx_frames, rx_frames;        /* data frames begun by either */
     uint64_t tx_position, rx_position;    /* payload bytes of data frames */
@@ -85,9 +90,10 @@ struct ws_load_conn {
     uint64_t wire_tx, wire_rx;            /* bytes behind the handshake */
     uint64_t begun_ns;                    /* connect */
     uint64_t timed_ns;
-    uint64_t progress_ms; /* when a byte last moved */
-    uint64_t send_at_ms;  /* sends nothing before */
-    uint64_t read_at_ms;  /* reads nothing before */
+    uint64_t progress_ms;  /* when a byte last moved; pings and answers to them do not count */
+    uint64_t send_at_ms;   /* sends nothing before */
+    uint64_t resume_at_ms; /* likewise, once the answer that is being sent is out */
+    uint64_t read_at_ms;   /* reads nothing before */
 
     /* The frame that is coming in. */
     uint8_t in_header[10];
@@ -131,6 +137,19 @@ struct ws_load_counts {
     uint64_t wire_tx, wire_rx; /* bytes of tunnels, headers included */
     uint64_t frames_tx, frames_rx;
     uint64_t key_updates; /* of ours */
+    uint64_t proxy_pings; /* of the proxy's; not in wire_rx and frames_rx */
+    uint64_t proxy_pongs; /* our answers: all but those to pings behind our Close or FIN */
+    uint64_t told; /* ended in order by the proxy's Close, which is not in wire_rx and frames_rx */
+    uint64_t told_mute;               /* of these, our FIN was out: no answer */
+    uint64_t mute_bytes, mute_frames; /* what those have sent */
+    uint64_t told_bytes;              /* beside the code, in answers to the proxy's Close */
+    uint64_t crossed_bytes;           /* likewise, in Closes of ours that the proxy's has crossed */
+};
+
+/* Payloads of the proxy's pings, to find one that comes a second time. */
+struct ws_load_seen {
+    uint64_t *places;
+    uint64_t room, count;
 };
 
 /* What limited shapes may still send. Goes below 0 by the last piece. */
@@ -160,6 +179,7 @@ struct ws_load {
     bool interrupted; /* by TERM or INT */
     struct ws_load_counts counts;
     struct ws_load_meter meter;
+    struct ws_load_seen seen;
     struct ws_load_stat latency[WS_LOAD_SHAPES];
     struct ws_load_stat handshake;
     uint64_t timer_tick_ms; /* timers up to and including this are done */

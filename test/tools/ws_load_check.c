@@ -3,6 +3,7 @@
 
 #include "common/ws_frame.h"
 #include "test/tools/ws_load_drive.h"
+#include "test/tools/ws_load_proxy.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -91,6 +92,7 @@ static const char *take_data(struct ws_load *load, struct ws_load_conn *conn, co
         conn->rx_position += run;
     }
     load->counts.payload += n;
+    conn->progress_ms = load->now_ms;
     return NULL;
 }
 
@@ -106,9 +108,12 @@ static void message_echoed(struct ws_load *load, struct ws_load_conn *conn)
     ws_load_drive_echoed(load, conn);
 }
 
-static const char *end_close(struct ws_load_conn *conn, enum ws_load_fault *fault)
+static const char *end_close(struct ws_load *load, struct ws_load_conn *conn,
+                             enum ws_load_fault *fault)
 {
     static char text[64];
+    if (ws_load_proxy_goodbye(load, conn))
+        return NULL;
     if (!conn->close_sent) {
         unsigned code =
             conn->in_len >= 2 ? (unsigned)conn->in_control[0] << 8 | conn->in_control[1] : 0;
@@ -127,17 +132,14 @@ static const char *end_close(struct ws_load_conn *conn, enum ws_load_fault *faul
     return complete ? NULL : "Close before the last echo";
 }
 
-static const char *end_control(struct ws_load_conn *conn, enum ws_load_fault *fault)
+static const char *end_control(struct ws_load *load, struct ws_load_conn *conn,
+                               enum ws_load_fault *fault)
 {
     uint8_t want[WS_LOAD_CONTROL_MAX];
 
     switch (conn->in_header[0] & OPCODE) {
-    case WS_CLOSE: return end_close(conn, fault);
-    case WS_PING:
-        conn->pong_due = true;
-        conn->pong_len = conn->in_len;
-        memcpy(conn->pong_payload, conn->in_control, conn->in_len);
-        return NULL;
+    case WS_CLOSE: return end_close(load, conn, fault);
+    case WS_PING: return ws_load_proxy_ping(load, conn);
     case WS_PONG:
         if (conn->pongs == conn->pings)
             return "a pong without ping";
@@ -149,14 +151,21 @@ static const char *end_control(struct ws_load_conn *conn, enum ws_load_fault *fa
     }
 }
 
+static bool is_ping(const struct ws_load_conn *conn)
+{
+    return (conn->in_header[0] & OPCODE) == WS_PING;
+}
+
 static const char *end_frame(struct ws_load *load, struct ws_load_conn *conn,
                              enum ws_load_fault *fault)
 {
     conn->in_payload = false;
     conn->in_have = 0;
     load->counts.frames_rx++;
+    if (!is_ping(conn))
+        conn->progress_ms = load->now_ms;
     if (is_control(conn))
-        return end_control(conn, fault);
+        return end_control(load, conn, fault);
     if (conn->shape_id == SHAPE_PUSH)
         load->counts.messages++;
     else if (conn->in_header[0] & FIN)

@@ -6,6 +6,7 @@
 #include "test/tools/ws_load_drive.h"
 #include "test/tools/ws_load_handshake.h"
 #include "test/tools/ws_load_io.h"
+#include "test/tools/ws_load_proxy.h"
 #include "test/tools/ws_load_timer.h"
 
 #include <arpa/inet.h>
@@ -219,6 +220,7 @@ static void frame_sent(struct ws_load *load, struct ws_load_conn *conn)
 {
     conn->out.active = false;
     load->counts.frames_tx++;
+    ws_load_proxy_answered(load, conn);
     if (conn->close_sent)
         conn->state = LOAD_ENDING;
 }
@@ -248,7 +250,8 @@ static int send_piece(struct ws_load *load, struct ws_load_conn *conn)
         conn->blocked = errno == EAGAIN;
         return conn->blocked ? 0 : -errno;
     }
-    conn->progress_ms = load->now_ms;
+    if (!ws_load_proxy_answers_ping(conn))
+        conn->progress_ms = load->now_ms;
     conn->wire_tx += (uint64_t)sent;
     load->counts.wire_tx += (uint64_t)sent;
     conn->out.at += (uint64_t)sent;
@@ -308,6 +311,9 @@ static void ended_by_peer(struct ws_load *load, struct ws_load_conn *conn)
     bool half = ws_load_shape(conn->shape_id)->ending == ENDING_FIN;
     if (conn->state == LOAD_OPENING) {
         handshake_failed(load, conn, &load->counts.retried);
+    } else if (conn->state == LOAD_ENDING && conn->told) {
+        load->counts.told++;
+        finish(load, conn, 0);
     } else if (conn->state == LOAD_ENDING && ws_load_check_complete(conn) &&
                (half || conn->close_seen)) {
         load->counts.completed++;
@@ -372,11 +378,12 @@ static bool receive_once(struct ws_load *load, struct ws_load_conn *conn)
         ended_by_peer(load, conn);
         return false;
     }
-    conn->progress_ms = load->now_ms;
     if (slow)
         ws_load_drive_pause_reading(load, conn, ws_load_random(&load->rng, 0, SIP_PAUSE_MAX_MS));
-    if (conn->state == LOAD_OPENING)
+    if (conn->state == LOAD_OPENING) {
+        conn->progress_ms = load->now_ms;
         return take_answer(load, conn, (size_t)n);
+    }
     return feed(load, conn, load->scratch, (size_t)n);
 }
 
@@ -464,9 +471,13 @@ void ws_load_conn_stop(struct ws_load *load, struct ws_load_conn *conn)
 
 void ws_load_conn_check_stall(struct ws_load *load, struct ws_load_conn *conn)
 {
-    bool waiting = conn->state == LOAD_OPENING || conn->state == LOAD_ENDING ||
-                   (conn->state == LOAD_OPEN && !ws_load_check_complete(conn));
+    bool waiting =
+        conn->state == LOAD_OPENING || conn->state == LOAD_ENDING ||
+        (conn->state == LOAD_OPEN && (conn->awaits_ping || !ws_load_check_complete(conn)));
     if (waiting && load->now_ms > conn->progress_ms + WS_LOAD_STALL_MS)
         fail(load, conn, FAULT_STALLED,
-             conn->state == LOAD_OPENING ? "no answer to the handshake" : "nothing moves", 0);
+             conn->state == LOAD_OPENING    ? "no answer to the handshake"
+             : ws_load_check_complete(conn) ? "no ping comes any more"
+                                            : "nothing moves",
+             0);
 }

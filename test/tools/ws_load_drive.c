@@ -3,6 +3,7 @@
 
 #include "common/ws_frame.h"
 #include "test/tools/ws_load_check.h"
+#include "test/tools/ws_load_proxy.h"
 #include "test/tools/ws_load_timer.h"
 
 #include <string.h>
@@ -115,8 +116,8 @@ static uint32_t draw_mask(struct ws_load *load)
     return (uint32_t)ws_load_random(&load->rng, 0, UINT32_MAX);
 }
 
-static enum ws_load_next begin_control(struct ws_load *load, struct ws_load_conn *conn,
-                                       unsigned opcode, const uint8_t *payload, uint8_t len)
+enum ws_load_next ws_load_drive_control(struct ws_load *load, struct ws_load_conn *conn,
+                                        unsigned opcode, const uint8_t *payload, uint8_t len)
 {
     ws_load_frame_begin(&conn->out, (uint8_t)(FIN | opcode), len, draw_mask(load));
     conn->out.control = payload;
@@ -145,7 +146,7 @@ static enum ws_load_next begin_ping(struct ws_load *load, struct ws_load_conn *c
 {
     conn->pinged = true;
     uint8_t len = ws_load_check_ping(conn, conn->pings++, conn->ping_payload);
-    return begin_control(load, conn, WS_PING, conn->ping_payload, len);
+    return ws_load_drive_control(load, conn, WS_PING, conn->ping_payload, len);
 }
 
 static enum ws_load_next begin_close(struct ws_load *load, struct ws_load_conn *conn)
@@ -156,7 +157,7 @@ static enum ws_load_next begin_close(struct ws_load *load, struct ws_load_conn *
     payload[0] = CLOSE_NORMAL >> 8;
     payload[1] = CLOSE_NORMAL & 0xff;
     conn->close_sent = true;
-    return begin_control(load, conn, WS_CLOSE, payload, conn->close_len);
+    return ws_load_drive_control(load, conn, WS_CLOSE, payload, conn->close_len);
 }
 
 /* All messages are sent. */
@@ -165,7 +166,7 @@ static enum ws_load_next end(struct ws_load *load, struct ws_load_conn *conn)
     const struct ws_load_shape *shape = ws_load_shape(conn->shape_id);
     /* Measured alone, a short tunnel is one whose echo is waited for. */
     bool eager = shape->eager && (load->options->shape < 0 || shape->ending == ENDING_RST);
-    if (!eager && !ws_load_check_complete(conn))
+    if (!eager && !(ws_load_check_complete(conn) && ws_load_proxy_lets_end(load, conn)))
         return NEXT_NOTHING;
     switch ((enum ws_load_ending)shape->ending) {
     case ENDING_FIN: return NEXT_SHUTDOWN;
@@ -194,12 +195,10 @@ static enum ws_load_next begin_message(struct ws_load *load, struct ws_load_conn
 
 enum ws_load_next ws_load_drive_next(struct ws_load *load, struct ws_load_conn *conn)
 {
+    if (ws_load_proxy_must_answer(conn))
+        return ws_load_proxy_answer(load, conn);
     if (conn->state != LOAD_OPEN || conn->close_sent || conn->send_at_ms > load->now_ms)
         return NEXT_NOTHING;
-    if (conn->pong_due) {
-        conn->pong_due = false;
-        return begin_control(load, conn, WS_PONG, conn->pong_payload, conn->pong_len);
-    }
     if (conn->tx_plan.in_message)
         return begin_data(load, conn);
     if (conn->begun < conn->count)

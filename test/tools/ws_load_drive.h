@@ -18,6 +18,10 @@ void ws_load_drive_init(struct ws_load *load, struct ws_load_conn *conn);
 /* No frame is being sent: what comes now? May arm the timer. */
 enum ws_load_next ws_load_drive_next(struct ws_load *load, struct ws_load_conn *conn);
 
+/* Begin a control frame; the payload is borrowed until it is sent. */
+enum ws_load_next ws_load_drive_control(struct ws_load *load, struct ws_load_conn *conn,
+                                        unsigned opcode, const uint8_t *payload, uint8_t len);
+
 /* A message came back. May arm the timer. */
 void ws_load_drive_echoed(struct ws_load *load, struct ws_load_conn *conn);
 
