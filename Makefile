@@ -4,7 +4,7 @@
 #   make run             install what is missing, build, start the demo on ports 8080 and 8443 (TLS)
 #   make test            install what is missing, build, run all tests
 #   make bench           beside nginx, HAProxy and a bare relay: ROUNDS=5 SECONDS=2 ONLY=word CASES=a,b
-#   make chaos           kill workers under checked traffic: SECONDS=60 TUNNELS=2000 SEED=1
+#   make chaos           kill workers under checked traffic, twice: SECONDS=60 TUNNELS=2000 SEED=1
 #   make install         to DESTDIR and PREFIX (/usr/local)
 #   make uninstall, format, clean
 #
@@ -135,9 +135,11 @@ bench:
 
 TUNNELS ?= 2000
 SEED ?= 1
+chaos_options = --seconds $(or $(SECONDS),60) --tunnels $(TUNNELS) --seed $(SEED) --upgrade-every 7 --recycle-every 5
+# Twice: tunnels that are only relayed, then those in which the proxy has its say.
 chaos: all $(BUILD)/ws-load crash-build
-	HOLDFAST_BUILD=$(BUILD) scripts/chaos --seconds $(or $(SECONDS),60) --tunnels $(TUNNELS) --seed $(SEED) \
-		--upgrade-every 7 --recycle-every 5 $(CHAOS)
+	HOLDFAST_BUILD=$(BUILD) scripts/chaos $(chaos_options) $(CHAOS)
+	HOLDFAST_BUILD=$(BUILD) scripts/chaos $(chaos_options) --guard --goodbye $(CHAOS)
 
 unitdir := $(PREFIX)/lib/systemd/system
 docdir := $(PREFIX)/share/doc/holdfast

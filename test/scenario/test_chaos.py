@@ -30,5 +30,10 @@ def nothing_is_lost_when_keepers_and_workers_are_killed_in_turn(scene):
     rage(scene, "--keepers", "50", "--seed", "12")
 
 
+@story
+def nothing_is_lost_while_the_proxy_pings_and_ends_tunnels(scene):
+    rage(scene, "--guard", "--ping-backend", "--goodbye", "--seed", "13")
+
+
 if __name__ == "__main__":
     hf.main()

@@ -20,9 +20,18 @@ SECONDS = (2, 4, 8, 16)  # a rare place may need more than one try, on a busy ma
 # Places that are passed for each message are hit now and then, the rare ones nearly always.
 EVERY = {"relay": 900, "event": 900, "flush": 60, "half": 10, "close_settle": 150, "close": 20,
          "fd": 40, "open": 15, "park": 10, "ready": 40, "adopt": 2,
-         "adopt_positions": 1, "adopt_made": 1, "made": 900, "made_end": 10, "random": 5000}
+         "adopt_positions": 1, "adopt_made": 1, "made": 900, "made_end": 10, "guard": 20,
+         "guard_asked": 100, "guard_said": 150, "guard_pong": 150, "guard_cared": 150,
+         "guard_stepped": 900, "guard_wanted": 5, "random": 5000}
 HTTP_ONLY = {"fd_closing"}  # tunnels never pass there
 RELOAD_ONLY = {"apply_keys", "apply_image"}  # nor there, but reloads do
+# Passed where the proxy ends a tunnel; the other places of the guard where it only looks on.
+ENDING = {"guard_said", "guard_wanted", "guard_phase", "guard_counted"}
+GUARD = ("--guard",)
+GUARD_PLAIN = ("--guard", "--ping-backend", "--tls", "0")
+GUARD_TLS = ("--guard", "--ping-backend", "--tls", "100")
+GUARD_UNIX = ("--guard", "--ping-backend", "--tls", "0", "--unix")
+GOODBYE = ("--guard", "--goodbye")
 
 
 def places():
@@ -47,27 +56,38 @@ def rage(scene, place, seconds, *words):
     return wrong, proxy.crashes_expected - proxy.killed, "".join(shown)
 
 
-def survives(place, *words):
+def survives(place, *words, name=""):
     def tale(scene):
-        for seconds in SECONDS:
+        for seconds in SECONDS if "--guard" not in words else (1, *SECONDS):
             wrong, deaths, shown = rage(scene, place, seconds, *words)
             check(not wrong, "\n".join([*wrong, shown]))
             if deaths > 0:
                 return
             scene.holdfasts[-1].stop()
         check(False, f"nobody died there\n{shown}")
-    tale.__name__ = f"nothing_is_lost_when_workers_die_at_{place}{'_unix' if words else ''}"
+    tale.__name__ = f"nothing_is_lost_when_workers_die_at_{place}{name}"
     return tale
+
+
+def words_for(place):
+    return GOODBYE if place in ENDING else GUARD if place.startswith("guard") else ()
 
 
 for name in places():
     if name not in HTTP_ONLY | RELOAD_ONLY:
-        story(survives(name))
+        story(survives(name, *words_for(name)))
 
 
 for name in ("relay_received", "relay_sent", "relay_rx_stored", "park_chunk", "flush_sent",
              "flush_tx_stored", "adopt_positions", "random"):
-    story(survives(name, "--unix"))
+    story(survives(name, "--unix", name="_unix"))
+
+
+# Amid our own frames: with plain tunnels, whose steps are made only then, and with others.
+for name, words, kind in (("made_sent", GUARD_PLAIN, "plain"), ("adopt_made", GUARD_PLAIN, "plain"),
+                          ("made_sent", GUARD_TLS, "tls"), ("made_sent", GUARD_UNIX, "unix"),
+                          ("made_op_cleared", GOODBYE, "goodbye")):
+    story(survives(name, *words, name=f"_guarded_{kind}"))
 
 
 @story
@@ -129,21 +149,22 @@ for name in sorted(RELOAD_ONLY):
     story(reloads(name))
 
 
-def control(place, tls):
+def control(place, tls, *words):
     """Successors that believe the record instead of the kernel: this command must see it."""
     def tale(scene):
         for seconds in SECONDS:
-            wrong, deaths, shown = rage(scene, place, seconds, "--ignore-counts", "--tls", tls)
+            wrong, deaths, shown = rage(scene, place, seconds, "--ignore-counts", "--tls", tls, *words)
             if deaths > 0 and wrong:
                 return
             scene.holdfasts[-1].stop()
         check(False, f"successors guessed, {deaths} times, and nobody saw it\n{shown}")
-    tale.__name__ = f"the_control_that_ignores_the_kernels_counts_at_{place}_is_caught"
+    tale.__name__ = f"the_control_that_ignores_the_kernels_counts_at_{place}{'_guarded' if words else ''}_is_caught"
     return tale
 
 
 story(control("relay_received", "0"))
 story(control("made_sent", "100"))
+story(control("made_sent", "0", *GUARD))
 
 
 if __name__ == "__main__":
