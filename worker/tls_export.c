@@ -134,6 +134,7 @@ static const char *self_check(const struct tls_handshake *handshake, struct tls_
     struct tls_session mirror = *session; /* a peer, who opens what we seal */
     uint8_t expected = session->version == TLS_1_3 ? TLS_NEW_SESSION_TICKET : TLS_FINISHED;
     uint8_t content[TLS_RECORD_MAX];
+    size_t used = 0;
     const uint8_t *p;
     const char *why = NULL;
 
@@ -148,6 +149,7 @@ static const char *self_check(const struct tls_handshake *handshake, struct tls_
         whole = TLS_RECORD_HEADER + (size_t)(p[3] << 8 | p[4]);
         if (records > check)
             continue;
+        used = whole > used ? whole : used;
         int size = tls_record_open(engine, &mirror, p, whole, content, &type);
         if (size < 1 || type != TLS_HANDSHAKE || content[0] != expected)
             why = "self check: the exported keys do not open our own records";
@@ -156,7 +158,7 @@ static const char *self_check(const struct tls_handshake *handshake, struct tls_
     }
     tls_engine_forget(engine, &mirror); /* for opening they are never used again */
     tls_session_wipe(&mirror);
-    OPENSSL_cleanse(content, sizeof content);
+    OPENSSL_cleanse(content, used);
     return why;
 }
 

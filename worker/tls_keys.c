@@ -66,22 +66,21 @@ int tls_keys_update(unsigned suite, struct tls_dir *dir)
 }
 
 /* The PRF of TLS 1.2 (RFC 5246 5): `seed` is label and randoms. */
-static bool expand_prf(const struct tls_secret *secret, struct slice seed, uint8_t *out, size_t n)
+static void expand_prf(const struct tls_secret *secret, struct slice seed, uint8_t *out, size_t n)
 {
     uint8_t input[EVP_MAX_MD_SIZE + 128], block[EVP_MAX_MD_SIZE]; /* A(i), and behind it the seed */
     size_t hash = secret->hash;
-    bool ok = tls_hmac(secret, (const uint8_t *)seed.p, seed.n, block);
 
+    tls_hmac(secret, (const uint8_t *)seed.p, seed.n, block);
     memcpy(input + hash, seed.p, seed.n);
-    for (size_t at = 0; ok && at < n; at += hash) {
+    for (size_t at = 0; at < n; at += hash) {
         memcpy(input, block, hash);
-        ok = tls_hmac(secret, input, hash + seed.n, block);
+        tls_hmac(secret, input, hash + seed.n, block);
         memcpy(out + at, block, n - at < hash ? n - at : hash);
-        ok = ok && tls_hmac(secret, input, hash, block);
+        tls_hmac(secret, input, hash, block);
     }
     OPENSSL_cleanse(input, sizeof input);
     OPENSSL_cleanse(block, sizeof block);
-    return ok;
 }
 
 int tls_session_from_master(struct tls_session *session, enum tls_suite suite,
@@ -104,17 +103,15 @@ int tls_session_from_master(struct tls_session *session, enum tls_suite suite,
     memcpy(seed + LABEL_SIZE, server_random, RANDOM_SIZE);
     memcpy(seed + LABEL_SIZE + RANDOM_SIZE, client_random, RANDOM_SIZE);
     struct tls_secret secret = secret_of(suite, master, TLS_MASTER_SECRET);
-    bool ok =
-        expand_prf(&secret, (struct slice){(const char *)seed, sizeof seed}, block, 2 * (key + iv));
+    expand_prf(&secret, (struct slice){(const char *)seed, sizeof seed}, block, 2 * (key + iv));
     tls_hmac_forget();
-    if (ok) { /* RFC 5246 6.3 */
-        memcpy(of_client->key, block, key);
-        memcpy(of_server->key, block + key, key);
-        memcpy(of_client->iv, block + 2 * key, iv);
-        memcpy(of_server->iv, block + 2 * key + iv, iv);
-    }
+    /* RFC 5246 6.3 */
+    memcpy(of_client->key, block, key);
+    memcpy(of_server->key, block + key, key);
+    memcpy(of_client->iv, block + 2 * key, iv);
+    memcpy(of_server->iv, block + 2 * key + iv, iv);
     OPENSSL_cleanse(block, sizeof block);
-    return ok ? 0 : -EIO;
+    return 0;
 }
 
 void tls_session_wipe(struct tls_session *session)

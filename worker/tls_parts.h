@@ -33,15 +33,12 @@ struct tls_secret {
     size_t n;
 };
 
-/* Make what every MAC needs, once a process; never freed. 0, -ENOMEM or -ENOTSUP. */
-int tls_hmac_init(void) MUST_CHECK;
-
-/* HMAC into EVP_MAX_MD_SIZE bytes. False: the library fails. The key is kept: tls_hmac_forget. */
-bool tls_hmac(const struct tls_secret *key, const uint8_t *p, size_t n, uint8_t *out) MUST_CHECK;
+/* HMAC, as long as the hash; `out` may be `p`. The key is kept for the next one: tls_hmac_forget. */
+void tls_hmac(const struct tls_secret *key, const uint8_t *p, size_t n, uint8_t *out);
 
 /*
  * HKDF-Expand-Label (RFC 8446 7.1); `label` begins with "tls13 ". At most a hash at a time, which is
- * all that a handshake asks for. False: more, or the library fails. Likewise keeps the secret.
+ * all that a handshake asks for. False: more, or a label or context over 64. Likewise keeps the secret.
  */
 bool tls_hkdf_expand(const struct tls_secret *secret, struct slice label, struct slice context,
                      uint8_t *out, size_t n) MUST_CHECK;
