@@ -181,12 +181,10 @@ bool guard_can_tell(const struct worker *w, uint32_t tunnel, uint32_t side)
     uint32_t d = !side;
     if (t->dir[d].flags & (DIR_EOF | DIR_SHUT))
         return false;
-    const struct arena_guard *g = guard_in_use(t) ? guard_of(w, tunnel) : NULL;
-    if (g && g->cut >> d & 1)
-        return true;
-    if (t->track[d].flags & WS_TAKEN)
-        return true;
-    return !(t->track[d].flags & WS_BROKEN) && !passed_close(t, d);
+    if (passed_close(t, d))
+        return false;
+    bool cut = guard_in_use(t) && guard_of(w, tunnel)->cut >> d & 1;
+    return cut || t->track[d].flags & WS_TAKEN || !(t->track[d].flags & WS_BROKEN);
 }
 
 bool guard_has_words(const struct worker *w, uint32_t tunnel, uint32_t d)
