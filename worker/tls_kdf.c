@@ -172,15 +172,16 @@ static int begin_provider(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *in,
 
 int tls_kdf_init(void)
 {
-    static OSSL_PROVIDER *provider;
-    if (provider)
+    static OSSL_PROVIDER *theirs, *ours; /* never unloaded */
+    if (ours)
         return 0;
     /* OpenSSL's own first, which it loads by itself only while there is no other. */
-    if (OSSL_PROVIDER_load(NULL, "default") &&
-        OSSL_PROVIDER_add_builtin(NULL, "holdfast", begin_provider) == 1)
-        provider = OSSL_PROVIDER_load(NULL, "holdfast");
+    if (!theirs)
+        theirs = OSSL_PROVIDER_load(NULL, "default");
+    if (theirs && OSSL_PROVIDER_add_builtin(NULL, "holdfast", begin_provider) == 1)
+        ours = OSSL_PROVIDER_load(NULL, "holdfast");
     ERR_clear_error();
-    return provider ? 0 : -ENOTSUP;
+    return ours ? 0 : -ENOTSUP;
 }
 
 void tls_kdf_tell(struct tls_handshake *handshake)
