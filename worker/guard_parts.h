@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between guard.c and guard_walk.c. */
+/* Between guard.c, guard_close.c, guard_time.c and guard_walk.c. */
 #ifndef WORKER_GUARD_PARTS_H
 #define WORKER_GUARD_PARTS_H
 
@@ -43,6 +43,24 @@ static inline bool guard_says_close(const struct arena_guard *g, uint32_t side)
 {
     return g->say[side] == SAY_WANTED && g->phase != GUARD_OPEN;
 }
+
+/* Let a tunnel have a guard, if it has none yet. */
+void guard_use(struct worker *w, uint32_t tunnel);
+
+/* Which directions' frames are looked at from now on: one store each, between two steps. */
+void guard_set_care(struct worker *w, uint32_t tunnel);
+
+/* Directions in which something of ours may go now are run, by the ready list. */
+void guard_wake(struct worker *w, uint32_t tunnel);
+
+/* A phase of a close begins: the last store of what begins it. */
+void guard_enter(struct arena_guard *g, enum guard_phase phase, uint32_t now_ms);
+
+/* Nobody answers there any more: the other side is told. False: the tunnel is gone. */
+bool guard_give_up(struct worker *w, uint32_t tunnel, uint32_t side);
+
+/* Has the source's own Close gone to the destination? The answer to ours has not. */
+bool guard_passed_close(const struct arena_tunnel *t, uint32_t d);
 
 /*
  * May a Close still go to that side? Not behind a FIN or the Close of the other end, nor amid what is no

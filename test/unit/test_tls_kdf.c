@@ -17,6 +17,14 @@ struct ask {
     size_t key_size, salt_size, data_size, n;
 };
 
+/* One argument more, if there is one. Returns where the next goes. */
+static OSSL_PARAM *put(OSSL_PARAM *p, const char *name, const void *bytes, size_t size)
+{
+    if (bytes)
+        *p++ = OSSL_PARAM_construct_octet_string(name, (void *)(uintptr_t)bytes, size);
+    return p;
+}
+
 static int derive(const char *properties, const struct ask *ask, uint8_t *out)
 {
     EVP_KDF *kdf = EVP_KDF_fetch(NULL, "TLS13-KDF", properties);
@@ -24,18 +32,14 @@ static int derive(const char *properties, const struct ask *ask, uint8_t *out)
     EVP_KDF_CTX *context = EVP_KDF_CTX_new(kdf);
     int mode = ask->mode;
     OSSL_PARAM params[8], *p = params;
-#define PUT(name, bytes, size)                                                                     \
-    if (bytes)                                                                                     \
-    *p++ = OSSL_PARAM_construct_octet_string(name, (void *)(uintptr_t)(bytes), size)
     *p++ = OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode);
     *p++ =
         OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)(uintptr_t)ask->digest, 0);
-    PUT(OSSL_KDF_PARAM_KEY, ask->key, ask->key_size);
-    PUT(OSSL_KDF_PARAM_SALT, ask->salt, ask->salt_size);
-    PUT(OSSL_KDF_PARAM_PREFIX, "tls13 ", 6);
-    PUT(OSSL_KDF_PARAM_LABEL, ask->label, strlen(ask->label));
-    PUT(OSSL_KDF_PARAM_DATA, ask->data, ask->data_size);
-#undef PUT
+    p = put(p, OSSL_KDF_PARAM_KEY, ask->key, ask->key_size);
+    p = put(p, OSSL_KDF_PARAM_SALT, ask->salt, ask->salt_size);
+    p = put(p, OSSL_KDF_PARAM_PREFIX, "tls13 ", 6);
+    p = put(p, OSSL_KDF_PARAM_LABEL, ask->label, strlen(ask->label));
+    p = put(p, OSSL_KDF_PARAM_DATA, ask->data, ask->data_size);
     *p = OSSL_PARAM_construct_end();
     int rc = EVP_KDF_derive(context, out, ask->n, params);
     EVP_KDF_CTX_free(context);
