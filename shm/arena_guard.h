@@ -32,8 +32,6 @@ enum guard_phase {
     GUARD_LAST, /* the backend is told, too: as soon as all who live have answered it is over */
 };
 
-enum { GUARD_HELD_MAX = 13, GUARD_PAYLOAD = 8 };
-
 struct arena_guard {
     uint8_t ping[2];     /* by the side that is asked: enum guard_ping */
     uint8_t say[2];      /* our Close, by the side that gets it: enum guard_say */

@@ -24,7 +24,7 @@ struct arena_rate {
     uint32_t burst; /* so many may come at once */
 };
 
-/* Limits of frames: those of one direction are looked at only if it has any (RULES_WALK_*). */
+/* Limits of frames: those of one direction are looked at only if it has any (RULES_LIMITS_*). */
 struct arena_limits {
     uint64_t max_frame;                     /* bytes of payload; 0: no limit */
     uint64_t max_message;                   /* likewise, all its frames together */

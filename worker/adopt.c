@@ -406,6 +406,7 @@ static uint32_t go_on(struct worker *w)
         if (t->state != TUNNEL_OPEN)
             continue;
         mend_public(w, i);
+        guard_begin_anew(w, i);
         if (ended(t)) {
             tunnel_close_ended(w, i);
             continue;

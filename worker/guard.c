@@ -108,6 +108,16 @@ static void forget_messages(struct worker *w, uint32_t tunnel)
     }
 }
 
+void guard_begin_anew(struct worker *w, uint32_t tunnel)
+{
+    struct arena_guard *g = guard_of(w, tunnel);
+    if (!guard_in_use(&w->tunnels[tunnel]) || g->phase != GUARD_OPEN)
+        return;
+    for (uint32_t side = 0; side < 2; side++)
+        g->say[side] = SAY_NONE;
+    g->answered = 0;
+}
+
 void guard_look_after(struct worker *w, uint32_t tunnel)
 {
     struct arena_tunnel *t = &w->tunnels[tunnel];

@@ -81,6 +81,12 @@ void guard_forget(struct worker *w, uint32_t tunnel);
 /* Bytes that a direction's destination got and its source did not send, mod 2^32. */
 uint32_t guard_extra(const struct worker *w, uint32_t tunnel, uint32_t d);
 
+/*
+ * Adoption: what a dead worker has begun of a close whose phase had not begun is forgotten. Whoever wanted
+ * it is due at once again, and finds a guard as before.
+ */
+void guard_begin_anew(struct worker *w, uint32_t tunnel);
+
 /* Its rules have changed, or a successor takes it over: what follows from them. */
 void guard_look_after(struct worker *w, uint32_t tunnel);
 

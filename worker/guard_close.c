@@ -115,6 +115,7 @@ bool guard_give_up(struct worker *w, uint32_t tunnel, uint32_t side)
         tunnel_close(w, tunnel, REASON_PEER_DEAD, false);
         return false;
     }
+    /* Death before the phase begins: guard_begin_anew forgets what follows, and the peer is asked again. */
     g->reason = REASON_PEER_DEAD;
     g->answered |= (uint8_t)(1u << side);
     g->ping[side] = PING_NONE;
@@ -156,9 +157,11 @@ static void give_up_words(struct worker *w, uint32_t tunnel)
     for (uint32_t side = 0; side < 2; side++) {
         if (g->say[side] != SAY_WANTED || guard_can_tell(w, tunnel, side))
             continue;
-        g->say[side] = SAY_NONE;
         if (!guard_passed_close(&w->tunnels[tunnel], !side))
             g->answered |= (uint8_t)(1u << side);
+        /* Death before this: a successor finds that it cannot be told, too, and does both again. */
+        COMMIT_FENCE();
+        g->say[side] = SAY_NONE;
     }
 }
 
@@ -168,7 +171,8 @@ static void next_phase(struct worker *w, uint32_t tunnel)
     const struct arena_tunnel *t = &w->tunnels[tunnel];
     struct arena_guard *g = guard_of(w, tunnel);
     if (g->phase == GUARD_TELL && closing_already(w, tunnel) && g->say[0] == SAY_WANTED) {
-        g->say[0] = SAY_NONE; /* an end was faster */
+        /* An end was faster. Death behind this: the client has its time to answer, though it needs none. */
+        g->say[0] = SAY_NONE;
         guard_enter(g, GUARD_LAST, w->now_ms);
     }
     give_up_words(w, tunnel);

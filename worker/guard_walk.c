@@ -37,10 +37,10 @@ static uint64_t secret_of(const struct worker *w, uint32_t tunnel, uint32_t side
 
 /* What only somebody who got the ping can send back. */
 static void payload_of(const struct worker *w, uint32_t tunnel, uint32_t side, uint32_t number,
-                       uint8_t out[GUARD_PAYLOAD])
+                       uint8_t out[WS_PONG_PAYLOAD])
 {
     uint64_t payload = secret_of(w, tunnel, side, number);
-    memcpy(out, &payload, GUARD_PAYLOAD);
+    memcpy(out, &payload, WS_PONG_PAYLOAD);
 }
 
 /* To a backend we are the client: masked, with a key that nobody can foresee (RFC 6455 5.3). */
@@ -77,7 +77,7 @@ static uint32_t words_for(const struct worker *w, uint32_t tunnel, uint32_t side
     if (g->ping[side] != PING_WANTED || g->say[side] != SAY_NONE)
         return 0;
     payload_of(w, tunnel, side, g->pings[side] + 1, payload);
-    return frame(w, tunnel, side, WS_PING, payload, GUARD_PAYLOAD, out);
+    return frame(w, tunnel, side, WS_PING, payload, WS_PONG_PAYLOAD, out);
 }
 
 /* They are on their way to that side. */
@@ -196,7 +196,7 @@ static uint32_t pass_on(struct worker *w, uint32_t tunnel, struct guard_walk *wa
     uint32_t from = walk->d;
     uint32_t side = !walk->d;
     bool limits = guard_limits(w, t, from) && t->dir[0].care & CARE_METER && g->phase == GUARD_OPEN;
-    uint8_t pong[GUARD_PAYLOAD];
+    uint8_t pong[WS_PONG_PAYLOAD];
     bool cut = g->say[side] == SAY_DONE || g->cut >> from & 1;
     struct ws_walk found = {
         .flags = (limits ? checks(t, rules, from) : 0) | (cut ? (uint32_t)WS_DROP : 0) |

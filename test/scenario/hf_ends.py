@@ -2,6 +2,7 @@
 """Tunnels both of whose ends the story plays: frame by frame, at the client and at the server."""
 import os
 import queue
+import signal
 import threading
 
 import hf
@@ -84,5 +85,18 @@ def code_of(close):
     return int.from_bytes(payload[:2], "big")
 
 
-def noise(size):
-    return os.urandom(size)
+# A server that drains loses its tunnels at once.
+LEAVING = {"upstream": {"drain_timeout": "1ms"}, "drain_window": "0s"}
+
+
+def drain(proxy):
+    proxy.conf["upstreams"][0]["servers"][0]["drain"] = True
+    proxy.reload()
+
+
+def kill_worker(proxy):
+    """Kill the only worker and wait until a successor has its tunnels."""
+    adopted = proxy.counter("tunnels_adopted")
+    proxy.crashes_expected += 1
+    os.kill(proxy.slots()[0]["worker_pid"], signal.SIGKILL)
+    hf.wait_for(lambda: proxy.counter("tunnels_adopted") > adopted, "a successor has adopted")

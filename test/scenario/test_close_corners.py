@@ -8,17 +8,11 @@ import threading
 import hf
 import hf_ws
 from hf import check, equal, story
-from hf_ends import Ends, code_of
+from hf_ends import LEAVING, Ends, code_of, drain
 from hf_ws import BINARY, CLOSE, PING, PONG, TEXT
 
 ASKED = {"ping_interval": "50ms", "ping_timeout": "150ms"}
-LEAVING = {"upstream": {"drain_timeout": "1ms"}, "drain_window": "0s"}
 MASK = b"mask"
-
-
-def drain(ends):
-    ends.proxy.conf["upstreams"][0]["servers"][0]["drain"] = True
-    ends.proxy.reload()
 
 
 def messages(*payloads):
@@ -55,7 +49,7 @@ def the_server_is_told_when_an_answer_is_found_without_an_event(scene):
     for number in range(10):
         equal(server.take(), (TEXT, b"%d" % number, True), "message")
     client.post(CLOSE, b"\x03\xe8")
-    drain(ends)
+    drain(ends.proxy)
     equal(code_of(client.take()), 1001, "code")
     server.peer.sock.settimeout(6)
     server.answer_close(1001)
@@ -152,7 +146,7 @@ def who_waits_for_its_rate_can_say_goodbye(scene):
     client.send(messages(*[b"%d" % number for number in range(100)]))
     for number in range(100):
         equal(server.take(), (TEXT, b"%d" % number, True), "message")
-    drain(ends)
+    drain(ends.proxy)
     close = client.take()
     equal(code_of(close), 1001, "code")
     client.post(CLOSE, close[1])
@@ -166,7 +160,7 @@ def who_has_answered_a_close_is_not_given_up_for_a_ping(scene):
     ends = Ends(scene, route={**ASKED, "close_timeout": "600ms"}, **LEAVING)
     client, server = ends.open()
     equal(client.take()[0], PING, "opcode")
-    drain(ends)
+    drain(ends.proxy)
     close = behind_pings(client)
     client.post(CLOSE, close[1])
     server.expect_close(1001)
@@ -180,7 +174,7 @@ def who_has_answered_a_close_is_not_given_up_for_a_ping(scene):
 def what_follows_a_clients_answer_keeps_no_close_from_the_server(scene):
     ends = Ends(scene, route={"close_timeout": "15s"}, **LEAVING)
     client, server = ends.open()
-    drain(ends)
+    drain(ends.proxy)
     close = client.take()
     client.send(hf_ws.frame(CLOSE, close[1], mask=MASK) + b"\x82\xff\x80")
     server.peer.sock.settimeout(8)
@@ -192,7 +186,7 @@ def what_follows_a_clients_answer_keeps_no_close_from_the_server(scene):
 def half_a_head_before_the_end_keeps_no_close_from_the_server(scene):
     ends = Ends(scene, route={"close_timeout": "15s"}, **LEAVING)
     client, server = ends.open()
-    drain(ends)
+    drain(ends.proxy)
     equal(code_of(client.take()), 1001, "code")
     client.send(b"\x81")
     client.finish()
@@ -208,7 +202,7 @@ def a_server_that_ends_amid_a_frame_keeps_nobody_waiting(scene):
     client, server = ends.open()
     server.send(hf_ws.frame(BINARY, bytes(1000))[:500])
     equal(len(client.read(500)), 500, "bytes")
-    drain(ends)
+    drain(ends.proxy)
     hf.wait_for(lambda: sum(row["closing"] for row in ends.proxy.stat("backends")["backends"]) > 0,
                 "it is being closed")
     server.peer.finish()
@@ -224,7 +218,7 @@ def a_client_that_cannot_be_told_in_time_keeps_no_close_from_the_server(scene):
     whole = hf_ws.frame(BINARY, bytes(1000))
     server.send(whole[:500])
     equal(client.read(500), whole[:500], "bytes")
-    drain(ends)
+    drain(ends.proxy)
     server.expect_close(1001)
     server.send(whole[500:] + hf_ws.frame(CLOSE, b"\x03\xe9"))
     equal(client.read(len(whole) - 500), whole[500:], "bytes")
@@ -238,7 +232,7 @@ def a_client_that_cannot_be_told_in_time_keeps_no_close_from_the_server(scene):
 def a_server_that_closed_before_it_was_told_is_not_waited_for(scene):
     ends = Ends(scene, route={"close_timeout": "15s"}, **LEAVING)
     client, server = ends.open()
-    drain(ends)
+    drain(ends.proxy)
     close = client.take()
     server.post(CLOSE, b"\x03\xe8")
     server.post(TEXT, b"")
@@ -253,7 +247,7 @@ def a_server_that_closed_before_it_was_told_is_not_waited_for(scene):
 def who_resets_while_a_tunnel_ends_does_not_change_why(scene):
     ends = Ends(scene, **LEAVING)
     client, server = ends.open()
-    drain(ends)
+    drain(ends.proxy)
     close = client.take()
     client.post(CLOSE, close[1])
     server.expect_close(1001)

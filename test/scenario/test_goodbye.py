@@ -2,33 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tunnels that are ended by Close frames: who is told what, when, and what is not lost by it."""
 import os
-import signal
 import threading
 
 import hf
+import hf_ends
 import hf_tls
 import hf_ws
 from hf import check, equal, story
-from hf_ends import Ends, code_of
+from hf_ends import LEAVING, Ends, code_of, kill_worker
 from hf_ws import BINARY, CLOSE, TEXT
-
-LEAVING = {"upstream": {"drain_timeout": "1ms"}, "drain_window": "0s"}
 
 
 def drain(ends):
     """The server drains, and its tunnels are to go at once: another client is told so."""
     herald, _ = ends.open()
-    ends.proxy.conf["upstreams"][0]["servers"][0]["drain"] = True
-    ends.proxy.reload()
+    hf_ends.drain(ends.proxy)
     code_of(herald.take())
     herald.close()
-
-
-def kill_worker(proxy):
-    adopted = proxy.counter("tunnels_adopted")
-    proxy.crashes_expected += 1
-    os.kill(proxy.slots()[0]["worker_pid"], signal.SIGKILL)
-    hf.wait_for(lambda: proxy.counter("tunnels_adopted") > adopted, "it is adopted")
 
 
 @story
@@ -114,8 +104,7 @@ def code_and_reason_are_the_routes(scene):
 def no_close_frames_if_they_are_off(scene):
     ends = Ends(scene, route={"close_timeout": "0s"}, **LEAVING)
     client, server = ends.open()
-    ends.proxy.conf["upstreams"][0]["servers"][0]["drain"] = True
-    ends.proxy.reload()
+    hf_ends.drain(ends.proxy)
     client.expect_end()
     server.expect_end()
     ends.proxy.wait_reason("drained", 1)

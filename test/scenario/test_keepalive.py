@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pings of the proxy's own: who gets them, whose pongs they take, and what becomes of who is silent."""
 import os
-import signal
 import threading
 import time
 
@@ -10,7 +9,7 @@ import hf
 import hf_tls
 import hf_ws
 from hf import check, equal, story
-from hf_ends import Ends
+from hf_ends import Ends, kill_worker
 from hf_ws import BINARY, PING, PONG, TEXT
 
 SOON = {"ping_interval": "50ms", "ping_timeout": "20s"}
@@ -256,10 +255,7 @@ def a_successor_knows_who_was_asked(scene):
     client, server = ends.open()
     for _ in range(5):
         payload = pinged(client)
-        adopted = ends.proxy.counter("tunnels_adopted")
-        ends.proxy.crashes_expected += 1
-        os.kill(ends.proxy.slots()[0]["worker_pid"], signal.SIGKILL)
-        hf.wait_for(lambda: ends.proxy.counter("tunnels_adopted") > adopted, "it is adopted")
+        kill_worker(ends.proxy)
         client.post(PONG, payload)
     client.post(TEXT, b"end")
     equal(server.take(), (TEXT, b"end", True), "what the server got")

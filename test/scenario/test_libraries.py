@@ -8,10 +8,10 @@ import hf
 import hf_tls
 import websockets
 from hf import check, equal, story
+from hf_ends import LEAVING, drain
 
 RULES = {"ping_interval": "5ms", "ping_backend": True, "check_frames": True,
          "max_message": "16m", "client_message_rate": "100000/s"}
-LEAVING = {"upstream": {"drain_timeout": "1ms"}, "drain_window": "0s"}
 SIZES = (0, 1, 125, 126, 65535, 65536, 300_000)
 
 
@@ -51,7 +51,7 @@ class Server:
         self.thread.join()
 
 
-async def talk(url, pinged, drain, **options):
+async def talk(url, pinged, leave, **options):
     """Echoes amid pings; then the proxy ends it. Returns code and reason that the client saw."""
     async with websockets.connect(url, max_size=None, ping_interval=0.05, **options) as ws:
         for size in SIZES * 3:
@@ -59,7 +59,7 @@ async def talk(url, pinged, drain, **options):
             await ws.send(message)
             equal(await ws.recv() == message, True, f"message of {size} bytes")
         await asyncio.to_thread(pinged)
-        await asyncio.to_thread(drain)
+        await asyncio.to_thread(leave)
         try:
             await asyncio.wait_for(ws.recv(), hf.PATIENCE_S)
         except websockets.ConnectionClosed as end:
@@ -72,10 +72,6 @@ def through(scene, compression, tls):
     make = hf_tls.configuration if tls else hf.configuration
     proxy = scene.holdfast(make(scene, server, route={**RULES, "close_reason": "see you"}, **LEAVING))
 
-    def drain():
-        proxy.conf["upstreams"][0]["servers"][0]["drain"] = True
-        proxy.reload()
-
     def pinged():
         hf.wait_for(lambda: proxy.stat("tunnels")["tunnels"][0]["rtt_us"], "a ping was answered")
 
@@ -83,7 +79,7 @@ def through(scene, compression, tls):
     options = {"compression": compression}
     if tls:
         options["ssl"] = hf_tls.context()
-    equal(asyncio.run(talk(url, pinged, drain, **options)), (1001, "see you"), "what the client saw")
+    equal(asyncio.run(talk(url, pinged, lambda: drain(proxy), **options)), (1001, "see you"), "what the client saw")
     hf.wait_equal(lambda: server.codes, [1001], "what the server saw")
     proxy.wait_reason("drained", 1)
     check(proxy.counter("tunnels_lost") == 0, "a tunnel was lost")

@@ -59,6 +59,31 @@ static inline int conf_fixture_load_text(struct conf_fixture *fixture, const cha
     return conf_fixture_load(fixture, "t.conf", conf);
 }
 
+/* A whole file: keys at the top (line 2), in the upstream (4), the site (7) and its only route (9). */
+static inline int conf_fixture_load_keys(struct conf_fixture *fixture, const char *const keys[4],
+                                         struct conf **conf)
+{
+    char text[4096];
+    snprintf(text, sizeof text,
+             "listeners = ( { address = \"*:80\"; } );\n%s\n"
+             "upstreams = ( { name = \"u\"; servers = ( { address = \"10.0.0.1\"; } );\n%s\n} );\n"
+             "sites = ( { hosts = [ \"a.example\" ];\n%s\n"
+             "routes = ( { path = \"/\"; upstream = \"u\";\n%s\n} ); } );\n",
+             keys[0], keys[1], keys[2], keys[3]);
+    return conf_fixture_load_text(fixture, text, conf);
+}
+
+/* With these keys of a route it is refused, and that is said. */
+static inline void conf_fixture_refused(struct conf_fixture *fixture, const char *route,
+                                        const char *why)
+{
+    const char *const keys[] = {"", "", "", route};
+    struct conf *conf;
+    ck_assert_int_lt(conf_fixture_load_keys(fixture, keys, &conf), 0);
+    ck_assert_ptr_null(conf);
+    ck_assert_msg(strstr(fixture->messages, why), "%s: %s", route, fixture->messages);
+}
+
 /* The same for a text without errors. */
 static inline struct conf *conf_fixture_good(struct conf_fixture *fixture, const char *text)
 {

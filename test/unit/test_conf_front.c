@@ -19,26 +19,16 @@ static void teardown(void)
     conf_fixture_fini(&fixture);
 }
 
-/* A whole file: keys at the top, in the upstream, in the site and in its only route. */
 static int load(const char *top, const char *upstream, const char *site, const char *route,
                 struct conf **conf)
 {
-    char text[4096];
-    snprintf(text, sizeof text,
-             "listeners = ( { address = \"*:80\"; } );\n%s\n"
-             "upstreams = ( { name = \"u\"; servers = ( { address = \"10.0.0.1\"; } );\n%s\n} );\n"
-             "sites = ( { hosts = [ \"a.example\" ];\n%s\n"
-             "routes = ( { path = \"/\"; upstream = \"u\";\n%s\n} ); } );\n",
-             top, upstream, site, route);
-    return conf_fixture_load_text(&fixture, text, conf);
+    const char *const keys[] = {top, upstream, site, route};
+    return conf_fixture_load_keys(&fixture, keys, conf);
 }
 
 static void refused(const char *route, const char *why)
 {
-    struct conf *conf;
-    ck_assert_int_lt(load("", "", "", route, &conf), 0);
-    ck_assert_ptr_null(conf);
-    ck_assert_msg(strstr(fixture.messages, why), "%s: %s", route, fixture.messages);
+    conf_fixture_refused(&fixture, route, why);
 }
 
 START_TEST(what_means_nothing_is_refused)
