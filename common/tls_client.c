@@ -81,7 +81,7 @@ int tls_client_make(struct tls_client_context *all, uint32_t count, uint32_t num
                     const struct tls_client *client)
 {
     struct tls_client_context *made = &all[number];
-    SSL_CTX *context = (client->make ? client->make : SSL_CTX_new)(TLS_client_method());
+    SSL_CTX *context = client->make(TLS_client_method());
     int rc = context ? set_up(context, all, count, client) : -ENOMEM;
     made->tried = true;
     if (rc < 0) {

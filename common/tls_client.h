@@ -21,7 +21,7 @@ struct tls_client {
     struct slice authorities; /* who is trusted, if servers are verified */
     struct slice chain;       /* our own certificate, for servers that ask; empty: none */
     struct slice key;         /* its private key */
-    SSL_CTX *(*make)(const SSL_METHOD *method); /* instead of SSL_CTX_new; NULL: that */
+    SSL_CTX *(*make)(const SSL_METHOD *method); /* whose the context is: SSL_CTX_new, and more */
 };
 
 /* A context of an array, by upstream. All zero: not made yet. Its owner frees `context`. */

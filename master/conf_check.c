@@ -8,6 +8,7 @@
 #include "shm/arena.h"
 
 #include <stdlib.h>
+#include <sys/un.h>
 
 struct check {
     const struct conf *conf;
@@ -96,6 +97,13 @@ static void check_top(const struct check *check)
         conf_error_field(check->errors, conf, &conf->board,
                          "the name of a shared memory begins with its only '/', such as "
                          "\"/holdfast\", and has 200 characters at most");
+    if (conf->control && strlen(conf->control) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        conf_error_field(check->errors, conf,
+                         conf_error_written(conf, &conf->control) ? &conf->control
+                                                                  : &conf->pid_file,
+                         "the path of the control socket, %s, is longer than the %zu bytes that an "
+                         "address of a UNIX socket may have",
+                         conf->control, sizeof((struct sockaddr_un *)0)->sun_path - 1);
     if (conf->max_line > conf->max_head && conf->max_head > 0)
         conf_error_field(check->errors, conf, &conf->max_line,
                          "is more than max_head (%llu bytes), which counts the request line, too",

@@ -655,11 +655,13 @@ static int reserve_board(struct conf_build *build)
         .backends = build->header->servers.count,
         .upstreams = conf->upstream_count,
         .sites = conf->site_count,
+        .certificates = conf->certificate_count,
     };
     for (uint32_t i = 0; i < conf->upstream_count; i++) {
-        const struct conf_upstream *upstream = &conf->upstreams[i];
-        for (uint32_t j = 0; upstream->balance == BALANCE_HASH && j < upstream->server_count; j++)
-            demand.ring_points += (uint64_t)upstream->servers[j].weight * KETAMA_POINTS_PER_WEIGHT;
+        uint32_t count;
+        const struct conf_expanded *servers = expanded_of(build, i, &count);
+        for (uint32_t j = 0; conf->upstreams[i].balance == BALANCE_HASH && j < count; j++)
+            demand.ring_points += (uint64_t)servers[j].weight * KETAMA_POINTS_PER_WEIGHT;
     }
     int rc = board_reserve_slots(build->board, demand.workers);
     if (rc == 0)

@@ -135,7 +135,6 @@ void conf_image_front_fill(struct conf_build *build)
     const struct conf *conf = build->conf;
     struct image_front *front = &build->header->front;
     front->max_tunnels = conf->max_tunnels;
-    front->drain_window_ms = conf->drain_window_ms;
     front->pace = pace_of(conf->handshake_rate, conf->handshake_burst, conf->handshake_queue_ms);
     copy_trees(build);
     for (uint32_t i = 0; i < conf->listener_count; i++) {

@@ -212,15 +212,20 @@ static struct image_str add_authorities(struct conf_build *build, uint32_t numbe
 static struct slice host_as_written(const char *text)
 {
     struct slice host = slice_of(text);
-    if (strncmp(text, "srv:", 4) == 0)
+    bool srv = strncmp(text, "srv:", 4) == 0;
+    if (srv)
         host = (struct slice){text + 4, host.n - 4};
-    while (host.n > 0 && host.p[0] == '_') {
+    while (srv && host.n > 0 && host.p[0] == '_') {
         const char *dot = memchr(host.p, '.', host.n);
         size_t label = dot ? (size_t)(dot - host.p) + 1 : host.n;
         host = (struct slice){host.p + label, host.n - label};
     }
     const char *colon = host.n > 0 ? memchr(host.p, ':', host.n) : NULL;
-    return colon ? (struct slice){host.p, (size_t)(colon - host.p)} : host;
+    if (colon)
+        host.n = (size_t)(colon - host.p);
+    if (host.n > 0 && host.p[host.n - 1] == '.')
+        host.n--; /* no part of a name in TLS (RFC 6066 3) */
+    return host;
 }
 
 struct image_str conf_image_tls_name(struct conf_build *build, const struct conf_upstream *upstream,

@@ -21,9 +21,10 @@ static const struct conf_level_info LEVELS[CONF_LEVEL_COUNT] = {
                   "How clients of TLS listeners are met."},
     [CONF_UPSTREAM] = {"upstreams", sizeof(struct conf_upstream), 0, false,
                        "Groups of servers that can answer the same requests: a list."},
-    [CONF_STICKY] = {"upstreams.sticky", sizeof(struct conf_sticky), 0, false,
-                     "A cookie that brings a client back to the server it had, also while that "
-                     "drains. `sticky = \"off\"` turns it off."},
+    [CONF_STICKY] =
+        {"upstreams.sticky", sizeof(struct conf_sticky), 0, false,
+         "A cookie that brings a client back to the server it had, also while that "
+         "drains, until its tunnels are being closed. `sticky = \"off\"` turns it off."},
     [CONF_HEALTH] = {"upstreams.health", sizeof(struct conf_health), 0, false,
                      "Checks of the servers, by a process of their own. A server that fails them "
                      "gets no new work. `health = \"off\"` turns them off."},
@@ -90,8 +91,8 @@ static const struct conf_key KEYS[] = {
      .doc = "those that come faster wait for their turn for so long at most; more are answered 503"},
     {CONF_TOP, "drain_window", CONF_DURATION, AT(conf, drain_window_ms), .max = 3600000,
      .preset = "10s",
-     .doc = "tunnels that a stop, a drained or a removed server ends are closed one by one over so long; "
-            "0s: all at once"},
+     .doc = "tunnels that QUIT, a drained or a removed server, or close-server: ends are closed one by "
+            "one over so long; 0s: all at once"},
     {CONF_TOP, "listeners", CONF_LIST, CONF_REQUIRED, AT(conf, listeners), ALSO(conf, listener_count),
      .child = CONF_LISTENER, .example = "( { address = \"*:80\"; } )",
      .doc = "addresses to accept connections on, at least one"},
@@ -327,7 +328,8 @@ static const struct conf_key KEYS[] = {
     {CONF_SERVER, "backup", CONF_BOOL, AT(conf_server, backup), .preset = "false",
      .doc = "gets work only when no other server can; stands on no ring"},
     {CONF_SERVER, "drain", CONF_BOOL, AT(conf_server, drain), .preset = "false",
-     .doc = "keeps its tunnels and gets no new work but from clients whose sticky cookie names it"},
+     .doc = "keeps its tunnels and gets no new work but from clients whose sticky cookie names it, until its "
+            "tunnels are being closed"},
     {CONF_SERVER, "max_conns", CONF_INT, AT(conf_server, max_conns), .max = 100000000,
      .preset = "0", .doc = "tunnels and requests at a time, of all workers together; 0: no limit"},
     {CONF_SERVER, "max_fails", CONF_INT, AT(conf_server, max_fails), .max = 1000, .preset = "1",

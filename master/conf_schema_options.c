@@ -23,7 +23,7 @@ const struct conf_key conf_schema_options[] = {
      .max = DURATION_MAX, .preset = "60s", .doc = "between two pieces of a request's body"},
     {CONF_OPTIONS, "idle_timeout", CONF_DURATION, AT(conf_options, idle_timeout_ms),
      .max = DURATION_MAX, .preset = "1h",
-     .doc = "a tunnel without a byte either way, pings included, is closed; 0s: never"},
+     .doc = "a tunnel without a byte either way is closed; pings of its ends are bytes, ours (ping_interval) are not; 0s: never"},
     {CONF_OPTIONS, "ping_interval", CONF_DURATION, AT(conf_options, tunnel.ping_interval_ms),
      .max = DURATION_MAX, .preset = "0s", .example = "\"30s\"",
      .doc = "a tunnel's client that was not heard of for so long is sent a ping, and its pong is taken "

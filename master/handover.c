@@ -43,8 +43,8 @@ struct handover_slot {
 };
 
 /*
- * What the new master cannot find out by itself. Followed by the listeners, then by the names. It grows at its end, as
- * those do: what a program before did not write is zero.
+ * What the new master cannot find out by itself. Followed by the listeners, then by the names. It grows at
+ * its end, as those do: what a program before did not write is zero.
  */
 struct handover {
     uint64_t magic;
@@ -60,7 +60,6 @@ struct handover {
     uint32_t workers;
     uint32_t listener_id;
     uint32_t listener_count;
-    uint32_t name_count;
     uint32_t paused;
     uint32_t daemon;
     uint32_t pid_written;
@@ -79,6 +78,8 @@ struct handover {
     char program[TEXT_MAX];
     int32_t control_socket; /* 0, of a program before: it has none */
     char control[TEXT_MAX];
+    uint32_t name_count; /* names that follow the listeners */
+    uint32_t name_size;  /* of struct names_answer */
 };
 
 struct handover_listener {
@@ -106,6 +107,7 @@ static void fill(struct handover *h, const struct master *master)
         .listener_id = master->listener_id,
         .listener_count = master->listeners.count,
         .name_count = master->names.count,
+        .name_size = sizeof(struct names_answer),
         .paused = master->paused,
         .daemon = master->daemon,
         .pid_written = master->pid_written,
@@ -294,9 +296,10 @@ static int take_listeners(struct master *master, const struct handover *h, int f
 static void take_names(struct master *master, const struct handover *h, int fd)
 {
     off_t at = (off_t)h->size + (off_t)h->listener_count * h->listener_size;
-    struct names_answer answer;
-    for (uint32_t i = 0; i < h->name_count; i++, at += (off_t)sizeof answer) {
-        if (pread(fd, &answer, sizeof answer, at) != (ssize_t)sizeof answer)
+    for (uint32_t i = 0; i < h->name_count; i++, at += (off_t)h->name_size) {
+        struct names_answer answer = {0};
+        size_t known = h->name_size < sizeof answer ? h->name_size : sizeof answer;
+        if (pread(fd, &answer, known, at) != (ssize_t)known)
             return;
         if (names_is_sound(&answer))
             (void)!names_set(&master->names, &answer);

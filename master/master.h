@@ -143,8 +143,9 @@ struct master {
     bool paused;      /* WINCH */
     struct master_slot slots[BOARD_SLOTS_MAX];
     struct master_checker checker;
-    struct names names; /* what the checker has resolved */
-    bool names_changed; /* since the last image */
+    struct names names;   /* what the checker has resolved */
+    bool names_changed;   /* since the last image */
+    uint64_t names_at_ms; /* not before: following them has failed */
     struct master_listeners listeners;
     uint32_t listener_id; /* last given */
 

@@ -86,7 +86,7 @@ void operate_open(struct master *master)
     int fd = bind_at(path);
     char *copy = fd >= 0 ? strdup(path) : NULL;
     if (!copy) {
-        log_write(LOG_LEVEL_ERROR, "control_failed", "path=%s error=\"%s\"", path,
+        log_write(LOG_LEVEL_ERROR, "control_socket_failed", "path=%s error=\"%s\"", path,
                   strerror(fd < 0 ? -fd : ENOMEM));
         if (fd >= 0)
             close(fd);
@@ -164,7 +164,7 @@ static bool may_ask(const struct operate_asker *asker)
 static void take_callers(struct operate *operate, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < OPERATE_CLIENTS && operate->socket >= 0; i++) {
-        struct operate_asker asker;
+        struct operate_asker asker = {.uid = UINT32_MAX, .name = "-"};
         if (operate->clients[i].fd >= 0)
             continue;
         int fd = accept4(operate->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

@@ -59,7 +59,7 @@ static bool is_configured(const struct master *master, const struct board_backen
     return backend->used >= master->generation;
 }
 
-/* Names behind `intro`: of an upstream's servers, or of all upstreams. */
+/* Names of an upstream's servers. */
 static void list_names(const struct order *order, const char *upstream)
 {
     const struct board *board = &order->master->board;
@@ -295,6 +295,10 @@ static void close_tunnel(const struct order *order)
     }
     char what[32];
     snprintf(what, sizeof what, "tunnel=%llx", (unsigned long long)id);
+    /*
+     * Death before workers are told: they see the name when they next look, unless our successor, who waits
+     * for what was sent last, has taken it away. The asker has had no "ok".
+     */
     STORE_RELAXED(&master->board.header->close_ids[place], id);
     tell_workers(order);
     master->operate.close_seq[place] = master->slots[slot].seq;

@@ -24,7 +24,7 @@ void options_print_help(FILE *out)
         "                  stop    end now, and wait until it has\n"
         "                  quit    close tunnels over drain_window, end with the last, wait for "
         "it\n"
-        "                  reload  read the configuration anew; open tunnels are not touched\n"
+        "                  reload  read the configuration anew; open tunnels go on, by its limits\n"
         "                  reopen  open the log files anew\n"
         "                  upgrade become the program that stands at the same path now\n"
         "                  recycle replace all workers, one after the other (library updates)\n"

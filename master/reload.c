@@ -21,7 +21,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FOLLOW_PATIENCE_MS = 1000 };
+enum {
+    FOLLOW_PATIENCE_MS = 1000,
+    NAMES_AGAIN_MS = 5000, /* between two tries to follow names */
+};
 
 /* All that the next generation needs, made before anything of the running one changes. */
 struct next {
@@ -92,8 +95,9 @@ static void warn_of_restart(const struct master *master, const struct conf *conf
 {
     if (differs(master->pid_file, conf->pid_file))
         log_write(LOG_LEVEL_WARN, "needs_restart", "key=pid_file in_use=%s", master->pid_file);
-    if (master->operate.path && differs(master->operate.path, conf->control))
-        log_write(LOG_LEVEL_WARN, "needs_restart", "key=control in_use=%s", master->operate.path);
+    const char *control = master->operate.path ? master->operate.path : "";
+    if (differs(control, conf->control ? conf->control : ""))
+        log_write(LOG_LEVEL_WARN, "needs_restart", "key=control in_use=%s", control);
     if (differs(master->board_name, conf->board))
         log_write(LOG_LEVEL_WARN, "needs_restart", "key=board in_use=%s", master->board_name);
     if (differs(master->user, conf->user))
@@ -139,6 +143,7 @@ static void publish(struct master *master, const struct next *next)
     master->generation = next->generation;
     STORE_RELEASE(&master->board.header->generation, next->generation);
     master->names_changed = false;
+    master->names_at_ms = 0;
 }
 
 static void commit(struct master *master, struct next *next)
@@ -201,20 +206,25 @@ static void follow_names(struct master *master)
     struct shed_before before;
     shed_note(&master->board, master->generation, &before);
     int error = report_begin(&report);
-    master->names_changed = false; /* also if it fails: the next answer tries again */
+    master->names_at_ms =
+        clock_mono_ms() + NAMES_AGAIN_MS; /* unless publish() says it has not failed */
     if (!error) {
         master->conf->names = &master->names;
         master->conf->by_names = true;
-        error = conf_image_build(master->conf, &master->board, next.generation, &next.image,
-                                 report.messages);
-        master->conf->by_names = false;
-        if (!error && master->keys >= 0)
+        /* First: what the image shows on the board is not taken back. */
+        if (master->keys >= 0)
             error = keys_renew(master->keys, next.generation, &next.keys);
+        if (!error)
+            error = conf_image_build(master->conf, &master->board, next.generation, &next.image,
+                                     report.messages);
+        master->conf->by_names = false;
         report_log(&report, LOG_LEVEL_ERROR, "configuration");
     }
     if (error) {
         if (next.image >= 0)
             close(next.image);
+        if (next.keys >= 0)
+            close(next.keys);
         log_write(LOG_LEVEL_ERROR, "names_not_followed", "error=%d", -error);
         return;
     }
@@ -230,6 +240,8 @@ static void follow_names(struct master *master)
 void reload_step(struct master *master, uint64_t now_ms)
 {
     if (!(master->reload_wanted || master->names_changed) || master->phase != MASTER_RUNNING)
+        return;
+    if (!master->reload_wanted && now_ms < master->names_at_ms)
         return;
     /* The next rings overwrite those of the generation before the running one: nobody may use them. */
     if (!slots_follow(master) && master_since(now_ms, master->reload_ms) < FOLLOW_PATIENCE_MS)

@@ -70,6 +70,9 @@ static uint32_t surplus_of(const struct group *group, const struct board *board,
     const struct board_backend *backend = board_backend(board, i);
     uint32_t percent = board_upstream(board, backend->upstream_index % BOARD_UPSTREAMS_MAX)->shed;
     uint64_t has = board_backend_tunnels(board, i);
+    *fair_share = 1;
+    if (group->weight == 0) /* the checker has changed its mind since it was summed up */
+        return 0;
     uint64_t fair = (group->tunnels * backend->weight + group->weight - 1) / group->weight;
     uint64_t most = has * (percent < 100 ? percent : 100) / 100;
     uint64_t over = has > fair ? has - fair : 0;
@@ -145,14 +148,15 @@ static void begin_wave(const struct group *group, const struct board *board,
     uint32_t surplus = surplus_of(group, board, i, &fair);
     uint32_t has = board_backend_tunnels(board, i);
     uint64_t now_ms = clock_mono_ms();
-    if (surplus == 0 || is_closed_already(backend, now_ms))
+    uint32_t share = surplus > 0 ? share_of(all, i, surplus) : 0;
+    if (share == 0 || is_closed_already(backend, now_ms))
         return;
     uint64_t for_ms = group->surplus * 1000 / (rate > 0 ? rate : 1);
     struct board_wave wave = {
         .from_ms = now_ms,
         .opened_before_real_ms = clock_real_ms() + 1,
         .for_ms = for_ms < UINT32_MAX ? (uint32_t)for_ms : UINT32_MAX,
-        .share = share_of(all, i, surplus),
+        .share = share,
         .floor = fair,
         .mark = REASON_SHED,
     };

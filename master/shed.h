@@ -9,7 +9,7 @@
 
 #include "shm/board.h"
 
-/* Which servers took new tunnels: a bit each. */
+/* Which servers took new tunnels, or fail their checks only: a bit each. */
 struct shed_before {
     uint64_t takes[BOARD_BACKENDS_MAX / 64];
 };

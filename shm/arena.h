@@ -64,7 +64,7 @@ enum {
     DIR_RESUME = 1 << 5,  /* no longer blocked: the source's events passed meanwhile, so it is to be
                              read to the end of what it has, by a successor, too */
     DIR_EXACT = 1 << 6,   /* of both directions: a side keeps no counts, see worker/exact.h */
-    DIR_STARVED = 1 << 7, /* TLS: waits for a free chunk; a successor runs it */
+    DIR_STARVED = 1 << 7, /* OP_MADE: waits for a free chunk; a successor runs it */
 };
 
 /*

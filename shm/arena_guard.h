@@ -48,9 +48,10 @@ struct arena_guard {
     uint16_t code[2]; /* of our Close, by side */
     uint32_t phase_ms;    /* when the phase began */
     uint32_t pings[2];    /* sent so far, by side: no two have the same payload */
-    uint32_t asked_ms[2]; /* when the last ping was sent, by side */
+    uint32_t asked_ms[2]; /* when the last ping was sent, or became due, by side */
     uint32_t asked_us[2]; /* likewise, monotonic microseconds mod 2^32; 0: not known */
-    uint32_t pong_ms[2];  /* when the last one was answered, or the guard began */
+    uint32_t
+        pong_ms[2]; /* when the last one was answered, or, before the first, when it was heard */
     uint32_t
         extra[2]; /* bytes of a direction's destination that its source did not send, mod 2^32 */
     uint8_t held[2][16]; /* beginning of a frame that is not known to be passed on yet */
@@ -61,7 +62,7 @@ struct arena_meter {
     uint64_t message[2];          /* bytes of the message that is under way, by direction */
     int64_t level[2][RATE_KINDS]; /* thousandths that may still come at once */
     uint32_t level_ms[2];         /* when they were last filled up */
-    uint32_t paused_ms[2];        /* PAUSED: nothing is read before that */
+    uint32_t paused_ms[2];        /* bit in `paused`: nothing is read before that */
     uint8_t paused;               /* bit: direction */
     uint8_t pad[7];
 };

@@ -54,15 +54,20 @@ static uint64_t at_most(uint64_t count, uint64_t max)
     return count < max ? count : max;
 }
 
-static int reserve_cells(const struct board *board, uint32_t workers, uint64_t backends)
+/* What each worker has of its own about backends and upstreams. */
+static int reserve_slots(const struct board *board, uint32_t workers, uint64_t backends,
+                         uint64_t upstreams)
 {
     int error = 0;
     for (uint32_t slot = 0; !error && slot < BOARD_SLOTS_MAX; slot++) {
-        if (slot < workers || LOAD_RELAXED(&board_slot(board, slot)->starts) != 0)
-            error = reserve(board->fd,
-                            BOARD_CELLS_OFF +
-                                (uint64_t)slot * BOARD_BACKENDS_MAX * sizeof(struct board_cell),
-                            backends * sizeof(struct board_cell));
+        uint64_t cells = (uint64_t)slot * BOARD_BACKENDS_MAX * sizeof(struct board_cell);
+        uint64_t queues = (uint64_t)slot * BOARD_UPSTREAMS_MAX * sizeof(struct board_queue);
+        if (slot >= workers && LOAD_RELAXED(&board_slot(board, slot)->starts) == 0)
+            continue;
+        error = reserve(board->fd, BOARD_CELLS_OFF + cells, backends * sizeof(struct board_cell));
+        if (!error)
+            error = reserve(board->fd, BOARD_QUEUES_OFF + queues,
+                            upstreams * sizeof(struct board_queue));
     }
     return error;
 }
@@ -79,13 +84,19 @@ int board_reserve_names(const struct board *board, const struct board_demand *de
     uint64_t points = at_most(demand->ring_points, BOARD_RING_POINTS_MAX);
     int error = reserve(board->fd, BOARD_BACKENDS_OFF, backends * sizeof(struct board_backend));
     if (!error)
+        error = reserve(board->fd, BOARD_CHECKS_OFF, backends * sizeof(struct board_check));
+    if (!error)
+        error = reserve(board->fd, BOARD_CERTIFICATES_OFF,
+                        at_most(demand->certificates, BOARD_CERTIFICATES_MAX) *
+                            sizeof(struct board_certificate));
+    if (!error)
         error = reserve(board->fd, BOARD_UPSTREAMS_OFF, upstreams * sizeof(struct board_upstream));
     if (!error)
         error = reserve(board->fd, BOARD_SITES_OFF, sites * sizeof(struct board_site));
     if (!error)
         error = reserve(board->fd, BOARD_RINGS_OFF + (demand->generation & 1) * half,
                         points * sizeof(struct ketama_point));
-    return error ? error : reserve_cells(board, demand->workers, backends);
+    return error ? error : reserve_slots(board, demand->workers, backends, upstreams);
 }
 
 int board_reserve_tunnels(const struct board *board, int fd, uint32_t slot, uint32_t first,

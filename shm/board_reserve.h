@@ -19,6 +19,7 @@ struct board_demand {
     uint32_t backends;
     uint32_t upstreams;
     uint32_t sites;
+    uint32_t certificates;
     uint64_t ring_points;
 };
 

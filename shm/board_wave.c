@@ -14,6 +14,7 @@
 void board_wave_set(struct board_wave *shown, const struct board_wave *wave)
 {
     uint32_t serial = (shown->mark >> 8) + 1;
+    /* Death from here to the last store: there is no wave, neither the one before nor this one. */
     STORE_RELAXED(&shown->mark, 0u);
     __atomic_thread_fence(__ATOMIC_RELEASE);
     if (!wave)

@@ -28,7 +28,7 @@
 
 #define IMAGE_MAGIC 0x6567616d69464855ull
 enum {
-    IMAGE_VERSION = 2,
+    IMAGE_VERSION = 3,
     IMAGE_HEADER_SIZE = 1024, /* the arrays begin behind it; what it does not use is zero */
 };
 
@@ -123,9 +123,7 @@ struct image_front {
     struct image_str resolver;     /* DNS servers, with commas between; empty: the system's */
     uint32_t max_tunnels;          /* of all workers; 0: no limit */
     uint32_t pad;
-    struct pace pace;         /* of handshakes */
-    uint32_t drain_window_ms; /* closes of many tunnels are spread over; 0: all at once */
-    uint32_t pad2;
+    struct pace pace; /* of handshakes */
 };
 
 enum image_log_format { ACCESS_LOG_OFF, ACCESS_LOG_JSON, ACCESS_LOG_COMBINED };

@@ -123,6 +123,5 @@ bool image_check_front(const struct image_header *header)
         if (!image_check_str(header, texts[i].text))
             return false;
     }
-    return pace_ok(&header->front.pace) && duration_ok(header->front.drain_window_ms) &&
-           edits_ok(header) && routes_ok(header);
+    return pace_ok(&header->front.pace) && edits_ok(header) && routes_ok(header);
 }

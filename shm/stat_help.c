@@ -19,6 +19,7 @@ static const char manual[] =
     "                      each worker with something open at a server\n"
     "  tunnels             a line a tunnel: client, site, backend, age, idle, bytes and frames "
     "both ways\n"
+    "                      and a second, round-trip time, last ping, limits hit, TLS\n"
     "  ring [UPSTREAM] KEY where a key goes on the hash ring, and the order of servers after it.\n"
     "                      UPSTREAM may be left out when only one balances by hash\n"
     "  events              what happened, by time: starts, deaths, adoptions, reloads\n"

@@ -78,7 +78,7 @@ struct vault_side {
     uint16_t in_len;   /* how many, from the chunk's first byte */
     uint32_t check;    /* vault_check() of all above that a wrong store must not change unseen */
 };
-_Static_assert(sizeof(struct vault_side) == 4 * CACHE_LINE, "with 217 beside it: under 512 bytes");
+_Static_assert(sizeof(struct vault_side) == 4 * CACHE_LINE, "with 236 beside it: under 512 bytes");
 
 /*
  * The second half of the journal (arena_op is the first): what a successor goes back to, to do the

@@ -128,10 +128,11 @@ void accept_drain(struct worker *w, uint32_t place)
     }
 }
 
-/* Where handshakes wait for their turn already, further clients wait in the accept queue. */
+/* Where as many handshakes wait as may be under way, further clients wait in the accept queue. */
 static void watch_places(struct worker *w, bool may)
 {
-    bool shaking = w->shake_head && !client_shake_is_due(w);
+    bool shaking = w->shake_head && (!client_shake_is_due(w) ||
+                                     w->shake_waiting >= w->image->header->tls.max_handshakes);
     if (w->watching == may && w->watching_full == shaking && !w->listeners_changed)
         return;
     w->watching = may;

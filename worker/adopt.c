@@ -279,10 +279,6 @@ static void set_cell(struct worker *w, uint32_t backend, uint32_t open, uint32_t
         STORE_RELAXED(&cell->tunnels_opened, cell->tunnels_closed + open);
 }
 
-/*
- * What is open is counted anew, by public records: one that is closing has its id until its sums have
- * moved. A death while a tunnel was being opened may have missed a count: opened is closed and open.
- */
 /* What lives on is counted; what was a handshake has died with the worker, and its place is given back. */
 static int recount_gauges(struct worker *w)
 {
@@ -304,6 +300,10 @@ static int recount_gauges(struct worker *w)
     return 0;
 }
 
+/*
+ * What is open is counted anew, by public records: one that is closing has its id until its sums have
+ * moved. A death while a tunnel was being opened may have missed a count: opened is closed and open.
+ */
 static int recount(struct worker *w, uint32_t kind)
 {
     bool opening = kind == OP_OPEN;

@@ -29,6 +29,7 @@ static void queue(struct client *client)
     else
         w->shake_head = client;
     w->shake_tail = client;
+    w->shake_waiting++;
 }
 
 static void unqueue(struct client *client)
@@ -45,6 +46,7 @@ static void unqueue(struct client *client)
     else
         w->shake_tail = client->shake_prev;
     client->shake_waits = false;
+    w->shake_waiting--;
 }
 
 void client_tls_leave(struct client *client)

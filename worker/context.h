@@ -98,7 +98,8 @@ struct worker {
 
     /* Handshakes with clients: so many are under way, the others wait their turn. */
     uint32_t shaking;
-    uint32_t shake_begun; /* in this loop turn */
+    uint32_t shake_begun;   /* in this loop turn */
+    uint32_t shake_waiting; /* in the list below */
     struct client *shake_head;
     struct client *shake_tail;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Protocol COUNT where what is sent is made of what was read: a side of the tunnel is TLS, or its frames
- * are looked at (worker/guard.h). What a step makes of the bytes it has read is a function of the journal (arena_op, vault_op) and of these bytes: a successor goes back to the state
- * before, makes the same output again, byte by byte, and asks the kernel how much of it has left.
+ * Protocol COUNT where what is sent is made of what was read: a side of the tunnel is TLS, or its
+ * frames are looked at (worker/guard.h). What a step makes of the bytes it has read is a function of
+ * the journal (arena_op, vault_op) and of these bytes: a successor goes back to the state before, makes
+ * the same output again, byte by byte, and asks the kernel how much of it has left.
  * So no nonce ever meets other bytes, and there is one recv and one send a message, as in the clear.
  */
 #ifndef WORKER_RELAY_MADE_H

@@ -125,12 +125,9 @@ static char *text_of(const struct image *image, struct image_str str)
     return strndup(slice.p, slice.n);
 }
 
-/* The handshake is all that OpenSSL does: no session cache, no renegotiation, one record at a time. */
+/* What tls_handshake_context leaves to us. */
 static int set_up(SSL_CTX *context, int min_version)
 {
-    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_read_ahead(context, 0);
     SSL_CTX_set_security_level(context, TLS_SECURITY_LEVEL);
     return SSL_CTX_set_min_proto_version(context, min_version) == 1 &&
                    SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1
@@ -324,8 +321,6 @@ static int set_tickets(struct tls_contexts *c, SSL_CTX *context)
         return SSL_CTX_set_num_tickets(context, 0) == 1 ? 0 : -EINVAL;
     }
     SSL_CTX_set_timeout(context, (long)c->image->header->tls.ticket_lifetime_s);
-    if (SSL_CTX_set_num_tickets(context, 1) != 1 || SSL_CTX_set_max_early_data(context, 0) != 1)
-        return -EINVAL;
     return tls_ticket_use(context, &c->tickets);
 }
 

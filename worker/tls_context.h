@@ -2,7 +2,8 @@
 /*
  * What OpenSSL needs for handshakes, made from one generation of the configuration: its image, its private
  * keys and the keys of session tickets. Counted, as the image is. Made lazily: nothing of OpenSSL is touched
- * before the first handshake asks, and a certificate is read when a client first comes for it, so that a
+ * before the first handshake asks; then the default's certificates are read, others when a client first
+ * comes for them, so that a
  * successor serves its tunnels before it spends milliseconds here. Worker only; heap.
  */
 #ifndef WORKER_TLS_CONTEXT_H

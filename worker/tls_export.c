@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 
-enum { RANDOM_SIZE = 32, TICKETS_MAX = 16 };
+enum { RANDOM_SIZE = 32, OWN_TICKETS_MAX = 16 };
 
 struct offer {
     uint16_t cipher; /* IANA */
@@ -51,7 +51,7 @@ static const char *take_13(const struct tls_handshake *handshake, struct tls_ses
 
     if (handshake->rx.secret_size != size || handshake->tx.secret_size != size)
         return "the secrets have not gone by";
-    if (handshake->rx.records != 0 || handshake->tx.records > TICKETS_MAX)
+    if (handshake->rx.records != 0 || handshake->tx.records > OWN_TICKETS_MAX)
         return "more records than a handshake has";
     if (tls_session_from_secrets(session, suite, handshake->rx.secret, handshake->tx.secret) < 0)
         return "key derivation failed";

@@ -21,6 +21,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -31,6 +32,7 @@ enum {
     STORM_MIN = 16,                    /* clients accepted in a second */
     LOOK_MS = 5,                       /* how often what nobody tells us about is looked at */
     EVENTS_AT_ONCE = ARENA_EVENTS / 2, /* the other half is for those that come meanwhile */
+    TURN_MAX = 4 * ARENA_EVENTS, /* events of connections in a turn; then no more room is made */
     OTHERS_AT_ONCE =
         8, /* events of connections, at 10 to 200 us each, between two looks at tunnels */
 };
@@ -204,6 +206,16 @@ static void handle_tunnels(struct worker *w, int from, int count)
     }
 }
 
+/* One burst of a listener a turn: its event is level-triggered, and comes again with the next. */
+static void forget_listeners(struct worker *w, int from, int count)
+{
+    struct epoll_event *events = w->arena->header->events;
+    for (int i = from; i < count; i++) {
+        if (events[i].data.u64 >> 56 == EVENT_LISTENER)
+            events[i].events = 0;
+    }
+}
+
 /* Behind `count` events that are taken already: what has come since, tunnels at once. Returns how many. */
 static int look_again(struct worker *w, int count)
 {
@@ -211,13 +223,27 @@ static int look_again(struct worker *w, int count)
     update_clock(w);
     if (more <= 0)
         return 0;
+    forget_listeners(w, count, count + more);
     handle_tunnels(w, count, count + more);
     if (w->ready_count > 0)
         tunnel_run_ready(w);
     return more;
 }
 
-/* New connections, however many, never starve open tunnels. */
+/*
+ * The buffer is full, but those up to `next` are handled: move up the rest, so that there is room to look.
+ * Death amid it: tunnels' events are all handled, and of others a successor needs none.
+ */
+static int make_room(struct worker *w, int next, int count)
+{
+    struct epoll_event *events = w->arena->header->events;
+    int rest = count - next;
+    memmove(events, events + next, (size_t)rest * sizeof *events);
+    memset(events + rest, 0, (size_t)(count - rest) * sizeof *events);
+    return rest;
+}
+
+/* New connections, however many, never starve open tunnels; nor, TURN_MAX, timers. */
 static void handle_others(struct worker *w, int count)
 {
     const struct epoll_event *events = w->arena->header->events;
@@ -226,7 +252,13 @@ static void handle_others(struct worker *w, int count)
         if (is_tunnel(&events[i]) || events[i].events == 0)
             continue;
         handle_at(w, i);
-        if (++handled % OTHERS_AT_ONCE == 0 && count < (int)ARENA_EVENTS)
+        if (++handled % OTHERS_AT_ONCE != 0)
+            continue;
+        if (count == (int)ARENA_EVENTS && handled < TURN_MAX) {
+            count = make_room(w, i + 1, count);
+            i = -1;
+        }
+        if (count < (int)ARENA_EVENTS)
             count += look_again(w, count);
     }
 }

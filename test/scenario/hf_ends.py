@@ -52,10 +52,11 @@ class Server:
 class Ends:
     """Holdfast before a server that is played by hand: open() gives both ends of a new tunnel."""
 
-    def __init__(self, scene, configuration=hf.configuration, answer=hf_ws.switching, **options):
+    def __init__(self, scene, configuration=hf.configuration, answer=hf_ws.switching, backend=None,
+                 **options):
         self.waiting = queue.Queue()
         self.answer, self.servers = answer, []
-        self.backend = scene.scripted(self.serve)
+        self.backend = backend(self.serve) if backend else scene.scripted(self.serve)
         self.proxy = scene.holdfast(configuration(scene, self.backend, **options))
         scene.later(self.end)
 

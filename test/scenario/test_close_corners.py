@@ -36,8 +36,15 @@ def behind_pings(client):
             return got
 
 
-def no_one_was_given_up(ends):
-    equal(ends.proxy.reason("peer_dead"), 0, "peers given up")
+def no_one_was_given_up(ends, but=0):
+    equal(ends.proxy.reason("peer_dead"), but, "peers given up")
+
+
+def one_is_given_up(ends):
+    """Whoever owed a pong before would have been, too: `close_timeout` is 0s."""
+    silent, _ = ends.open()
+    ends.proxy.wait_reason("peer_dead", 1)
+    silent.close()
 
 
 @story
@@ -76,32 +83,32 @@ def who_is_over_a_rate_amid_a_frame_ends_it_first(scene):
 
 @story
 def who_has_ended_its_half_owes_no_pong(scene):
-    ends = Ends(scene, route=ASKED)
+    ends = Ends(scene, route={**ASKED, "close_timeout": "0s"})
     client, server = ends.open()
     client.post(TEXT, b"that was all")
     client.finish()
     equal(server.take(), (TEXT, b"that was all", True), "message")
     server.expect_end()
-    hf.pause(500)
+    one_is_given_up(ends)
     server.post(TEXT, b"here you are")
     equal(behind_pings(client), (TEXT, b"here you are", True), "answer")
     server.peer.finish()
     client.expect_end()
-    no_one_was_given_up(ends)
+    no_one_was_given_up(ends, but=1)
 
 
 @story
 def who_has_sent_its_close_owes_no_pong(scene):
-    ends = Ends(scene, route=ASKED)
+    ends = Ends(scene, route={**ASKED, "close_timeout": "0s"})
     client, server = ends.open()
     client.post(CLOSE, b"\x03\xe8")
     equal(server.take()[0], CLOSE, "opcode")
-    hf.pause(500)
+    one_is_given_up(ends)
     server.post(CLOSE, b"\x03\xe8")
     equal(behind_pings(client)[0], CLOSE, "opcode")
     server.peer.finish()
     client.expect_end()
-    no_one_was_given_up(ends)
+    no_one_was_given_up(ends, but=1)
 
 
 @story

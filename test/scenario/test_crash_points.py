@@ -8,9 +8,12 @@ import re
 import sys
 
 import hf
+import hf_ends
 import hf_tls
-from hf import check, configuration, story
+from hf import check, configuration, equal, story
+from hf_ends import LEAVING, Ends, code_of
 from hf_http import Client
+from hf_ws import CLOSE, PING, PONG, TEXT
 
 sys.path.insert(0, str(hf.TOP / "test" / "chaos"))
 import chaos  # noqa: E402
@@ -147,6 +150,40 @@ def reloads(place):
 
 for name in sorted(RELOAD_ONLY):
     story(reloads(name))
+
+
+@story
+def who_was_about_to_be_given_up_when_the_worker_died_has_not_answered(scene):
+    """Death before the phase: a later close must not take what led to it for the client's answer."""
+    os.environ["HOLDFAST_CRASH_POINT"] = "guard_phase:3"
+    scene.later(os.environ.pop, "HOLDFAST_CRASH_POINT")
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "300ms"}, **LEAVING)
+    ends.proxy.stop()
+    proxy = scene.holdfast(ends.proxy.conf, program=hf.CRASH_BUILD / "holdfast")
+
+    def closing():
+        return sum(row["closing"] for row in proxy.stat("backends")["backends"]) > 0
+
+    while True:
+        client, server = ends.open(proxy.address)
+        hf.wait_for(lambda: proxy.sum("crashes") > 0 or closing(), "it is given up, or nearly")
+        if proxy.sum("crashes") > 0:
+            break
+        server.answer_close(1001)
+        client.close()
+    equal(client.take()[0], PING, "unanswered")
+    client.post(PONG, client.take()[1])
+    hf_ends.drain(proxy)
+    while (close := client.take())[0] == PING:
+        client.post(PONG, close[1])
+    equal(code_of(close), 1001, "code")
+    client.post(TEXT, b"one more")
+    client.post(CLOSE, close[1])
+    equal(server.take(), (TEXT, b"one more", True), "message before the answer")
+    server.answer_close(1001)
+    client.expect_end()
+    proxy.wait_reason("drained", 1)
+    proxy.crashes_expected = proxy.sum("crashes")
 
 
 def control(place, tls, *words):

@@ -4,6 +4,7 @@
 import collections
 import os
 import shutil
+import sys
 import signal
 import socket
 import subprocess
@@ -240,4 +241,5 @@ def an_upgrade_knows_the_addresses_from_the_start(scene):
 if __name__ == "__main__":
     if DNSMASQ:
         hf.main()
-    print("ok dnsmasq is not installed\nskip names of servers: dnsmasq is not installed")
+    print("not ok names of servers: dnsmasq is not installed")
+    sys.exit(1)

@@ -277,7 +277,7 @@ def its_place_is_configured_and_what_a_dead_master_left_is_replaced(scene):
     second = scene.holdfast(configuration(scene, scene.backend(), control=str(path),
                                           board=conf["board"] + "-2",
                                           pid_file=str(scene.dir / "second.pid")))
-    second.wait_log("control_failed path=.*orders")
+    second.wait_log("control_socket_failed path=.*orders")
     check(path.is_socket(), "the second master has taken the first one's away")
     second.stop()
     check(path.is_socket(), "the second master has removed the first one's")
@@ -291,7 +291,7 @@ def its_place_is_configured_and_what_a_dead_master_left_is_replaced(scene):
     check(not path.exists(), "the socket is left behind")
     path.write_text("not ours", encoding="utf-8")
     third = scene.holdfast(conf)
-    third.wait_log("control_failed")
+    third.wait_log("control_socket_failed")
     equal(path.read_text(encoding="utf-8"), "not ours", "a file that is no socket")
 
 
