@@ -71,7 +71,4 @@ enum reason {
 /* The word for logs; "unknown" for numbers outside the table (a board may be corrupt). */
 const char *reason_word(uint32_t reason);
 
-/* What it means, for documentation and `holdfast-stat`; "" outside the table. */
-const char *reason_doc(uint32_t reason);
-
 #endif

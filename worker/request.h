@@ -67,7 +67,6 @@ struct request {
     uint8_t state;       /* enum request_state */
     uint8_t client_wait; /* enum request_wait */
     uint8_t backend_wait;
-    uint8_t fail_status;        /* what the last server's failure would be answered with, - 500 */
     uint8_t reason;             /* enum reason, once decided */
     bool upgrade;               /* a valid handshake on a route that allows it */
     bool head_built;            /* for this server */

@@ -7,6 +7,7 @@ import signal
 
 import hf
 from hf import check, configuration, equal, story, wait_equal, wait_for
+from hf_health import row
 from hf_http import Client
 from hf_storm import Storm
 from hf_ws import Socket
@@ -14,10 +15,6 @@ from hf_ws import Socket
 
 def rows(proxy):
     return {row["server"]: row for row in proxy.stat("backends")["backends"]}
-
-
-def row(proxy, backend):
-    return rows(proxy)[hf.text_address(backend.address)]
 
 
 def kill_worker(proxy, number):

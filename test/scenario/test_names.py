@@ -11,6 +11,7 @@ import subprocess
 
 import hf
 from hf import check, configuration, equal, story, wait_equal, wait_for
+from hf_health import events
 from hf_http import Client
 from hf_mass import Mass
 from hf_ws import Socket
@@ -87,11 +88,6 @@ def backends_on(scene, names, port=0):
         made.append(scene.backend(name, host=host, port=port))
         port = made[0].address[1]
     return made
-
-
-def events(proxy, word):
-    return [event["text"] for event in proxy.stat("events", "--limit", "0")["events"]
-            if event["text"].startswith(word)]
 
 
 @story

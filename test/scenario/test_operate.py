@@ -12,6 +12,7 @@ import time
 
 import hf
 from hf import check, configuration, equal, story, wait_equal
+from hf_health import events, row
 from hf_crowd import Crowd, raise_limit
 from hf_ws import Socket
 
@@ -32,16 +33,6 @@ def order(proxy, text, status=0):
 
 def name_of(backend):
     return f"app/{hf.text_address(backend.address)}"
-
-
-def row(proxy, backend):
-    address = hf.text_address(backend.address)
-    return next(row for row in proxy.stat("backends")["backends"] if row["server"] == address)
-
-
-def events(proxy, word):
-    return [event["text"] for event in proxy.stat("events", "--limit", "0")["events"]
-            if event["text"].startswith(word + " ")]
 
 
 def control(proxy):
@@ -95,7 +86,7 @@ def a_drain_holds_through_reload_death_and_upgrade_until_it_is_taken_back(scene)
     wait_equal(lambda: opens_on(proxy), {"one", "two"}, "when it is back")
     equal(order(proxy, f"undrain:{name_of(one)}"), f"ok {name_of(one)} does not drain", "once more")
     for word in ("operator_drain", "operator_undrain"):
-        told, = events(proxy, word)
+        told, = events(proxy, word + " ")
         check(re.fullmatch(word + rf" uid={os.geteuid()} pid=\d+ name=holdfast "
                            rf"backend={re.escape(name_of(one))}", told), f"event {told}")
 
@@ -165,7 +156,7 @@ def close_ends_the_tunnel_that_it_names_and_no_other(scene):
             tunnel.echo(b"still here")
     equal(order(proxy, f"close:{number}", 1),
           f"holdfast: no such tunnel: {number} is not open, or not any more", "once more")
-    told, = events(proxy, "operator_close")
+    told, = events(proxy, "operator_close ")
     check(told.endswith(f" tunnel={number}"), told)
 
 
@@ -322,7 +313,7 @@ def garbage_is_answered_and_changes_nothing(scene):
     with caller(proxy):
         pass
     equal(opens_on(proxy, 2), {"one"}, "it serves")
-    equal(events(proxy, "operator_drain"), [], "events")
+    equal(events(proxy, "operator_drain "), [], "events")
 
 
 @story

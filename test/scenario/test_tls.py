@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """wss and https: handshakes, requests and tunnels by TLS, to clients and to backends."""
+import contextlib
 import os
 import pathlib
 import re
@@ -152,6 +153,34 @@ def handshakes_beyond_the_limit_wait_for_their_turn(scene):
     equal(done[0].get("/whoami").status, 200, "status")
     done[0].close()
     stalled[1].close()
+
+
+@story
+def a_storm_of_handshakes_waits_in_the_accept_queue(scene):
+    """Those that end at once, too: a worker takes no more of them in than it can be at."""
+    proxy, address = start(scene, tls={"min_version": "1.3", "max_handshakes": 16})
+    worker = proxy.workers()[0]
+    hello = hf_tls.Wire(address, made=hf_tls.context(version=VERSIONS["1.2"]))
+    with contextlib.suppress(ssl.SSLWantReadError):
+        hello.tls.do_handshake()
+    data = hello.outgoing.read()
+
+    def storm(count):
+        os.kill(worker, signal.SIGSTOP)
+        clients = [Client(address) for _ in range(count)]
+        for client in clients:
+            client.send(data)
+        failed = proxy.counter("tls_failed")
+        os.kill(worker, signal.SIGCONT)
+        proxy.wait_counter("tls_failed", failed + count)
+        for client in clients:
+            client.close()
+        return hf.status_kb(worker, "VmHWM")
+
+    before = storm(50)
+    grown = storm(3000) - before
+    check(hf.SANITIZED or grown < 8_000, f"3,000 handshakes took {grown} KB")
+    hello.close()
 
 
 # ---- sessions ----

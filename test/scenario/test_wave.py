@@ -9,6 +9,7 @@ import time
 import hf
 import hf_ws
 from hf import check, configuration, equal, story
+from hf_health import row
 from hf_crowd import Crowd, raise_limit
 from hf_http import Client
 from hf_ws import Socket
@@ -31,11 +32,6 @@ def start(scene, *backends, **options):
 
 # Turns of all tunnels lie evenly; those that one of two servers has are any half of them.
 ANY_HALF = 0.35
-
-
-def row(proxy, backend):
-    address = hf.text_address(backend.address)
-    return next(row for row in proxy.stat("backends")["backends"] if row["server"] == address)
 
 
 def tunnels(proxy, backend):

@@ -109,7 +109,7 @@ END_TEST
 
 START_TEST(what_a_handshake_does_not_ask_for_is_refused)
 {
-    uint8_t key[64] = {0}, out[128];
+    uint8_t key[65] = {0}, out[128];
     struct ask ask = {
         EVP_KDF_HKDF_MODE_EXPAND_ONLY, "SHA256", "key", key, NULL, NULL, 32, 0, 0, 33};
     ck_assert_int_ne(derive(TLS_KDF_PREFERRED, &ask, out), 1); /* more than a hash */
@@ -126,8 +126,17 @@ START_TEST(what_a_handshake_does_not_ask_for_is_refused)
     ck_assert_int_ne(derive(TLS_KDF_PREFERRED, &ask, out), 1);
     ask.mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
     ask.data = key;
-    ask.data_size = sizeof key;
+    ask.data_size = 64;
     ck_assert_int_eq(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    ask.data_size = 65;
+    ck_assert_int_ne(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    ask.data_size = 64;
+    char label[60] = "";
+    memset(label, 'x', 58); /* and "tls13 " */
+    ask.label = label;
+    ck_assert_int_eq(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    label[58] = 'x';
+    ck_assert_int_ne(derive(TLS_KDF_PREFERRED, &ask, out), 1);
 }
 END_TEST
 
