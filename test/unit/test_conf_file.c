@@ -260,6 +260,13 @@ START_TEST(a_value_that_cannot_be_is_refused)
         {"board = \"holdfast\";",
          "board: the name of a shared memory begins with its only '/', such as \"/holdfast\", and "
          "has 200 characters at most"},
+        {"control = "
+         "\"/0123456789/0123456789/0123456789/0123456789/0123456789/0123456789/0123456789/"
+         "0123456789/0123456789/0123456789\";",
+         "control: the path of the control socket, /0123456789/0123456789/0123456789/0123456789/"
+         "0123456789/0123456789/0123456789/0123456789/0123456789/0123456789, is longer than the "
+         "107 "
+         "bytes that an address of a UNIX socket may have"},
         {"max_line = \"16k\"; max_head = \"8k\";",
          "max_line: is more than max_head (8192 bytes), which counts the request line, too"},
         {"host_header = \"$uri\";",
