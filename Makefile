@@ -33,7 +33,9 @@ sanitizing := -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all -fsanitize=$
 static_ubsan := $(if $(findstring clang,$(CC)),,-static-libubsan)
 all_cflags := -std=gnu11 $(CFLAGS) $(warnings) -I. -D_GNU_SOURCE $(if $(SAN),$(sanitizing),$(hardening))
 all_ldflags := $(LDFLAGS) -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN) $(static_ubsan))
-libs := -lconfig -lssl -lcrypto -lcares -lpcre2-8 -lz
+# For amd64 only, and not in every distribution: without it AES-GCM is OpenSSL's.
+ipsec_mb := $(shell echo '\#include <intel-ipsec-mb.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo -Wl,--as-needed -lIPSec_MB)
+libs := -lconfig -lssl -lcrypto -lcares -lpcre2-8 -lz $(ipsec_mb)
 check_libs := -lcheck -lsubunit -lm -lrt -lpthread
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -57,6 +59,7 @@ version := $(or $(if $(wildcard .git),$(shell git describe --always --dirty 2>/d
 .PHONY: all tests crash-build next-build run test bench chaos install uninstall format clean
 all: $(BUILD)/holdfast $(BUILD)/holdfast-stat $(BUILD)/echo-backend
 tests: all $(BUILD)/ws-load $(BUILD)/ring-pick $(bench_tools) $(unit_tests) $(fuzz_tests) crash-build next-build
+tests: $(call obj,common/gcm_none.c) # it compiles, where it is not used
 # Workers that kill themselves at the place that is named to them: worker/crash_point.h.
 crash-build:
 	$(MAKE) BUILD=$(BUILD)/crash CFLAGS='$(CFLAGS) -DHOLDFAST_CRASH_POINTS' $(BUILD)/crash/holdfast
@@ -82,7 +85,7 @@ $(BUILD)/bench-relay: $(call obj,test/bench/bench_relay.c test/bench/bench_net.c
 $(BUILD)/bench-ring: $(call obj,test/bench/bench_ring.c) $(libcommon)
 	$(call say,LINK)$(CC) $(all_ldflags) -o $@ $^ $(libs)
 
-$(libcommon): $(call obj,$(wildcard common/*.c))
+$(libcommon): $(call obj,$(filter-out common/gcm$(if $(ipsec_mb),_none).c,$(wildcard common/*.c)))
 $(libshm): $(call obj,$(filter-out $(stat_src),$(wildcard shm/*.c)))
 $(BUILD)/libstat.a: $(stat_obj)
 $(BUILD)/libmaster.a: $(master_obj)

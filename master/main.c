@@ -3,6 +3,7 @@
 #define _GNU_SOURCE 1
 
 #include "common/crypto_memory.h"
+#include "common/gcm.h"
 #include "common/log.h"
 #include "common/version.h"
 #include "master/conf.h"
@@ -125,9 +126,12 @@ int main(int argc, char **argv)
     case OPTIONS_VERSION: printf("holdfast %s\n", version_string()); return EXIT_SUCCESS;
     case OPTIONS_HELP: options_print_help(stdout); return EXIT_SUCCESS;
     case OPTIONS_FITS: return trial_fits(options.layouts) < 0 ? EXIT_FAILURE : check(&options);
-    case OPTIONS_KEEPER: keeper_resume((uint32_t)options.number);
-    case OPTIONS_MASTER: return go_on(&options);
+    case OPTIONS_KEEPER:
+    case OPTIONS_MASTER:
     case OPTIONS_RUN: break;
     }
-    return run(&options);
+    gcm_init(); /* here, so that no worker has to */
+    if (options.action == OPTIONS_KEEPER)
+        keeper_resume((uint32_t)options.number);
+    return options.action == OPTIONS_MASTER ? go_on(&options) : run(&options);
 }

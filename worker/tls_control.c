@@ -67,7 +67,8 @@ static int take_key_update(struct tls_session *session, bool is_last)
     if (request)
         session->flags |= TLS_UPDATE_OWED;
     session->flags &= (uint8_t)~TLS_UPDATE_ASKED;
-    return tls_keys_update(session->suite, &session->rx) < 0 ? -TLS_INTERNAL_ERROR : 0;
+    tls_keys_update(session->suite, &session->rx);
+    return 0;
 }
 
 /* One byte more of a message. */

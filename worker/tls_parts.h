@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the TLS files share among themselves: tls_engine.c keeps cipher contexts, tls_hmac.c MACs,
+ * What the TLS files share among themselves: tls_engine.c keeps keys and calls ciphers, tls_hmac.c MACs,
  * tls_kdf.c derives what OpenSSL asks for, tls_keys.c what we do, tls_record.c seals and opens, tls_control.c reads alerts and KeyUpdates; tls_handshake.c
  * drives OpenSSL, tls_export.c takes the keys out of it, tls_facts.c the rest. Nobody else includes this.
  */
@@ -16,12 +16,25 @@ enum { TLS_TAG = 16, TLS_SECRET_MAX = 48, TLS_MASTER_SECRET = 48, TLS_CHANGE_CIP
 /* Handshake messages that matter once the handshake is over, and the one that ends it. */
 enum { TLS_NEW_SESSION_TICKET = 4, TLS_FINISHED = 20, TLS_KEY_UPDATE = 24 };
 
+/* What the AEAD is given beside the text. */
+struct tls_aead {
+    unsigned suite;
+    const uint8_t *key; /* borrowed; 32 bytes, of which the suite takes what it needs */
+    uint8_t nonce[12];
+    uint8_t extra[13]; /* additional data of TLS 1.2: seq, type, version, length */
+    int extra_size;
+};
+
 /*
- * The engine's context for a suite and direction, keyed with `key`. Borrowed until the next call for
- * the same suite and direction. NULL: no such suite, or the library failed.
+ * Open the text of a record, behind which its tag stands, into `dst`. False: the tag is wrong (or
+ * the library failed); then what is at dst is the caller's to wipe.
  */
-EVP_CIPHER_CTX *tls_engine_cipher(struct tls_engine *engine, unsigned suite, bool sealing,
-                                  const uint8_t key[32]);
+bool tls_engine_open(struct tls_engine *engine, const struct tls_aead *aead, struct slice text,
+                     uint8_t *dst) MUST_CHECK;
+
+/* Seal content and, behind it, TLS 1.3's inner type (else NULL) to `out`; the tag follows. False: it failed. */
+bool tls_engine_seal(struct tls_engine *engine, const struct tls_aead *aead, struct slice content,
+                     const uint8_t *inner_type, uint8_t *out) MUST_CHECK;
 
 /* Bytes of a hash, and its name. */
 enum tls_hash { TLS_SHA256 = 32, TLS_SHA384 = 48 };
@@ -46,8 +59,8 @@ bool tls_hkdf_expand(const struct tls_secret *secret, struct slice label, struct
 /* No secret is kept from here on. */
 void tls_hmac_forget(void);
 
-/* TLS 1.3: the secret that follows this direction's, and its keys (RFC 8446 7.2). 0 or -EIO. */
-int tls_keys_update(unsigned suite, struct tls_dir *dir) MUST_CHECK;
+/* TLS 1.3: the secret that follows this direction's, and its keys (RFC 8446 7.2). */
+void tls_keys_update(unsigned suite, struct tls_dir *dir);
 
 /* Bytes of a TLS 1.3 traffic secret: the hash of the suite. */
 size_t tls_keys_secret_size(unsigned suite);

@@ -2,21 +2,16 @@
 #include "worker/tls_parts.h"
 
 #include <endian.h>
-#include <openssl/core_names.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
+#include <openssl/crypto.h>
 
 enum {
     NONCE_SIZE = 12,
-    EXTRA_MAX = 13,     /* additional data of TLS 1.2: seq, type, version, length */
     EXPANSION_13 = 256, /* what a ciphertext may have beyond TLS_PLAIN_MAX (RFC 8446 5.2) */
     EXPANSION_12 = 1024,
     LEGACY_MAJOR = 3, /* every record says 3.3, TLS 1.2 */
     LEGACY_MINOR = 3,
     AES_BLOCK = 16,
     EMPTY_RUN_MAX = 32,
-    COPIED_MAX = 2048, /* up to here a copy is cheaper than one more call into the library */
 };
 
 /* RFC 8446 5.5 allows 2^24.5 full records; an update costs microseconds, so ours comes early. */
@@ -24,13 +19,6 @@ static const uint64_t records_before_update = 1ull << 22;
 static const uint64_t records_before_asking = 1ull << 23;
 /* The same limit for keys that cannot be changed, in AES blocks, a little before 2^34.5 of them. */
 static const uint64_t blocks_before_end = 1ull << 34;
-
-/* What the AEAD is given beside key and text. */
-struct aead {
-    uint8_t nonce[NONCE_SIZE];
-    uint8_t extra[EXTRA_MAX];
-    int extra_size;
-};
 
 size_t tls_record_content_max(const struct tls_session *session)
 {
@@ -42,6 +30,12 @@ size_t tls_record_overhead(const struct tls_session *session)
     size_t inner_type = session->version == TLS_1_3 ? 1 : 0;
 
     return TLS_RECORD_HEADER + tls_explicit_nonce(session) + inner_type + TLS_TAG;
+}
+
+static bool is_known(const struct tls_session *session)
+{
+    return (session->version == TLS_1_3 || session->version == TLS_1_2) &&
+           session->suite > TLS_SUITE_NONE && session->suite <= TLS_CHACHA20_POLY1305;
 }
 
 static bool may_come(const struct tls_session *session, uint8_t type)
@@ -84,7 +78,7 @@ static void make_nonce(const struct tls_dir *dir, uint64_t low, uint8_t nonce[NO
 }
 
 /* The additional data of a record (RFC 8446 5.2; RFC 5246 6.2.3.3): `size` is that of the content. */
-static void make_extra(struct aead *aead, const struct tls_session *session, uint64_t seq,
+static void make_extra(struct tls_aead *aead, const struct tls_session *session, uint64_t seq,
                        const uint8_t *header, size_t size)
 {
     if (session->version == TLS_1_3) {
@@ -97,29 +91,13 @@ static void make_extra(struct aead *aead, const struct tls_session *session, uin
     memcpy(aead->extra + 8, header, 3);
     aead->extra[11] = (uint8_t)(size >> 8);
     aead->extra[12] = (uint8_t)size;
-    aead->extra_size = EXTRA_MAX;
+    aead->extra_size = sizeof aead->extra;
 }
 
 static void count_blocks(const struct tls_session *session, struct tls_dir *dir, size_t size)
 {
     if (tls_explicit_nonce(session) > 0)
         dir->u.blocks += (size + AES_BLOCK - 1) / AES_BLOCK + 2; /* two more for the tag */
-}
-
-static bool decrypt(EVP_CIPHER_CTX *cipher, struct aead *aead, const uint8_t *text, int size,
-                    uint8_t *dst)
-{
-    OSSL_PARAM tag[] = {
-        OSSL_PARAM_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, (void *)(uintptr_t)(text + size),
-                                TLS_TAG),
-        OSSL_PARAM_END,
-    };
-    int done;
-
-    return EVP_CipherInit_ex2(cipher, NULL, NULL, aead->nonce, 0, tag) == 1 &&
-           EVP_CipherUpdate(cipher, NULL, &done, aead->extra, aead->extra_size) == 1 &&
-           (size == 0 || EVP_CipherUpdate(cipher, dst, &done, text, size) == 1) &&
-           EVP_CipherFinal_ex(cipher, dst + size, &done) == 1;
 }
 
 /* Bytes of content before type and padding (RFC 8446 5.4), or an alert. */
@@ -163,12 +141,12 @@ int tls_record_open(struct tls_engine *engine, struct tls_session *session, cons
     struct tls_dir *dir = &session->rx;
     size_t explicit = tls_explicit_nonce(session);
     const uint8_t *text = record + TLS_RECORD_HEADER + explicit;
-    struct aead aead;
+    struct tls_aead aead = {.suite = session->suite, .key = dir->key};
 
     int whole = tls_record_need(session, record, n);
     if (whole < 0)
         return whole;
-    if ((size_t)whole != n || dir->seq == UINT64_MAX)
+    if ((size_t)whole != n || dir->seq == UINT64_MAX || !is_known(session))
         return -TLS_INTERNAL_ERROR;
     int size = whole - TLS_RECORD_HEADER - (int)explicit - TLS_TAG;
     make_nonce(dir, dir->seq, aead.nonce);
@@ -176,55 +154,19 @@ int tls_record_open(struct tls_engine *engine, struct tls_session *session, cons
         memcpy(aead.nonce + NONCE_SIZE - explicit, record + TLS_RECORD_HEADER, explicit);
     make_extra(&aead, session, dir->seq, record, (size_t)size);
 
-    EVP_CIPHER_CTX *cipher = tls_engine_cipher(engine, session->suite, false, dir->key);
-    int content = -TLS_INTERNAL_ERROR;
-    if (LIKELY(cipher && decrypt(cipher, &aead, text, size, dst))) {
+    int content = -TLS_BAD_RECORD_MAC;
+    if (LIKELY(tls_engine_open(engine, &aead, (struct slice){(const char *)text, (size_t)size},
+                               dst))) {
         dir->seq++;
         count_blocks(session, dir, (size_t)size);
         *type = record[0];
         content = session->version == TLS_1_3 ? strip(dst, size, type) : size;
-    } else if (cipher) {
-        content = -TLS_BAD_RECORD_MAC;
     }
     if (content >= 0)
         content = admit(session, *type, content);
-    if (UNLIKELY(content < 0)) {
+    if (UNLIKELY(content < 0))
         OPENSSL_cleanse(dst, (size_t)size);
-        ERR_clear_error();
-    }
     return content;
-}
-
-/*
- * The text goes to out, where the tag follows it. TLS 1.3 has the type behind the content: small
- * contents are copied, so that both are one piece.
- */
-static bool encrypt(EVP_CIPHER_CTX *cipher, struct aead *aead, struct slice content,
-                    const uint8_t *inner_type, uint8_t *out)
-{
-    int size = (int)content.n, done;
-    uint8_t *end = out + size + (inner_type ? 1 : 0);
-    OSSL_PARAM tag[] = {
-        OSSL_PARAM_octet_string(OSSL_CIPHER_PARAM_AEAD_TAG, end, TLS_TAG),
-        OSSL_PARAM_END,
-    };
-
-    if (EVP_CipherInit_ex2(cipher, NULL, NULL, aead->nonce, 1, NULL) != 1 ||
-        EVP_CipherUpdate(cipher, NULL, &done, aead->extra, aead->extra_size) != 1)
-        return false;
-    bool ok = true;
-    if (inner_type && size <= COPIED_MAX) {
-        memcpy(out, content.p, content.n);
-        out[size] = *inner_type;
-        ok = EVP_CipherUpdate(cipher, out, &done, out, size + 1) == 1;
-    } else {
-        if (size > 0)
-            ok = EVP_CipherUpdate(cipher, out, &done, (const uint8_t *)content.p, size) == 1;
-        if (ok && inner_type)
-            ok = EVP_CipherUpdate(cipher, out + size, &done, inner_type, 1) == 1;
-    }
-    return ok && EVP_CipherFinal_ex(cipher, end, &done) == 1 &&
-           EVP_CIPHER_CTX_get_params(cipher, tag) == 1;
 }
 
 int tls_record_seal(struct tls_engine *engine, struct tls_session *session,
@@ -235,13 +177,10 @@ int tls_record_seal(struct tls_engine *engine, struct tls_session *session,
     size_t whole = n + tls_record_overhead(session), body = whole - TLS_RECORD_HEADER;
     bool is_13 = session->version == TLS_1_3;
     uint8_t inner_type = (uint8_t)type;
-    struct aead aead;
+    struct tls_aead aead = {.suite = session->suite, .key = dir->key};
 
     if (session->flags & (TLS_SENT_CLOSE | TLS_FATAL) || dir->seq == UINT64_MAX ||
-        n > tls_record_content_max(session))
-        return -TLS_INTERNAL_ERROR;
-    EVP_CIPHER_CTX *cipher = tls_engine_cipher(engine, session->suite, true, dir->key);
-    if (!cipher)
+        n > tls_record_content_max(session) || !is_known(session))
         return -TLS_INTERNAL_ERROR;
     out[0] = is_13 ? TLS_APPLICATION : inner_type;
     out[1] = LEGACY_MAJOR;
@@ -253,11 +192,9 @@ int tls_record_seal(struct tls_engine *engine, struct tls_session *session,
         memcpy(out + TLS_RECORD_HEADER, aead.nonce + NONCE_SIZE - explicit, explicit);
     make_extra(&aead, session, dir->seq, out, n);
     struct slice content = {(const char *)in, n};
-    if (!encrypt(cipher, &aead, content, is_13 ? &inner_type : NULL,
-                 out + TLS_RECORD_HEADER + explicit)) {
-        ERR_clear_error();
+    if (!tls_engine_seal(engine, &aead, content, is_13 ? &inner_type : NULL,
+                         out + TLS_RECORD_HEADER + explicit))
         return -TLS_INTERNAL_ERROR;
-    }
     dir->seq++;
     count_blocks(session, dir, n);
     return (int)whole;
@@ -286,8 +223,9 @@ int tls_record_update(struct tls_engine *engine, struct tls_session *session, bo
     if (session->version != TLS_1_3)
         return -TLS_INTERNAL_ERROR;
     int n = tls_record_seal(engine, session, TLS_HANDSHAKE, message, sizeof message, out);
-    if (n < 0 || tls_keys_update(session->suite, &session->tx) < 0)
-        return -TLS_INTERNAL_ERROR;
+    if (n < 0)
+        return n;
+    tls_keys_update(session->suite, &session->tx);
     session->flags &= (uint8_t)~TLS_UPDATE_OWED;
     if (ask)
         session->flags |= TLS_UPDATE_ASKED;

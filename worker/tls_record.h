@@ -39,9 +39,13 @@ enum {
         1000, /* tls_record_control: -TLS_PEER_ALERT - n: the peer sent fatal alert n */
 };
 
-/* One cipher context for each suite and direction, keys set up on demand. One a worker; heap. */
+/* A cipher for each suite and direction, keys set up on demand. One a worker; heap. */
 struct tls_engine;
 struct tls_engine *tls_engine_new(void); /* NULL: no memory, or a cipher is missing */
+
+/* The same with OpenSSL's ciphers only, which is what a CPU without those of common/gcm.h gets. */
+struct tls_engine *tls_engine_new_evp(void);
+
 void tls_engine_free(struct tls_engine **engine);
 
 /*
@@ -108,18 +112,18 @@ int tls_record_alert(struct tls_engine *engine, struct tls_session *session, enu
 
 /*
  * Keys of TLS 1.3 from both traffic secrets (32 bytes, 48 for AES-256). Sets version, suite and both
- * directions; the rest stays. Returns 0 or -EIO (the library failed).
+ * directions; the rest stays.
  */
-int tls_session_from_secrets(struct tls_session *session, enum tls_suite suite,
-                             const uint8_t *rx_secret, const uint8_t *tx_secret) MUST_CHECK;
+void tls_session_from_secrets(struct tls_session *session, enum tls_suite suite,
+                              const uint8_t *rx_secret, const uint8_t *tx_secret);
 
 /*
  * The same for TLS 1.2, from the master secret; TLS_CLIENT_ROLE in flags says whose keys are whose. Whoever
  * goes on from another's records sets seq and, for GCM, tx.u.nonce_base.
  */
-int tls_session_from_master(struct tls_session *session, enum tls_suite suite,
-                            const uint8_t master[48], const uint8_t client_random[32],
-                            const uint8_t server_random[32]) MUST_CHECK;
+void tls_session_from_master(struct tls_session *session, enum tls_suite suite,
+                             const uint8_t master[48], const uint8_t client_random[32],
+                             const uint8_t server_random[32]);
 
 /* Overwrite with zeros so that no compiler takes it out. */
 void tls_session_wipe(struct tls_session *session);
