@@ -13,6 +13,7 @@
 #include "master/loop.h"
 #include "master/options.h"
 #include "master/remote.h"
+#include "master/slim.h"
 #include "master/start.h"
 #include "master/stop.h"
 #include "master/trial.h"
@@ -130,7 +131,8 @@ int main(int argc, char **argv)
     case OPTIONS_MASTER:
     case OPTIONS_RUN: break;
     }
-    gcm_init(); /* here, so that no worker has to */
+    gcm_init();       /* here, so that no worker has to */
+    slim_drop_text(); /* megabytes, that it went through to test itself */
     if (options.action == OPTIONS_KEEPER)
         keeper_resume((uint32_t)options.number);
     return options.action == OPTIONS_MASTER ? go_on(&options) : run(&options);
