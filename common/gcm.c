@@ -42,6 +42,19 @@ static bool take_code(const IMB_MGR *manager)
     return true;
 }
 
+/* The widest that kernel and CPU allow: the library would ask the CPU only, the compiler asks both. */
+static void choose_code(IMB_MGR *manager)
+{
+    if (__builtin_cpu_supports("avx512f"))
+        init_mb_mgr_auto(manager, NULL);
+    else if (__builtin_cpu_supports("avx2"))
+        init_mb_mgr_avx2(manager);
+    else if (__builtin_cpu_supports("avx"))
+        init_mb_mgr_avx(manager);
+    else
+        init_mb_mgr_sse(manager);
+}
+
 bool gcm_init(void)
 {
     static bool done, usable;
@@ -51,7 +64,7 @@ bool gcm_init(void)
     IMB_MGR *manager = alloc_mb_mgr(0);
     if (!manager)
         return false; /* of memory: the next call may have more luck */
-    init_mb_mgr_auto(manager, NULL);
+    choose_code(manager);
     usable = imb_get_errno(manager) == 0 && take_code(manager); /* it has tested itself, too */
     free_mb_mgr(manager);
     done = true;
