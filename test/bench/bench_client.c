@@ -314,8 +314,7 @@ static void receive(struct bench_load *load, struct bench_client *client)
             more = feed_answer(load, client, (size_t)n);
         else
             more = feed_frame(load, client, (size_t)n);
-        /* A short read has emptied a socket; TLS may hold a further record. */
-        more = more && (client->io.ssl || n == sizeof load->scratch);
+        more = more && bench_io_more(&client->io, n, sizeof load->scratch);
     }
 }
 

@@ -121,6 +121,12 @@ static void report(const struct bench_load *load)
            (double)latency->max_ns / 1000);
 }
 
+static enum bench_tls_use use_of_tls(const struct bench_options *options)
+{
+    bool messages = options->mode == MODE_ECHO || options->mode == MODE_PUSH;
+    return options->resume ? BENCH_TLS_RESUME : messages ? BENCH_TLS_MESSAGES : BENCH_TLS_SHORT;
+}
+
 int main(int argc, char **argv)
 {
     static struct bench_load load;
@@ -143,7 +149,7 @@ int main(int argc, char **argv)
     bench_net_raise_limit();
     signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
     load.options = &options;
-    if (options.tls && !(load.tls = bench_tls_new(options.resume))) {
+    if (options.tls && !(load.tls = bench_tls_new(use_of_tls(&options)))) {
         fprintf(stderr, "bench-load: no TLS\n");
         return EXIT_TROUBLE;
     }
