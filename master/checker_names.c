@@ -90,6 +90,8 @@ static void finish(struct name *name)
     memcpy(name->answer.addresses, name->next.addresses, sizeof(name->next.addresses));
     name->known = true;
     name->unsent = true;
+    log_write(LOG_LEVEL_INFO, "resolved", "name=%s addresses=%u", name->answer.text,
+              name->answer.count);
 }
 
 static void done_one(struct name *name)
@@ -348,8 +350,11 @@ int checker_names_use(struct checker_names *names, const struct image *image)
             error = add(names, text);
         else if (!name->wanted)
             name->due_ms = name->known ? name->due_ms : 0;
-        if (name)
+        if (name) {
             name->wanted = true;
+            /* The master may have let go of it in a configuration that was never sent to us. */
+            name->unsent = name->known;
+        }
     }
     drop_unwanted(names);
     if (!error && names->count > 0)
@@ -362,11 +367,8 @@ int checker_names_use(struct checker_names *names, const struct image *image)
 static void send_answer(struct checker_names *names, struct name *name)
 {
     ssize_t n = send(names->control, &name->answer, sizeof(name->answer), MSG_NOSIGNAL);
-    if (n == (ssize_t)sizeof(name->answer)) {
+    if (n == (ssize_t)sizeof(name->answer))
         name->unsent = false;
-        log_write(LOG_LEVEL_INFO, "resolved", "name=%s addresses=%u", name->answer.text,
-                  name->answer.count);
-    }
 }
 
 static uint64_t query_wait_ms(struct checker_names *names)

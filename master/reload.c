@@ -159,6 +159,7 @@ static void commit(struct master *master, struct next *next)
     rotate_use(master);
     certificates_show(master);
     conf_tls_forget(master->conf);
+    names_keep(&master->names, master->conf);
     STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
     master->paused = false;
     checker_tell(master);
