@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of servers, resolved by a real DNS server whose answers change, under load."""
 import collections
+import contextlib
 import os
 import re
+import resource
 import shutil
 import sys
 import signal
@@ -255,6 +257,53 @@ def names_that_reloads_drop_are_let_go(scene):
     wait_for(lambda: all(dns.asked(at)[name] >= 2 for name in names), "the last are asked again")
     equal(set(dns.asked(at)), set(names), "what is asked")
     equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
+
+
+@contextlib.contextmanager
+def no_descriptors(pid):
+    """It can open no file; those that are open stay."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(entry) for entry in os.listdir(f"/proc/{pid}/fd")}
+    free = next(number for number in range(len(taken) + 1) if number not in taken)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@story
+def names_are_followed_as_soon_as_that_is_possible(scene):
+    """The master has no descriptor for an image; then nothing but its own clock tells it to try again."""
+    dns = Dns(scene)
+    one, two = backends_on(scene, ["one", "two"])
+    dns.hosts = {"app.test": [one.address[0]]}
+    dns.start()
+    proxy = named(scene, dns, f"app.test:{one.address[1]}")
+    wait_servers(proxy, one.address)
+    generation = proxy.generation()
+    with no_descriptors(proxy.pid):
+        dns.change(app_test=[two.address[0]])
+        proxy.wait_log("names_not_followed error=24")
+        equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
+    wait_equal(proxy.generation, generation + 1, "generation")
+    wait_servers(proxy, two.address)
+    equal(Socket(proxy.address, "/ws").served_by(), "two", "server")
+
+
+@story
+def a_checker_that_cannot_be_started_is_started_later(scene):
+    dns = Dns(scene)
+    one, two = backends_on(scene, ["one", "two"])
+    dns.hosts = {"app.test": [one.address[0]]}
+    dns.start()
+    proxy = named(scene, dns, f"app.test:{one.address[1]}")
+    wait_servers(proxy, one.address)
+    with no_descriptors(proxy.pid):
+        os.kill(checker(proxy), signal.SIGKILL)
+        proxy.wait_log("checker_fork_failed")
+        dns.change(app_test=[two.address[0]])
+        equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
+    wait_servers(proxy, two.address)
+    equal(Socket(proxy.address, "/ws").served_by(), "two", "server")
 
 
 @story

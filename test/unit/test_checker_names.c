@@ -3,11 +3,14 @@
 #define _GNU_SOURCE 1
 #include "master/checker_names.h"
 
+#include "common/log.h"
 #include "master/names.h"
 #include "test/unit/worker_fixture.h"
 
 #include <arpa/inet.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
 enum {
     DNS_EVENT = 1,
@@ -16,7 +19,7 @@ enum {
 
 static struct worker_fixture fixture;
 static struct checker_names *names;
-static int epoll, dns, master;
+static int epoll, dns, master, log_file;
 static uint32_t asked; /* for addresses of IPv4 */
 static char resolver[64];
 
@@ -36,6 +39,8 @@ static void setup(void)
     ck_assert_int_eq(epoll_ctl(epoll, EPOLL_CTL_ADD, dns, &event), 0);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends), 0);
     master = ends[0];
+    log_file = memfd_create("log", MFD_CLOEXEC);
+    log_init(log_file, LOG_LEVEL_INFO, "test");
     names = checker_names_new(epoll, ends[1]);
     ck_assert_ptr_nonnull(names);
     snprintf(resolver, sizeof resolver, "%s:%u", inet_ntoa(address.sin_addr),
@@ -117,6 +122,13 @@ static void is_told(const char *text)
     ck_assert_uint_eq(ntohl(answer.addresses[0].address.u.in.sin_addr.s_addr), 0xc0000201);
 }
 
+static bool was_logged(const char *word)
+{
+    char text[4096];
+    ssize_t n = pread(log_file, text, sizeof text, 0);
+    return n > 0 && memmem(text, (size_t)n, word, strlen(word));
+}
+
 /* It may have let go of it in between, in a configuration that was not sent. */
 START_TEST(the_master_is_told_again_with_each_configuration)
 {
@@ -132,6 +144,22 @@ START_TEST(the_master_is_told_again_with_each_configuration)
 }
 END_TEST
 
+START_TEST(a_resolver_that_cannot_be_set_up_is_tried_again)
+{
+    struct rlimit limit, few;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    use("a.test");
+    few = limit;
+    few.rlim_cur = (rlim_t)dup(dns); /* the lowest number that is free */
+    close((int)few.rlim_cur);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    ck_assert_int_gt(checker_names_run(names), 0);
+    ck_assert(was_logged("resolver_failed"));
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    is_told("a.test:80");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("checker_names");
@@ -140,6 +168,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, the_master_is_told_again_with_each_configuration);
+    tcase_add_test(tc, a_resolver_that_cannot_be_set_up_is_tried_again);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
