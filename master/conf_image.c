@@ -640,6 +640,18 @@ static void show(const struct conf_build *build)
         board_wave_tell(build->board);
 }
 
+/* Which of a client's limits are there? */
+static void demand_limits(const struct conf *conf, struct board_demand *demand)
+{
+    for (uint32_t i = 0; i < conf->site_count; i++) {
+        for (uint32_t j = 0; j < conf->sites[i].route_count; j++) {
+            const struct conf_options *options = &conf->sites[i].routes[j].options;
+            demand->count_clients |= options->client_max_tunnels != 0;
+            demand->pace_clients |= options->client_rate && options->client_rate[0] != '\0';
+        }
+    }
+}
+
 /* Nothing is written to the board that it might have no memory for. */
 static int reserve_board(struct conf_build *build)
 {
@@ -658,6 +670,7 @@ static int reserve_board(struct conf_build *build)
         for (uint32_t j = 0; conf->upstreams[i].balance == BALANCE_HASH && j < count; j++)
             demand.ring_points += (uint64_t)servers[j].weight * KETAMA_POINTS_PER_WEIGHT;
     }
+    demand_limits(conf, &demand);
     int rc = board_reserve_slots(build->board, demand.workers);
     if (rc == 0)
         rc = board_reserve_names(build->board, &demand);
