@@ -259,15 +259,20 @@ def names_that_reloads_drop_are_let_go(scene):
     equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
 
 
-@contextlib.contextmanager
-def no_descriptors(pid):
-    """It can open no file; those that are open stay."""
+def forbid_descriptors(pid):
+    """It can open no file from now on; those that are open stay. Returns the limits that it had."""
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     taken = {int(entry) for entry in os.listdir(f"/proc/{pid}/fd")}
     free = next(number for number in range(len(taken) + 1) if number not in taken)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
+    return soft, hard
+
+
+@contextlib.contextmanager
+def no_descriptors(pid):
+    limits = forbid_descriptors(pid)
     yield
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
 @story
@@ -303,6 +308,25 @@ def a_checker_that_cannot_be_started_is_started_later(scene):
         dns.change(app_test=[two.address[0]])
         equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
     wait_servers(proxy, two.address)
+    equal(Socket(proxy.address, "/ws").served_by(), "two", "server")
+
+
+@story
+def a_checker_that_loses_a_configuration_gets_it_again(scene):
+    """Without descriptors it cannot take over the image: a successor does."""
+    dns = Dns(scene)
+    one, two = backends_on(scene, ["one", "two"])
+    dns.hosts = {"a.test": [one.address[0]], "b.test": [two.address[0]]}
+    dns.start()
+    options = {"user": "root"} if os.geteuid() == 0 else {}  # or it is not ours to limit
+    proxy = named(scene, dns, f"a.test:{one.address[1]}", **options)
+    wait_servers(proxy, one.address)
+    before = checker(proxy)
+    forbid_descriptors(before)
+    proxy.conf["upstreams"][0]["servers"] = hf.servers(f"b.test:{two.address[1]}")
+    proxy.reload()
+    wait_servers(proxy, two.address)
+    check(checker(proxy) not in (0, before), "it is another one")
     equal(Socket(proxy.address, "/ws").served_by(), "two", "server")
 
 
