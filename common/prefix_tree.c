@@ -59,16 +59,6 @@ int prefix_parse(struct prefix *prefix, struct slice text, const char **why)
     return 0;
 }
 
-bool prefix_address(const struct addr *address, uint8_t out[16])
-{
-    size_t n = addr_binary(address, out);
-    if (n == 4) {
-        memcpy(out + sizeof mapped, out, 4);
-        memcpy(out, mapped, sizeof mapped);
-    }
-    return n > 0;
-}
-
 /* ---- the tree ---- */
 
 int prefix_compare(const void *a, const void *b)
@@ -140,12 +130,23 @@ bool prefix_tree_ok(const struct prefix_node *nodes, uint32_t count)
     return true;
 }
 
+/* The address as 16 bytes. Returns false for anything but IPv4 and IPv6. */
+static bool to_bytes(const struct addr *address, uint8_t out[16])
+{
+    size_t n = addr_binary(address, out);
+    if (n == 4) {
+        memcpy(out + sizeof mapped, out, 4);
+        memcpy(out, mapped, sizeof mapped);
+    }
+    return n > 0;
+}
+
 uint8_t prefix_tree_find(const struct prefix_node *nodes, uint32_t count,
                          const struct addr *address)
 {
     uint8_t bytes[16];
     uint8_t value = 0;
-    if (count == 0 || !prefix_address(address, bytes))
+    if (count == 0 || !to_bytes(address, bytes))
         return 0;
     for (const struct prefix_node *node = nodes;;) {
         if (common_bits(node->bytes, bytes, node->len) < node->len)

@@ -53,7 +53,4 @@ bool prefix_tree_ok(const struct prefix_node *nodes, uint32_t count);
 uint8_t prefix_tree_find(const struct prefix_node *nodes, uint32_t count,
                          const struct addr *address);
 
-/* The address as 16 bytes. Returns false for anything but IPv4 and IPv6. */
-bool prefix_address(const struct addr *address, uint8_t out[16]);
-
 #endif

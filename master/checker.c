@@ -36,17 +36,6 @@ void checker_tell(struct master *master)
     checker->unsent = true;
 }
 
-static bool is_configured(const struct conf *conf, const char *text)
-{
-    for (uint32_t i = 0; i < conf->upstream_count; i++) {
-        for (uint32_t s = 0; s < conf->upstreams[i].server_count; s++) {
-            if (strcmp(conf->upstreams[i].servers[s].text, text) == 0)
-                return true;
-        }
-    }
-    return false;
-}
-
 static int start(struct master *master)
 {
     struct master_checker *checker = &master->checker;
@@ -143,7 +132,7 @@ static void read_answers(struct master *master)
     ssize_t n;
     while ((n = recv(master->checker.control, &answer, sizeof(answer), MSG_DONTWAIT)) > 0) {
         if (n != (ssize_t)sizeof(answer) || !names_is_sound(&answer) ||
-            !is_configured(master->conf, answer.text))
+            !names_wanted(master->conf, answer.text))
             continue;
         int rc = names_set(&master->names, &answer);
         if (rc < 0)

@@ -101,8 +101,10 @@ static bool read_control(struct work *work)
     struct control_fds fds;
     int error;
     while ((error = control_receive(CONTROL, &message, &fds)) != -EAGAIN) {
-        if (error == -EPROTO)
-            continue;
+        if (error == -EPROTO) { /* without descriptors, say; only a successor is sent it again */
+            log_write(LOG_LEVEL_ERROR, "configuration_lost", "error=%d", -error);
+            _exit(1);
+        }
         if (error) /* the master has gone, or wants us to */
             return false;
         apply(work, &message, &fds);

@@ -10,10 +10,12 @@
 #include <ares.h>
 #include <arpa/nameser.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 enum {
     QUERY_TIMEOUT_MS = 1000, /* the first try's; c-ares doubles it */
@@ -47,8 +49,11 @@ struct name {
 struct checker_names {
     int epoll;
     int control;
+    char *resolver; /* owned: as configured, "": the system's */
     ares_channel channel;
     bool channel_open;
+    bool told;        /* that it could not be opened */
+    uint64_t open_ms; /* when to try that (again) */
     struct name **items;
     uint32_t count;
 };
@@ -90,6 +95,8 @@ static void finish(struct name *name)
     memcpy(name->answer.addresses, name->next.addresses, sizeof(name->next.addresses));
     name->known = true;
     name->unsent = true;
+    log_write(LOG_LEVEL_INFO, "resolved", "name=%s addresses=%u", name->answer.text,
+              name->answer.count);
 }
 
 static void done_one(struct name *name)
@@ -254,26 +261,45 @@ static void close_channel(struct checker_names *names)
     names->channel_open = false;
 }
 
-/* Anew for each configuration: resolv.conf may have changed, too. */
-static int open_channel(struct checker_names *names, struct slice resolver)
+/* c-ares would take "no descriptor" for "no resolv.conf", and ask 127.0.0.1 from then on. */
+static bool can_open_files(void)
 {
-    char servers[1024];
+    int fd = open("/", O_PATH | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* Returns a status of c-ares. */
+static int open_channel(struct checker_names *names)
+{
+    if (!can_open_files())
+        return ARES_EFILE;
     struct ares_options options = {.timeout = QUERY_TIMEOUT_MS,
                                    .tries = QUERY_TRIES,
                                    .sock_state_cb = watch,
                                    .sock_state_cb_data = names};
-    if (ares_init_options(&names->channel, &options,
-                          ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB) !=
-        ARES_SUCCESS)
-        return -EINVAL;
-    names->channel_open = true;
-    if (resolver.n == 0)
-        return 0;
-    if (resolver.n >= sizeof(servers))
-        return -EINVAL;
-    memcpy(servers, resolver.p, resolver.n);
-    servers[resolver.n] = '\0';
-    return ares_set_servers_ports_csv(names->channel, servers) == ARES_SUCCESS ? 0 : -EINVAL;
+    int status = ares_init_options(&names->channel, &options,
+                                   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
+    names->channel_open = status == ARES_SUCCESS;
+    if (status == ARES_SUCCESS && names->resolver[0] != '\0')
+        status = ares_set_servers_ports_csv(names->channel, names->resolver);
+    if (status != ARES_SUCCESS)
+        close_channel(names);
+    return status;
+}
+
+/* Anew for each configuration: resolv.conf may have changed, too. It wants memory and a descriptor. */
+static bool has_channel(struct checker_names *names, uint64_t now_ms)
+{
+    if (names->channel_open || now_ms < names->open_ms)
+        return names->channel_open;
+    int status = open_channel(names);
+    names->open_ms = now_ms + AGAIN_FIRST_MS;
+    if (status != ARES_SUCCESS && !names->told)
+        log_write(LOG_LEVEL_ERROR, "resolver_failed", "error=\"%s\"", ares_strerror(status));
+    names->told = status != ARES_SUCCESS;
+    return names->channel_open;
 }
 
 /* ---- names ---- */
@@ -335,12 +361,26 @@ static void drop_unwanted(struct checker_names *names)
     names->count = kept;
 }
 
+static char *copy_text(struct slice text)
+{
+    char *copy = malloc(text.n + 1);
+    if (copy)
+        snprintf(copy, text.n + 1, "%.*s", (int)text.n, text.p);
+    return copy;
+}
+
 int checker_names_use(struct checker_names *names, const struct image *image)
 {
     int error = 0;
+    char *resolver = copy_text(image_slice(image, image->header->front.resolver));
+    if (!resolver)
+        return -ENOMEM;
+    free(names->resolver);
+    names->resolver = resolver;
     for (uint32_t i = 0; i < names->count; i++)
         names->items[i]->wanted = false;
     close_channel(names); /* what it calls back finds nobody who wants it */
+    names->open_ms = 0;
     for (uint32_t i = 0; i < image->header->names.count && !error; i++) {
         struct slice text = image_slice(image, image_name(image, i)->text);
         struct name *name = find(names, text);
@@ -348,25 +388,21 @@ int checker_names_use(struct checker_names *names, const struct image *image)
             error = add(names, text);
         else if (!name->wanted)
             name->due_ms = name->known ? name->due_ms : 0;
-        if (name)
+        if (name) {
             name->wanted = true;
+            /* The master may have let go of it in a configuration that was never sent to us. */
+            name->unsent = name->known;
+        }
     }
     drop_unwanted(names);
-    if (!error && names->count > 0)
-        error = open_channel(names, image_slice(image, image->header->front.resolver));
-    if (error)
-        log_write(LOG_LEVEL_ERROR, "resolver_failed", "error=%d", -error);
     return error;
 }
 
 static void send_answer(struct checker_names *names, struct name *name)
 {
     ssize_t n = send(names->control, &name->answer, sizeof(name->answer), MSG_NOSIGNAL);
-    if (n == (ssize_t)sizeof(name->answer)) {
+    if (n == (ssize_t)sizeof(name->answer))
         name->unsent = false;
-        log_write(LOG_LEVEL_INFO, "resolved", "name=%s addresses=%u", name->answer.text,
-                  name->answer.count);
-    }
 }
 
 static uint64_t query_wait_ms(struct checker_names *names)
@@ -380,7 +416,7 @@ int checker_names_run(struct checker_names *names)
 {
     uint64_t now_ms = clock_mono_ms();
     uint64_t wait_ms = WAIT_MAX_MS;
-    if (!names->channel_open)
+    if (names->count == 0 || !has_channel(names, now_ms))
         return WAIT_MAX_MS;
     ares_process_fd(names->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD); /* what has timed out */
     for (uint32_t i = 0; i < names->count; i++) {

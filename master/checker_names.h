@@ -17,16 +17,16 @@ struct checker_names;
 /* `epoll` watches the queries, `control` leads to the master; both borrowed. NULL: no memory. */
 struct checker_names *checker_names_new(int epoll, int control);
 
-/*
- * The names of this image, from now on; known ones keep their answers and their time. Returns 0,
- * -ENOMEM, or -EINVAL (the resolver cannot be set up: logged).
- */
+/* The names of this image, from now on; known ones keep their answers and their time. 0 or -ENOMEM. */
 int checker_names_use(struct checker_names *names, const struct image *image) MUST_CHECK;
 
 /* How many there are. */
 uint32_t checker_names_count(const struct checker_names *names);
 
-/* Begin what is due, send what is new. Returns the milliseconds until it has to be called again. */
+/*
+ * Begin what is due, send what is new; a resolver that cannot be set up (logged) is tried again. Returns the
+ * milliseconds until it has to be called again.
+ */
 int checker_names_run(struct checker_names *names);
 
 /* An epoll event with CHECKER_NAMES_EVENT in its data. */

@@ -218,7 +218,6 @@ struct conf {
     char *resolver; /* NULL: the system's */
     const struct names
         *names;           /* borrowed: what names of servers stand for; NULL: nothing is known */
-    bool by_names;        /* they are why an image is built anew */
     uint32_t max_tunnels; /* 0: no limit */
     char *handshake_rate; /* "": no limit */
     uint32_t handshake_burst;
@@ -267,6 +266,13 @@ void conf_print_keys(FILE *out);
  */
 int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,
                      int *fd, FILE *errors) MUST_CHECK;
+
+/*
+ * The same for a configuration that runs already, because names of servers stand for other addresses now:
+ * the board's events tell that cause.
+ */
+int conf_image_follow(const struct conf *conf, const struct board *board, uint32_t generation,
+                      int *fd, FILE *errors) MUST_CHECK;
 
 /*
  * Put the private keys into a sealed memfd (shm/keys.h) of this generation; -1 if there are none. On 0

@@ -12,6 +12,7 @@ struct conf_build {
     const struct board *board;
     FILE *errors;
     uint32_t generation;
+    const char *cause; /* of what changes, for the board's events */
     uint8_t *bytes;
     size_t size; /* of bytes: header and arrays */
     char *strings;

@@ -549,11 +549,6 @@ static int publish_rings(struct conf_build *build)
     return 0;
 }
 
-static const char *cause_of(const struct conf_build *build)
-{
-    return build->conf->by_names ? "resolved" : "reload";
-}
-
 /*
  * One that is no longer down, or draining, has come back. `told`: events about others so far. Returns
  * true if it is new, or has changed.
@@ -573,7 +568,7 @@ static bool show_server(const struct conf_build *build, const struct image_serve
                     backend->weight == 0 ? "added" : "set", backend->upstream, backend->server,
                     server->weight, server->flags & BACKEND_DOWN ? " down" : "",
                     server->flags & BACKEND_DRAIN ? " drain" : "",
-                    server->flags & BACKEND_BACKUP ? " backup" : "", cause_of(build));
+                    server->flags & BACKEND_BACKUP ? " backup" : "", build->cause);
     if (backend->flags & away && !(server->flags & away) && !told_drain)
         STORE_RELAXED(&backend->recovered_ms, clock_mono_ms());
     STORE_RELAXED(&backend->weight, server->weight);
@@ -610,7 +605,7 @@ static bool show_removed(const struct conf_build *build, uint32_t told)
         begins |= drain_begin(backend, build->conf->drain_window_ms);
         if (told++ < NEWS_MAX)
             board_event(build->board, EVENT_WRITER, "backend_removed backend=%s/%s reason=%s",
-                        backend->upstream, backend->server, cause_of(build));
+                        backend->upstream, backend->server, build->cause);
     }
     return begins;
 }
@@ -645,6 +640,18 @@ static void show(const struct conf_build *build)
         board_wave_tell(build->board);
 }
 
+/* Which of a client's limits are there? */
+static void demand_limits(const struct conf *conf, struct board_demand *demand)
+{
+    for (uint32_t i = 0; i < conf->site_count; i++) {
+        for (uint32_t j = 0; j < conf->sites[i].route_count; j++) {
+            const struct conf_options *options = &conf->sites[i].routes[j].options;
+            demand->count_clients |= options->client_max_tunnels != 0;
+            demand->pace_clients |= options->client_rate && options->client_rate[0] != '\0';
+        }
+    }
+}
+
 /* Nothing is written to the board that it might have no memory for. */
 static int reserve_board(struct conf_build *build)
 {
@@ -663,6 +670,7 @@ static int reserve_board(struct conf_build *build)
         for (uint32_t j = 0; conf->upstreams[i].balance == BALANCE_HASH && j < count; j++)
             demand.ring_points += (uint64_t)servers[j].weight * KETAMA_POINTS_PER_WEIGHT;
     }
+    demand_limits(conf, &demand);
     int rc = board_reserve_slots(build->board, demand.workers);
     if (rc == 0)
         rc = board_reserve_names(build->board, &demand);
@@ -674,36 +682,55 @@ static int reserve_board(struct conf_build *build)
     return rc;
 }
 
-int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,
-                     int *fd, FILE *errors)
+static int build_image(struct conf_build *build, int *fd)
 {
-    struct conf_build build = {
-        .conf = conf, .board = board, .errors = errors, .generation = generation};
     int image = -1;
     *fd = -1;
-    int rc = conf_expand(conf, &build.expansion);
+    int rc = conf_expand(build->conf, &build->expansion);
     if (rc == 0)
-        rc = lay_out(&build);
+        rc = lay_out(build);
     if (rc == 0)
-        rc = reserve_board(&build);
+        rc = reserve_board(build);
     if (rc == 0)
-        rc = fill(&build);
+        rc = fill(build);
     if (rc == 0)
-        rc = to_memfd(&build, &image);
+        rc = to_memfd(build, &image);
     if (rc == 0)
-        rc = publish_rings(&build);
+        rc = publish_rings(build);
     if (rc == 0) {
-        show(&build);
+        show(build);
         *fd = image;
     } else {
         if (image >= 0)
             close(image);
-        if (!build.told)
-            fprintf(errors, "%s: cannot compile the configuration: %s\n", conf->path,
+        if (!build->told)
+            fprintf(build->errors, "%s: cannot compile the configuration: %s\n", build->conf->path,
                     strerror(-rc));
     }
-    conf_expand_fini(&build.expansion);
-    free(build.bytes);
-    free(build.strings);
+    conf_expand_fini(&build->expansion);
+    free(build->bytes);
+    free(build->strings);
     return rc;
+}
+
+int conf_image_build(const struct conf *conf, const struct board *board, uint32_t generation,
+                     int *fd, FILE *errors)
+{
+    struct conf_build build = {.conf = conf,
+                               .board = board,
+                               .errors = errors,
+                               .generation = generation,
+                               .cause = "reload"};
+    return build_image(&build, fd);
+}
+
+int conf_image_follow(const struct conf *conf, const struct board *board, uint32_t generation,
+                      int *fd, FILE *errors)
+{
+    struct conf_build build = {.conf = conf,
+                               .board = board,
+                               .errors = errors,
+                               .generation = generation,
+                               .cause = "resolved"};
+    return build_image(&build, fd);
 }

@@ -339,7 +339,7 @@ int conf_value_copy(struct conf_options *to, const struct conf_options *from,
     case CONF_RATE: return *(char *const *)origin ? set_text(target, *(char *const *)origin) : 0;
     case CONF_TEXTS:
     case CONF_LIST:
-        /* Borrowed: long lists stand once, and are known by their address (conf_value_free). */
+        /* Borrowed: long lists stand once, and are known by their address (free_value). */
         *(void **)target = *(void *const *)origin;
         *(uint32_t *)conf_schema_extra(CONF_OPTIONS, to, key) =
             *(const uint32_t *)conf_schema_extra(CONF_OPTIONS, from, key);
@@ -453,7 +453,8 @@ static bool is_borrowed(enum conf_level level, const void *object, const struct 
     return !(((const struct conf_options *)(const void *)options)->set & conf_schema_bit(key));
 }
 
-void conf_value_free(enum conf_level level, void *object, const struct conf_key *key)
+/* What the value of the key owns; for groups and lists all that they hold. */
+static void free_value(enum conf_level level, void *object, const struct conf_key *key)
 {
     void *field = conf_schema_field(level, object, key);
     switch (key->type) {
@@ -481,5 +482,5 @@ void conf_value_free(enum conf_level level, void *object, const struct conf_key 
 void conf_value_free_all(enum conf_level level, void *object)
 {
     for (const struct conf_key *key = NULL; (key = conf_schema_next(level, key)) != NULL;)
-        conf_value_free(level, object, key);
+        free_value(level, object, key);
 }

@@ -34,9 +34,6 @@ bool conf_value_is_set(enum conf_level level, const void *object, const struct c
 void conf_value_print(enum conf_level level, const void *object, const struct conf_key *key,
                       FILE *out);
 
-/* Free what the value of the key owns; for groups and lists all that they hold. */
-void conf_value_free(enum conf_level level, void *object, const struct conf_key *key);
-
 /* Free what a struct of this level owns. */
 void conf_value_free_all(enum conf_level level, void *object);
 

@@ -101,6 +101,31 @@ int names_set(struct names *names, const struct names_answer *answer)
     return 1;
 }
 
+bool names_wanted(const struct conf *conf, const char *text)
+{
+    for (uint32_t u = 0; u < conf->upstream_count; u++) {
+        const struct conf_upstream *upstream = &conf->upstreams[u];
+        for (uint32_t s = 0; s < upstream->server_count; s++) {
+            const struct conf_server *server = &upstream->servers[s];
+            if (server->address.len == 0 && strcmp(server->text, text) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+void names_keep(struct names *names, const struct conf *conf)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (names_wanted(conf, names->answers[i]->text))
+            names->answers[kept++] = names->answers[i];
+        else
+            free(names->answers[i]);
+    }
+    names->count = kept;
+}
+
 void names_fini(struct names *names)
 {
     for (uint32_t i = 0; i < names->count; i++)

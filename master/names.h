@@ -7,6 +7,7 @@
 #define MASTER_NAMES_H
 
 #include "common/addr.h"
+#include "master/conf.h"
 #include "shm/board.h"
 
 #include <stdbool.h>
@@ -49,6 +50,12 @@ const struct names_answer *names_find(const struct names *names, const char *tex
 
 /* Keep a copy of a sound answer. Returns 1 if it is new, 0 if it is known, or -ENOMEM. */
 int names_set(struct names *names, const struct names_answer *answer) MUST_CHECK;
+
+/* Has the configuration a server that is written as this name? */
+bool names_wanted(const struct conf *conf, const char *text);
+
+/* Let go of what the configuration has no server for any more. */
+void names_keep(struct names *names, const struct conf *conf);
 
 void names_fini(struct names *names);
 

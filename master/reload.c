@@ -159,6 +159,7 @@ static void commit(struct master *master, struct next *next)
     rotate_use(master);
     certificates_show(master);
     conf_tls_forget(master->conf);
+    names_keep(&master->names, master->conf);
     STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
     master->paused = false;
     checker_tell(master);
@@ -210,14 +211,12 @@ static void follow_names(struct master *master)
         clock_mono_ms() + NAMES_AGAIN_MS; /* unless publish() says it has not failed */
     if (!error) {
         master->conf->names = &master->names;
-        master->conf->by_names = true;
         /* First: what the image shows on the board is not taken back. */
         if (master->keys >= 0)
             error = keys_renew(master->keys, next.generation, &next.keys);
         if (!error)
-            error = conf_image_build(master->conf, &master->board, next.generation, &next.image,
-                                     report.messages);
-        master->conf->by_names = false;
+            error = conf_image_follow(master->conf, &master->board, next.generation, &next.image,
+                                      report.messages);
         report_log(&report, LOG_LEVEL_ERROR, "configuration");
     }
     if (error) {

@@ -36,7 +36,12 @@ static NORETURN void run_keeper(struct master *master, uint32_t slot, int contro
     keeper_main(&start);
 }
 
-int spawn_keeper(struct master *master, uint32_t slot)
+/*
+ * Fork a keeper for a slot that does not run, with a new control socket, and have the slot's state sent
+ * to it. The child gives back what the master's memory holds, so that it is tiny.
+ * Returns 0 or -errno (no memory, no process).
+ */
+static int fork_keeper(struct master *master, uint32_t slot)
 {
     struct master_slot *s = &master->slots[slot];
     struct board_slot *shown = board_slot(&master->board, slot);
@@ -74,7 +79,7 @@ void spawn_missing(struct master *master, uint64_t now_ms)
         struct master_slot *s = &master->slots[i];
         if (s->running || now_ms < s->start_at_ms)
             continue;
-        int error = spawn_keeper(master, i);
+        int error = fork_keeper(master, i);
         if (!error)
             continue;
         uint32_t wait_ms = throttle_pause_ms(&s->throttle, 0, SIGKILL);

@@ -59,8 +59,7 @@ struct board_gauge_bucket {
 _Static_assert(sizeof(struct board_gauge_bucket) == CACHE_LINE, "one cache line");
 
 struct board_gauges {
-    uint32_t
-        clients_seen; /* W*: 1 once a client had a place: readers may skip the clients before */
+    uint32_t clients_seen; /* M, W*: 1 once clients may have places: else readers skip them */
     uint32_t pad[15];
     uint32_t locking[BOARD_SLOTS_MAX]; /* W: 1 + bucket that it locks or has locked; 0: none */
     struct board_gauge_bucket buckets[GAUGE_BUCKETS];

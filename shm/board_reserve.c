@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 
 static int reserve(int fd, uint64_t offset, uint64_t size)
 {
@@ -54,6 +55,12 @@ static uint64_t at_most(uint64_t count, uint64_t max)
     return count < max ? count : max;
 }
 
+/* Has the slot a worker now, or had it one whose counts are still read? */
+static bool is_used(const struct board *board, uint32_t slot, uint32_t workers)
+{
+    return slot < workers || LOAD_RELAXED(&board_slot(board, slot)->starts) != 0;
+}
+
 /* What each worker has of its own about backends and upstreams. */
 static int reserve_slots(const struct board *board, uint32_t workers, uint64_t backends,
                          uint64_t upstreams)
@@ -62,13 +69,48 @@ static int reserve_slots(const struct board *board, uint32_t workers, uint64_t b
     for (uint32_t slot = 0; !error && slot < BOARD_SLOTS_MAX; slot++) {
         uint64_t cells = (uint64_t)slot * BOARD_BACKENDS_MAX * sizeof(struct board_cell);
         uint64_t queues = (uint64_t)slot * BOARD_UPSTREAMS_MAX * sizeof(struct board_queue);
-        if (slot >= workers && LOAD_RELAXED(&board_slot(board, slot)->starts) == 0)
+        if (!is_used(board, slot, workers))
             continue;
         error = reserve(board->fd, BOARD_CELLS_OFF + cells, backends * sizeof(struct board_cell));
         if (!error)
             error = reserve(board->fd, BOARD_QUEUES_OFF + queues,
                             upstreams * sizeof(struct board_queue));
     }
+    return error;
+}
+
+/*
+ * Counts of workers. Those of clients only when they are counted, but then all: hashes spread over all
+ * pages anyway, a sum reads every slot's, and to read what nobody has written needs memory, too.
+ */
+static int reserve_gauges(const struct board *board, uint32_t workers, bool count_clients)
+{
+    struct board_gauges *gauges = board_gauges(board);
+    bool clients = count_clients || LOAD_RELAXED(&gauges->clients_seen) != 0;
+    uint64_t counts = (clients ? GAUGE_COUNT : GAUGE_CLIENTS) * sizeof(gauges->counts[0][0]);
+    int error = reserve(board->fd, BOARD_GAUGES_OFF,
+                        clients ? offsetof(struct board_gauges, counts)
+                                : offsetof(struct board_gauges, buckets));
+    for (uint32_t slot = 0; !error && slot < BOARD_SLOTS_MAX; slot++) {
+        if (is_used(board, slot, workers))
+            error = reserve(board->fd,
+                            BOARD_GAUGES_OFF + offsetof(struct board_gauges, counts) +
+                                slot * sizeof(gauges->counts[0]),
+                            counts);
+    }
+    /* From here on it may be that each slot's are read, whatever later configurations say. */
+    if (!error && count_clients)
+        STORE_RELAXED(&gauges->clients_seen, 1u);
+    return error;
+}
+
+static int reserve_paces(const struct board *board, uint64_t backends, bool pace_clients)
+{
+    int error =
+        reserve(board->fd, BOARD_PACES_OFF, (PACE_BACKENDS + backends) * sizeof(struct board_pace));
+    if (!error && pace_clients)
+        error = reserve(board->fd, BOARD_PACES_OFF + offsetof(struct board_paces, clients),
+                        sizeof(struct board_paces) - offsetof(struct board_paces, clients));
     return error;
 }
 
@@ -96,6 +138,10 @@ int board_reserve_names(const struct board *board, const struct board_demand *de
     if (!error)
         error = reserve(board->fd, BOARD_RINGS_OFF + (demand->generation & 1) * half,
                         points * sizeof(struct ketama_point));
+    if (!error)
+        error = reserve_gauges(board, demand->workers, demand->count_clients);
+    if (!error)
+        error = reserve_paces(board, backends, demand->pace_clients);
     return error ? error : reserve_slots(board, demand->workers, backends, upstreams);
 }
 

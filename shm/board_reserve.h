@@ -9,6 +9,8 @@
 
 #include "shm/board.h"
 
+#include <stdbool.h>
+
 /* Master, before it starts workers: header, slots, and the events of `workers` slots. */
 int board_reserve_slots(const struct board *board, uint32_t workers) MUST_CHECK;
 
@@ -21,9 +23,14 @@ struct board_demand {
     uint32_t sites;
     uint32_t certificates;
     uint64_t ring_points;
+    bool count_clients; /* limits of tunnels of a client: 1 MiB, and 456 KiB for each worker */
+    bool pace_clients;  /* limits of their handshakes: 1 MiB */
 };
 
-/* Master, before it registers the names of a generation and publishes its rings. */
+/*
+ * Master, before it registers the names of a generation and publishes its rings: all that its workers will
+ * write of the board or read there, but for tunnels.
+ */
 int board_reserve_names(const struct board *board, const struct board_demand *demand) MUST_CHECK;
 
 /* Worker, before it uses records `first` (< tunnels_max) to `end` - 1 of its slot. `fd` is the board. */

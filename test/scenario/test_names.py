@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of servers, resolved by a real DNS server whose answers change, under load."""
 import collections
+import contextlib
 import os
+import re
+import resource
 import shutil
 import sys
 import signal
@@ -11,7 +14,7 @@ import subprocess
 
 import hf
 from hf import check, configuration, equal, story, wait_equal, wait_for
-from hf_health import events
+from hf_health import checker, events
 from hf_http import Client
 from hf_mass import Mass
 from hf_ws import Socket
@@ -24,7 +27,8 @@ class Dns:
 
     def __init__(self, scene):
         self.scene, self.hosts, self.services = scene, {}, []
-        self.file = scene.dir / "hosts"
+        self.anything = None  # the address of all names that are nowhere else
+        self.file, self.log = scene.dir / "hosts", scene.dir / "queries"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind((scene.host, 0))
             self.port = probe.getsockname()[1]
@@ -45,11 +49,13 @@ class Dns:
         command = [DNSMASQ, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv",
                    "--no-hosts", f"--port={self.port}", f"--listen-address={self.scene.host}",
                    "--bind-interfaces", f"--addn-hosts={self.file}", "--local-ttl=1",
-                   "--local=/test/", "--pid-file=", "--log-facility=-"]
+                   "--local=/test/", "--pid-file=", "--log-queries", f"--log-facility={self.log}"]
         if os.geteuid() == 0:
             command += ["--user=root", "--group=root"]
         command += [f"--srv-host=_ws._tcp.app.test,{target},{port},{priority},{weight}"
                     for target, port, priority, weight in self.services]
+        if self.anything:
+            command.append(f"--address=/test/{self.anything}")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -57,6 +63,11 @@ class Dns:
         if self.process and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(hf.PATIENCE_S)
+
+    def asked(self, since=0):
+        """Names that were asked for, with how often, by what the log has behind its first bytes."""
+        lines = self.log.read_bytes()[since:].decode(errors="replace")
+        return collections.Counter(re.findall(r"query\[A\] (\S+) from", lines))
 
     def change(self, **hosts):
         """Other addresses: name_test=[...]."""
@@ -217,6 +228,106 @@ def answers_change_under_load_and_no_tunnel_is_lost(scene):
     wait_for(lambda: proxy.sum("tunnels_open") == 380, "all tunnels live")
     equal(proxy.counter("tunnels_closed"), 0, "tunnels that ended")
     check(len(events(proxy, "names_followed")) >= 6, "generations")
+
+
+@story
+def names_that_reloads_drop_are_let_go(scene):
+    """200 reloads with ten names each that never were before: neither memory grows nor what is asked."""
+    dns = Dns(scene)
+    one, = backends_on(scene, ["one"])
+    dns.anything = one.address[0]
+    dns.start()
+    proxy = named(scene, dns, f"n0.test:{one.address[1]}")
+    rss = []
+    for turn in range(1, 201):
+        names = [f"n{turn}-{number}.test" for number in range(10)]
+        at = proxy.stderr.stat().st_size
+        proxy.conf["upstreams"][0]["servers"] = hf.servers(
+            *[f"{name}:{one.address[1]}" for name in names])
+        proxy.reload(wait=False)
+        wait_for(lambda: proxy.stderr.read_bytes()[at:].count(b" resolved name=") == len(names),
+                 f"the names of reload {turn}")
+        if turn in (50, 200):
+            rss.append([hf.status_kb(pid, "RssAnon") for pid in (proxy.pid, checker(proxy))])
+    equal(len(re.findall("checker_died", proxy.log())), 0, "deaths of the checker")
+    grown = [after - before for before, after in zip(*rss)]
+    # 1,500 names are 12 MB. What was freed a sanitizer keeps.
+    check(hf.SANITIZED or max(grown) < 1000, f"master and checker have grown by {grown} KB")
+    at = dns.log.stat().st_size
+    wait_for(lambda: all(dns.asked(at)[name] >= 2 for name in names), "the last are asked again")
+    equal(set(dns.asked(at)), set(names), "what is asked")
+    equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
+
+
+def forbid_descriptors(pid):
+    """It can open no file from now on; those that are open stay. Returns the limits that it had."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(entry) for entry in os.listdir(f"/proc/{pid}/fd")}
+    free = next(number for number in range(len(taken) + 1) if number not in taken)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
+    return soft, hard
+
+
+@contextlib.contextmanager
+def no_descriptors(pid):
+    limits = forbid_descriptors(pid)
+    yield
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+
+
+@story
+def names_are_followed_as_soon_as_that_is_possible(scene):
+    """The master has no descriptor for an image; then nothing but its own clock tells it to try again."""
+    dns = Dns(scene)
+    one, two = backends_on(scene, ["one", "two"])
+    dns.hosts = {"app.test": [one.address[0]]}
+    dns.start()
+    proxy = named(scene, dns, f"app.test:{one.address[1]}")
+    wait_servers(proxy, one.address)
+    generation = proxy.generation()
+    with no_descriptors(proxy.pid):
+        dns.change(app_test=[two.address[0]])
+        proxy.wait_log("names_not_followed error=24")
+        equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
+    wait_equal(proxy.generation, generation + 1, "generation")
+    wait_servers(proxy, two.address)
+    equal(Socket(proxy.address, "/ws").served_by(), "two", "server")
+
+
+@story
+def a_checker_that_cannot_be_started_is_started_later(scene):
+    dns = Dns(scene)
+    one, two = backends_on(scene, ["one", "two"])
+    dns.hosts = {"app.test": [one.address[0]]}
+    dns.start()
+    proxy = named(scene, dns, f"app.test:{one.address[1]}")
+    wait_servers(proxy, one.address)
+    with no_descriptors(proxy.pid):
+        os.kill(checker(proxy), signal.SIGKILL)
+        proxy.wait_log("checker_fork_failed")
+        dns.change(app_test=[two.address[0]])
+        equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
+    wait_servers(proxy, two.address)
+    equal(Socket(proxy.address, "/ws").served_by(), "two", "server")
+
+
+@story
+def a_checker_that_loses_a_configuration_gets_it_again(scene):
+    """Without descriptors it cannot take over the image: a successor does."""
+    dns = Dns(scene)
+    one, two = backends_on(scene, ["one", "two"])
+    dns.hosts = {"a.test": [one.address[0]], "b.test": [two.address[0]]}
+    dns.start()
+    options = {"user": "root"} if os.geteuid() == 0 else {}  # or it is not ours to limit
+    proxy = named(scene, dns, f"a.test:{one.address[1]}", **options)
+    wait_servers(proxy, one.address)
+    before = checker(proxy)
+    forbid_descriptors(before)
+    proxy.conf["upstreams"][0]["servers"] = hf.servers(f"b.test:{two.address[1]}")
+    proxy.reload()
+    wait_servers(proxy, two.address)
+    check(checker(proxy) not in (0, before), "it is another one")
+    equal(Socket(proxy.address, "/ws").served_by(), "two", "server")
 
 
 @story

@@ -21,10 +21,10 @@ def limited(scene, **options):
     return scene.holdfast(configuration(scene, scene.backend("one"), **options), program=wrapper)
 
 
-def ask(proxy):
+def ask(proxy, path="/ws"):
     """A client that has sent its handshake; whether it is answered time will tell."""
     client = Client(proxy.address)
-    client.send(hf_ws.handshake("/ws", hf_ws.new_key()))
+    client.send(hf_ws.handshake(path, hf_ws.new_key()))
     return client
 
 
@@ -172,6 +172,45 @@ def a_full_dev_shm_refuses_tunnels_and_reloads_and_ends_nobody(scene):
     proxy.reload(wait=False)
     hf.wait_for(lambda: proxy.running(1, generation + 1), "a reload works again")
     first.echo(b"still here")
+
+
+LIMITS = {"client_key": "$arg_user", "client_max_tunnels": 1, "client_rate": "2/m",
+          "client_burst": 2}
+
+
+@story
+def limits_of_clients_that_the_board_has_no_memory_for_are_refused(scene):
+    if not may_confine():
+        return
+    conf = configuration(scene, scene.backend("one"))
+    proxy = Confined(scene, conf, 2000)
+    conf["sites"][0]["routes"][0].update(LIMITS)
+    proxy.reload(wait=False)
+    proxy.wait_log("no memory for the board")
+    proxy.wait_log("reload_failed")
+    equal(Socket(proxy.address, "/ws?user=0").served_by(), "one", "server")
+
+
+@story
+def a_full_dev_shm_ends_nobody_who_counts_clients(scene):
+    if not may_confine():
+        return
+    proxy = Confined(scene, configuration(scene, scene.backend(), workers=2, route=LIMITS), 6000)
+    tunnels = []
+
+    def open_one():
+        tunnels.append(Socket(proxy.address, f"/?user={len(tunnels)}"))
+
+    while not all(slot["tunnels_open"] for slot in proxy.slots()):
+        open_one()  # the first one of a worker gives memory to the records of hundreds
+    proxy.inside("dd", "if=/dev/zero", "of=/dev/shm/filled", "bs=1k")
+    while len(tunnels) < 200:
+        open_one()
+    again = [ask(proxy, f"/ws?user={user}") for user in range(len(tunnels))]
+    equal({client.answer().status for client in again}, {429}, "statuses of second tunnels")
+    equal(proxy.reason("client_tunnels"), len(tunnels), "refused by their count")
+    for tunnel in tunnels:
+        tunnel.echo(b"still here")
 
 
 if __name__ == "__main__":

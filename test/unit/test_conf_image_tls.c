@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Certificates, names, settings and keys: from the files to the image and to the memfd beside it. */
 #define _GNU_SOURCE 1
+#include "master/names.h"
 #include "shm/keys.h"
 #include "test/unit/cert_fixture.h"
 #include "test/unit/worker_fixture.h"
@@ -270,6 +271,53 @@ START_TEST(upstreams_have_their_names_and_authorities)
 }
 END_TEST
 
+/* The one written in `address`, whatever address it has today. */
+START_TEST(a_server_with_a_name_has_that_name_in_tls)
+{
+    static const struct {
+        const char *address, *name;
+    } cases[] = {
+        {"app.example:8443", "app.example"},
+        {"app.example", "app.example"},
+        {"app.example.:443", "app.example"}, /* RFC 6066 3: without the dot */
+        {"app.example.", "app.example"},
+        {"_app.example:443", "_app.example"}, /* no label of a service */
+        {"srv:_wss._tcp.app.example", "app.example"},
+        {"srv:_wss._tcp.app.example.", "app.example"},
+        {"srv:_wss._tcp._x.app.example", "app.example"},
+        {"srv:app.example", "app.example"},
+        {"srv:app._tcp.example", "app._tcp.example"},
+        {"srvx.example:443", "srvx.example"},
+    };
+    put("a", "P-256", "DNS:a");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[1024];
+        struct names names = {0};
+        struct names_answer answer = {.magic = NAMES_MAGIC, .count = 1};
+        const char *why;
+        int fd;
+        snprintf(answer.text, sizeof answer.text, "%s", cases[i].address);
+        ck_assert_int_eq(
+            addr_parse(&answer.addresses[0].address, SLICE("10.0.0.1:443"), 0, false, &why), 0);
+        ck_assert_int_eq(names_set(&names, &answer), 1);
+        snprintf(text, sizeof text,
+                 LISTEN "upstreams = ( { name = \"u\"; tls = true; tls_ca = \"a.pem\";\n"
+                        "  servers = ( { address = \"%s\"; } ); } );\n",
+                 cases[i].address);
+        struct conf *conf = conf_fixture_good(&fixture.conf, text);
+        conf->names = &names;
+        ck_assert_int_eq(conf_image_build(conf, &fixture.board, ++fixture.generation, &fd, stderr),
+                         0);
+        image_release(&fixture.image);
+        ck_assert_int_eq(image_open(&fixture.image, fd), 0);
+        close(fd);
+        conf_free(&conf);
+        names_fini(&names);
+        str_is(image_server(fixture.image, 0)->tls_name, cases[i].name);
+    }
+}
+END_TEST
+
 START_TEST(routes_know_their_tls_options)
 {
     build(LISTEN
@@ -302,6 +350,7 @@ int main(void)
     tcase_add_test(tcase, a_first_certificate_without_names_is_the_default);
     tcase_add_test(tcase, keys_stand_beside_the_image_and_not_in_it);
     tcase_add_test(tcase, upstreams_have_their_names_and_authorities);
+    tcase_add_test(tcase, a_server_with_a_name_has_that_name_in_tls);
     tcase_add_test(tcase, routes_know_their_tls_options);
     tcase_set_timeout(tcase, 60);
     Suite *suite = suite_create("conf_image_tls");

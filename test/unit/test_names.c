@@ -81,6 +81,30 @@ START_TEST(a_set_keeps_the_newest_answer_of_each_name)
 }
 END_TEST
 
+START_TEST(what_the_configuration_has_no_server_for_is_let_go)
+{
+    struct conf_server first[] = {{.text = "b"}, {.text = "d", .address.len = 16}};
+    struct conf_server second[] = {{.text = "e"}};
+    struct conf_upstream upstreams[] = {{.servers = first, .server_count = 2},
+                                        {.servers = second, .server_count = 1}};
+    const struct conf conf = {.upstreams = upstreams, .upstream_count = 2}, none = {0};
+    struct names names = {0};
+    for (const char *text = "abcde"; *text; text++) {
+        const char name[] = {*text, '\0'};
+        struct names_answer answer = answer_of(name, some, 1);
+        ck_assert_int_eq(names_set(&names, &answer), 1);
+    }
+    names_keep(&names, &conf);
+    ck_assert_uint_eq(names.count, 2);
+    ck_assert_ptr_nonnull(names_find(&names, "b"));
+    ck_assert_ptr_nonnull(names_find(&names, "e"));
+    ck_assert(!names_wanted(&conf, "d")); /* an address is no name */
+    names_keep(&names, &none);
+    ck_assert_uint_eq(names.count, 0);
+    names_fini(&names);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("names");
@@ -89,6 +113,7 @@ int main(void)
     tcase_add_test(tc, equal_answers_are_equal_in_any_order_and_with_doubles);
     tcase_add_test(tc, backups_come_last);
     tcase_add_test(tc, a_set_keeps_the_newest_answer_of_each_name);
+    tcase_add_test(tc, what_the_configuration_has_no_server_for_is_let_go);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
