@@ -82,6 +82,12 @@ static uint32_t gauge_of(uint32_t bucket, uint32_t way)
     return GAUGE_CLIENTS + bucket * GAUGE_WAYS + way;
 }
 
+/* By the bits above the lowest one, which all keys have set. */
+static uint32_t bucket_of(uint64_t key)
+{
+    return (uint32_t)((key >> 1) % GAUGE_BUCKETS);
+}
+
 /* The way with this key, as it stands or marked; GAUGE_WAYS: none. */
 static uint32_t find(const struct board_gauge_bucket *bucket, uint64_t key)
 {
@@ -146,7 +152,7 @@ static int try_enter(const struct board *board, uint32_t slot, uint64_t key, uin
                      uint32_t *gauge)
 {
     struct board_gauges *gauges = board_gauges(board);
-    uint32_t number = (uint32_t)(key % GAUGE_BUCKETS);
+    uint32_t number = bucket_of(key);
     struct board_gauge_bucket *bucket = &gauges->buckets[number];
     uint32_t way = find(bucket, key);
     if (way == GAUGE_WAYS) {
@@ -189,7 +195,7 @@ int board_gauge_enter_client(const struct board *board, uint32_t slot, uint64_t 
         if (rc == -EAGAIN)
             continue;
         /* Over the limit, or only because another one looked at the same time? */
-        uint32_t number = (uint32_t)(key % GAUGE_BUCKETS);
+        uint32_t number = bucket_of(key);
         uint32_t way = find(&board_gauges(board)->buckets[number], key);
         bool full = way < GAUGE_WAYS && board_gauge_sum(board, gauge_of(number, way)) >= limit;
         if (full || ++races == RACES_MAX)

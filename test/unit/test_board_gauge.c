@@ -73,7 +73,7 @@ END_TEST
 /* Clients of one bucket. */
 static uint64_t hash_of(uint32_t client)
 {
-    return 5 + (uint64_t)GAUGE_BUCKETS * (client + 1);
+    return 2 * 5 + 2 * (uint64_t)GAUGE_BUCKETS * (client + 1);
 }
 
 START_TEST(clients_are_told_apart)
@@ -89,6 +89,23 @@ START_TEST(clients_are_told_apart)
     ck_assert_uint_ge(gauge[1], GAUGE_CLIENTS);
     board_gauge_leave(&board, 0, gauge[0]);
     ck_assert_int_eq(board_gauge_enter_client(&board, 5, hash_of(0), 1, &gauge[0]), 0);
+}
+END_TEST
+
+START_TEST(clients_are_spread_over_all_buckets)
+{
+    enum { MANY = 1 << 16, LEAST = GAUGE_BUCKETS - GAUGE_BUCKETS / 20 };
+    static bool used[GAUGE_BUCKETS];
+    uint32_t count = 0, gauge;
+
+    for (uint64_t i = 1; i <= MANY; i++) {
+        if (board_gauge_enter_client(&board, 0, i * 0x9e3779b97f4a7c15u, 1, &gauge) < 0)
+            continue; /* the bucket was full */
+        uint32_t bucket = (gauge - GAUGE_CLIENTS) / GAUGE_WAYS;
+        count += !used[bucket];
+        used[bucket] = true;
+    }
+    ck_assert_uint_ge(count, LEAST);
 }
 END_TEST
 
@@ -276,6 +293,7 @@ int main(void)
     tcase_add_test(tc, a_limit_is_one_on_the_sum_over_all_workers);
     tcase_add_test(tc, without_a_limit_everybody_is_counted);
     tcase_add_test(tc, clients_are_told_apart);
+    tcase_add_test(tc, clients_are_spread_over_all_buckets);
     tcase_add_test(tc, places_in_use_are_kept_and_others_given_away);
     tcase_add_test(tc, a_dead_workers_lock_is_found_and_its_mark_taken_off);
     tcase_add_test(tc, a_limit_is_never_exceeded_in_a_race);
