@@ -485,22 +485,22 @@ static int write_all(int fd, const void *bytes, size_t size)
     return 0;
 }
 
-/* Written, not mapped: F_SEAL_WRITE is refused while a writable mapping exists. */
-static int to_memfd(const struct conf_build *build, int *fd)
+/* Before anything is registered on the board: there may be no descriptor. */
+static int open_image(int *image)
 {
-    int image = memfd_create("holdfast-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (image < 0)
-        return -errno;
+    *image = memfd_create("holdfast-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    return *image < 0 ? -errno : 0;
+}
+
+/* Written, not mapped: F_SEAL_WRITE is refused while a writable mapping exists. */
+static int write_image(const struct conf_build *build, int image)
+{
     int rc = write_all(image, build->bytes, build->size);
     if (rc == 0)
         rc = write_all(image, build->strings, build->strings_used);
     if (rc == 0 &&
         fcntl(image, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
         rc = -errno;
-    if (rc < 0)
-        close(image);
-    else
-        *fd = image;
     return rc;
 }
 
@@ -692,9 +692,11 @@ static int build_image(struct conf_build *build, int *fd)
     if (rc == 0)
         rc = reserve_board(build);
     if (rc == 0)
+        rc = open_image(&image);
+    if (rc == 0)
         rc = fill(build);
     if (rc == 0)
-        rc = to_memfd(build, &image);
+        rc = write_image(build, image);
     if (rc == 0)
         rc = publish_rings(build);
     if (rc == 0) {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static struct conf_fixture fixture;
@@ -459,6 +460,29 @@ START_TEST(a_build_that_fails_changes_no_weight_that_is_in_use)
 }
 END_TEST
 
+START_TEST(without_a_descriptor_for_the_image_the_board_is_left_alone)
+{
+    struct rlimit limit, none;
+    int fd, before;
+    ck_assert_int_eq(build_many(2, "a", 9, 1, &before), 0);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct conf *conf = conf_fixture_good(&fixture, TEXT);
+    FILE *errors = fmemopen(fixture.messages, sizeof(fixture.messages) - 1, "w");
+    none = (struct rlimit){0, limit.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    int rc = conf_image_build(conf, &board, 2, &fd, errors);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    fclose(errors);
+    conf_free(&conf);
+    close(before);
+    ck_assert_int_eq(rc, -EMFILE);
+    ck_assert_int_eq(fd, -1);
+    ck_assert_uint_eq(board_backend(&board, 0)->used, 1);
+    for (uint32_t i = 2; i < BOARD_BACKENDS_MAX; i++)
+        ck_assert_uint_eq(board_backend(&board, i)->used, 0);
+}
+END_TEST
+
 START_TEST(an_image_that_is_held_outlives_its_descriptor_and_its_successor)
 {
     struct image *image = build(TEXT, 1);
@@ -490,6 +514,7 @@ int main(void)
     tcase_add_test(all, names_keep_their_places_across_generations);
     tcase_add_test(all, a_full_board_refuses_the_new_and_leaves_the_old);
     tcase_add_test(all, a_build_that_fails_changes_no_weight_that_is_in_use);
+    tcase_add_test(all, without_a_descriptor_for_the_image_the_board_is_left_alone);
     tcase_add_test(all, an_image_that_is_held_outlives_its_descriptor_and_its_successor);
     Suite *suite = suite_create("conf_image");
     suite_add_tcase(suite, all);
