@@ -82,6 +82,37 @@ def who_is_over_a_rate_amid_a_frame_ends_it_first(scene):
 
 
 @story
+def a_client_that_is_refused_amid_its_close_says_no_second_one(scene):
+    """Its answer to our Close ends with us: the server has got one already (RFC 6455 5.5.1)."""
+    ends = Ends(scene, route={"client_message_rate": "1/s", "over_rate": "close"})
+    client, server = ends.open()
+    close = hf_ws.frame(CLOSE, b"\x03\xe8", mask=MASK)
+    client.send(messages(b"one", b"two", b"three") + close[:-1])
+    equal(code_of(client.take()), 1008, "code")
+    client.send(close[-1:] + hf_ws.frame(CLOSE, b"\x03\xf0", mask=MASK) + messages(b"and more"))
+    for payload in (b"one", b"two", b"three"):
+        equal(server.take(), (TEXT, payload, True), "message")
+    server.answer_close(1000)
+    client.finish()
+    server.expect_end()
+    ends.proxy.wait_reason("rate_limit", 1)
+
+
+@story
+def a_close_behind_a_frame_that_is_too_big_keeps_none_from_the_server(scene):
+    """The client's own was dropped with what it is refused for, and with it what is no frame at all."""
+    ends = Ends(scene, route={"max_frame": "1000"})
+    client, server = ends.open()
+    client.send(hf_ws.frame(BINARY, bytes(1001), mask=MASK) + hf_ws.frame(CLOSE, b"\x03\xe8", mask=MASK)
+                + b"\x82\xff" + b"\xff" * 8 + MASK)
+    equal(code_of(client.take()), 1009, "code")
+    client.finish()
+    server.answer_close(1001)
+    client.expect_end()
+    ends.proxy.wait_reason("big_frame", 1)
+
+
+@story
 def who_has_ended_its_half_owes_no_pong(scene):
     ends = Ends(scene, route={**ASKED, "close_timeout": "0s"})
     client, server = ends.open()
