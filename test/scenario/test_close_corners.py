@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Corners of pings, Close frames and limits: peers that are not read just now, ends that meet each other,
 reloads amid it."""
+import os
+import signal
 import socket
 import threading
 
@@ -34,6 +36,14 @@ def behind_pings(client):
         got = client.take()
         if got[0] != PING:
             return got
+
+
+def expect_reset(server):
+    try:
+        server.peer.read_end()
+    except ConnectionResetError:
+        return
+    raise hf.Failure("closed in order, not reset")
 
 
 def no_one_was_given_up(ends, but=0):
@@ -155,6 +165,63 @@ def who_waits_for_its_rate_is_neither_dead_nor_idle(scene):
     equal(server.take(), (TEXT, b"three", True), "message")
     server.post(TEXT, b"enough")
     no_one_was_given_up(ends)
+
+
+@story
+def who_resets_while_it_waits_for_its_rate_is_gone_at_once(scene):
+    """Its debt is minutes; with the connection what it had still to say is gone."""
+    ends = Ends(scene, route={"client_message_rate": "1/s"})
+    client, server = ends.open()
+    client.send(messages(*[b"one"] * 200))
+    for _ in range(200):
+        equal(server.take(), (TEXT, b"one", True), "message")
+    client.post(TEXT, b"unread")
+    client.reset()
+    expect_reset(server)
+    ends.proxy.wait_reason("client_reset", 1)
+
+
+@story
+def a_server_that_resets_while_it_waits_for_its_rate_is_gone_at_once(scene):
+    ends = Ends(scene, route={"server_message_rate": "1/s"})
+    client, server = ends.open()
+    server.send(hf_ws.frame(TEXT, b"one") * 200)
+    for _ in range(200):
+        equal(client.take(), (TEXT, b"one", True), "message")
+    server.peer.reset()
+    client.expect_reset()
+    ends.proxy.wait_reason("backend_reset", 1)
+
+
+@story
+def a_reset_that_comes_with_what_is_over_the_rate_is_seen(scene):
+    """Its event passed before the pause began."""
+    ends = Ends(scene, route={"client_message_rate": "1/s"})
+    client, server = ends.open()
+    worker = ends.proxy.workers()[0]
+    os.kill(worker, signal.SIGSTOP)
+    client.send(messages(*[b"x"] * 200))
+    client.reset()
+    os.kill(worker, signal.SIGCONT)
+    expect_reset(server)
+    ends.proxy.wait_reason("client_reset", 1)
+
+
+@story
+def who_ends_and_then_resets_while_it_waits_for_its_rate_has_said_all(scene):
+    """What was sent before the FIN is waited for, though nobody is there to be answered."""
+    ends = Ends(scene, route={"client_message_rate": "1/s"})
+    client, server = ends.open()
+    client.send(messages(b"one", b"two", b"three"))
+    for payload in (b"one", b"two", b"three"):
+        equal(server.take(), (TEXT, payload, True), "message")
+    client.post(TEXT, b"four")
+    client.finish()
+    client.reset()
+    equal(server.take(), (TEXT, b"four", True), "message")
+    server.expect_end()
+    server.peer.finish()
+    ends.proxy.wait_reason("client_closed", 1)
 
 
 @story
