@@ -50,9 +50,9 @@ def no_one_was_given_up(ends, but=0):
     equal(ends.proxy.reason("peer_dead"), but, "peers given up")
 
 
-def one_is_given_up(ends):
+def one_is_given_up(ends, **options):
     """Whoever owed a pong before would have been, too: `close_timeout` is 0s."""
-    silent, _ = ends.open()
+    silent, _ = ends.open(**options)
     ends.proxy.wait_reason("peer_dead", 1)
     silent.close()
 
@@ -226,7 +226,7 @@ def who_ends_and_then_resets_while_it_waits_for_its_rate_has_said_all(scene):
 
 @story
 def who_waits_for_its_receiver_is_not_dead(scene):
-    ends = Ends(scene, route={**ASKED, "send_timeout": "20s"})
+    ends = Ends(scene, route={**ASKED, "send_timeout": "20s", "close_timeout": "0s"})
     payload = bytes(24 << 20)  # beyond what the proxy's socket holds
     whole = hf_ws.frame(BINARY, payload, mask=MASK)  # takes longer than a ping may
     client, server = ends.open()
@@ -235,8 +235,8 @@ def who_waits_for_its_receiver_is_not_dead(scene):
     sender = threading.Thread(target=client.send, args=(whole,), daemon=True)
     sender.start()
     hf.wait_for(lambda: ends.proxy.counter("blocked") > 0, "the server takes no more")
-    hf.pause(600)
-    no_one_was_given_up(ends)
+    one_is_given_up(ends)
+    no_one_was_given_up(ends, but=1)
     equal(server.take() == (BINARY, payload, True), True, "message")
     sender.join()
     reader.start()
@@ -403,15 +403,17 @@ def a_reload_gives_a_new_rate_all_of_its_burst(scene):
 
 @story
 def pings_that_are_turned_off_give_nobody_up(scene):
-    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "1s"})
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "1s", "close_timeout": "0s"})
+    routes = ends.proxy.conf["sites"][0]["routes"]
     client, server = ends.open()
     equal(client.take()[0], PING, "opcode")
-    ends.proxy.conf["sites"][0]["routes"][0]["ping_interval"] = "0s"
+    routes.append({**routes[0], "path": "/asked"})
+    routes[0]["ping_interval"] = "0s"
     ends.proxy.reload()
-    hf.pause(1500)
+    one_is_given_up(ends, path="/asked")
     client.post(TEXT, b"still here")
     equal(server.take(), (TEXT, b"still here", True), "message")
-    no_one_was_given_up(ends)
+    no_one_was_given_up(ends, but=1)
 
 
 if __name__ == "__main__":
