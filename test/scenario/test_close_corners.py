@@ -226,22 +226,27 @@ def who_ends_and_then_resets_while_it_waits_for_its_rate_has_said_all(scene):
 
 @story
 def who_waits_for_its_receiver_is_not_dead(scene):
-    ends = Ends(scene, route={**ASKED, "send_timeout": "20s", "close_timeout": "0s"})
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "500ms",
+                              "send_timeout": "20s", "close_timeout": "0s"})
     payload = bytes(24 << 20)  # beyond what the proxy's socket holds
     whole = hf_ws.frame(BINARY, payload, mask=MASK)  # takes longer than a ping may
     client, server = ends.open()
     server.peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    reader = threading.Thread(target=lambda: answering_pings(client), daemon=True)
-    sender = threading.Thread(target=client.send, args=(whole,), daemon=True)
-    sender.start()
+    answers = []
+
+    def speak():
+        client.send(whole)
+        answers.append(answering_pings(client))
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
     hf.wait_for(lambda: ends.proxy.counter("blocked") > 0, "the server takes no more")
     one_is_given_up(ends)
-    no_one_was_given_up(ends, but=1)
     equal(server.take() == (BINARY, payload, True), True, "message")
-    sender.join()
-    reader.start()
     server.post(TEXT, b"enough")
-    reader.join()
+    speaker.join()
+    equal(answers, [(TEXT, b"enough", True)], "the first that is no ping")
+    no_one_was_given_up(ends, but=1)
 
 
 @story
