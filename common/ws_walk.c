@@ -100,7 +100,7 @@ static bool drops(const struct ws_walk *walk)
         return true;
     if (track->flags & WS_TAKEN)
         return true;
-    return track->flags & WS_SAW_CLOSE && walk->flags & WS_CHECK;
+    return track->flags & WS_SAW_CLOSE && walk->flags & (WS_CHECK | WS_ENDS_AT_CLOSE);
 }
 
 /*

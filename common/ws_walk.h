@@ -38,10 +38,11 @@ enum {
     WS_DROP = 1 << 4,
     /*
      * The source's Close is not passed on, nor what follows it: the tracker becomes WS_TAKEN, for
-     * good. A Close that had begun to pass goes on, and so does what follows it.
+     * good. A Close that had begun to pass goes on, and, but for WS_ENDS_AT_CLOSE, what follows it.
      */
     WS_TAKE_CLOSE = 1 << 5,
-    WS_WORDS_LAST = 1 << 6, /* `words` are a Close: nothing is passed on after them */
+    WS_WORDS_LAST = 1 << 6,    /* `words` are a Close: nothing is passed on after them */
+    WS_ENDS_AT_CLOSE = 1 << 7, /* what follows a Close of the source that has passed is dropped */
 };
 
 struct ws_walk {

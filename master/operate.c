@@ -3,9 +3,11 @@
 
 #include "master/operate.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "master/master.h"
 #include "master/operate_order.h"
+#include "master/way_back.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -77,29 +79,22 @@ static int bind_at(const char *path)
     return error;
 }
 
-void operate_open(struct master *master)
-{
-    struct operate *operate = &master->operate;
-    const char *path = master->conf->control;
-    if (!path || path[0] == '\0')
-        return;
-    int fd = bind_at(path);
-    char *copy = fd >= 0 ? strdup(path) : NULL;
-    if (!copy) {
-        log_write(LOG_LEVEL_ERROR, "control_socket_failed", "path=%s error=\"%s\"", path,
-                  strerror(fd < 0 ? -fd : ENOMEM));
-        if (fd >= 0)
-            close(fd);
-        return;
-    }
-    operate->socket = fd;
-    operate->path = copy;
-}
-
 static void drop(struct operate *operate, uint32_t i)
 {
     close(operate->clients[i].fd);
     operate->clients[i].fd = -1;
+}
+
+/* Nobody comes there any more. Who has come is still answered. */
+static void leave(struct operate *operate)
+{
+    if (operate->socket >= 0) {
+        close(operate->socket);
+        (void)unlink(operate->path);
+    }
+    free(operate->path);
+    operate->socket = -1;
+    operate->path = NULL;
 }
 
 void operate_end(struct operate *operate)
@@ -108,11 +103,7 @@ void operate_end(struct operate *operate)
         if (operate->clients[i].fd >= 0)
             drop(operate, i);
     }
-    if (operate->socket >= 0) {
-        close(operate->socket);
-        (void)unlink(operate->path);
-    }
-    free(operate->path);
+    leave(operate);
     operate_init(operate);
 }
 
@@ -180,6 +171,50 @@ static void take_callers(struct operate *operate, uint64_t now_ms)
     }
 }
 
+/* Returns the descriptor, of a socket at master->conf->control, and *copy of that path; -1 when that failed. */
+static int bind_new(const struct master *master, char **copy)
+{
+    const char *path = master->conf->control;
+    int fd = bind_at(path);
+    *copy = fd >= 0 ? strdup(path) : NULL;
+    if (*copy)
+        return fd;
+    log_write(LOG_LEVEL_ERROR, "control_socket_failed", "path=%s error=\"%s\" in_use=%s", path,
+              strerror(fd < 0 ? -fd : ENOMEM), master->operate.path ? master->operate.path : "-");
+    if (fd >= 0) {
+        close(fd);
+        (void)unlink(path);
+    }
+    return -1;
+}
+
+void operate_open(struct master *master)
+{
+    struct operate *operate = &master->operate;
+    const char *before = operate->path ? operate->path : "";
+    const char *path = master->conf->control ? master->conf->control : "";
+    char *copy = NULL;
+    operate->is_asked_to_move = false;
+    if (strcmp(before, path) == 0)
+        return;
+    int fd = path[0] != '\0' ? bind_new(master, &copy) : -1;
+    if (path[0] != '\0' && fd < 0)
+        return;
+    if (before[0] != '\0') {
+        log_write(LOG_LEVEL_INFO, "control_socket_moved", "from=%s to=%s", before,
+                  copy ? copy : "-");
+        take_callers(operate, clock_mono_ms());
+    }
+    leave(operate);
+    operate->socket = fd;
+    operate->path = copy;
+}
+
+void operate_move(struct operate *operate)
+{
+    operate->is_asked_to_move = true;
+}
+
 /* Returns false while it has said nothing. */
 static bool serve(struct master *master, int fd)
 {
@@ -215,6 +250,9 @@ void operate_step(struct master *master, uint64_t now_ms)
 {
     struct operate *operate = &master->operate;
     operate_order_settle(master);
+    /* Not while the program before may come back: it would listen where nobody finds it. */
+    if (operate->is_asked_to_move && !way_back_is_open())
+        operate_open(master);
     take_callers(operate, now_ms);
     for (uint32_t i = 0; i < OPERATE_CLIENTS; i++) {
         if (operate->clients[i].fd < 0)

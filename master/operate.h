@@ -25,6 +25,7 @@ enum {
 struct operate {
     int socket; /* -1: none */
     char *path; /* owned; NULL: none */
+    bool is_asked_to_move;
     struct {
         int fd; /* -1: free */
         uint64_t since_ms;
@@ -36,10 +37,13 @@ struct operate {
 void operate_init(struct operate *operate);
 
 /*
- * Bind it where the configuration says. A socket that nobody listens at is replaced. That there is none
- * is logged and no reason not to serve.
+ * Have it where the configuration says: bind there, then leave the place before. A socket that nobody
+ * listens at is replaced. A failure is logged and no reason not to serve: what there was stays.
  */
 void operate_open(struct master *master);
+
+/* The configuration is new: the next step does that, or the first one without a way back. */
+void operate_move(struct operate *operate);
 
 /* Close and remove it. */
 void operate_end(struct operate *operate);

@@ -229,15 +229,22 @@ static void close_server(const struct order *order)
 
 /* ---- tunnels ---- */
 
+/* Does an open tunnel have this id? */
+static bool is_open(const struct board *board, uint64_t id)
+{
+    struct board_tunnel_place at = board_tunnel_place(id);
+    if (at.slot >= BOARD_SLOTS_MAX || at.tunnel >= board->tunnels_max)
+        return false;
+    return LOAD_ACQUIRE(&board_tunnel(board, at.slot, at.tunnel)->id) == id;
+}
+
 /* Is the order to close this tunnel one that nobody needs any more? */
 static bool is_done(const struct master *master, uint32_t place)
 {
     const struct board *board = &master->board;
     uint64_t id = board->header->close_ids[place];
-    uint32_t slot = (uint32_t)(id >> 56), tunnel = (uint32_t)id - 1;
-    if (id == 0 || slot >= BOARD_SLOTS_MAX || tunnel >= board->tunnels_max)
-        return true;
-    return LOAD_ACQUIRE(&board_tunnel(board, slot, tunnel)->id) != id ||
+    uint32_t slot = board_tunnel_place(id).slot;
+    return !is_open(board, id) ||
            LOAD_ACQUIRE(&board_slot(board, slot)->applied_seq) >= master->operate.close_seq[place];
 }
 
@@ -252,7 +259,7 @@ void operate_order_settle(struct master *master)
 void operate_order_inherit(struct master *master)
 {
     for (uint32_t i = 0; i < BOARD_CLOSE_IDS; i++) {
-        uint64_t slot = master->board.header->close_ids[i] >> 56;
+        uint32_t slot = board_tunnel_place(master->board.header->close_ids[i]).slot;
         master->operate.close_seq[i] = slot < BOARD_SLOTS_MAX ? master->slots[slot].seq : 0;
     }
 }
@@ -277,14 +284,12 @@ static void close_tunnel(const struct order *order)
     char *end;
     errno = 0;
     uint64_t id = strtoull(order->what, &end, 16);
-    uint32_t slot = (uint32_t)(id >> 56), tunnel = (uint32_t)id - 1;
     if (errno != 0 || end == order->what || *end != '\0' || id == 0) {
         say(order, "error \"%s\" is no number of a tunnel, as holdfast-stat tunnels shows them",
             order->what);
         return;
     }
-    if (slot >= BOARD_SLOTS_MAX || tunnel >= master->board.tunnels_max ||
-        LOAD_ACQUIRE(&board_tunnel(&master->board, slot, tunnel)->id) != id) {
+    if (!is_open(&master->board, id)) {
         say(order, "error no such tunnel: %s is not open, or not any more", order->what);
         return;
     }
@@ -301,7 +306,7 @@ static void close_tunnel(const struct order *order)
      */
     STORE_RELAXED(&master->board.header->close_ids[place], id);
     tell_workers(order);
-    master->operate.close_seq[place] = master->slots[slot].seq;
+    master->operate.close_seq[place] = master->slots[board_tunnel_place(id).slot].seq;
     record(order, "operator_close", what);
     say(order, "ok %s is being closed", what);
 }

@@ -95,9 +95,6 @@ static void warn_of_restart(const struct master *master, const struct conf *conf
 {
     if (differs(master->pid_file, conf->pid_file))
         log_write(LOG_LEVEL_WARN, "needs_restart", "key=pid_file in_use=%s", master->pid_file);
-    const char *control = master->operate.path ? master->operate.path : "";
-    if (differs(control, conf->control ? conf->control : ""))
-        log_write(LOG_LEVEL_WARN, "needs_restart", "key=control in_use=%s", control);
     if (differs(master->board_name, conf->board))
         log_write(LOG_LEVEL_WARN, "needs_restart", "key=board in_use=%s", master->board_name);
     if (differs(master->user, conf->user))
@@ -163,6 +160,7 @@ static void commit(struct master *master, struct next *next)
     STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
     master->paused = false;
     checker_tell(master);
+    operate_move(&master->operate);
     resize(master, next->workers);
 }
 

@@ -274,7 +274,7 @@ struct board_certificate {
  * closing: a reader that finds the same non-zero id before and after has read one tunnel.
  */
 struct board_tunnel {
-    uint64_t id; /* slot << 56 | generation << 32 | index + 1; 0: free */
+    uint64_t id; /* board_tunnel_id; 0: free */
     uint64_t opened_real_ms;
     uint64_t active_ms; /* monotonic: last byte either way */
     uint64_t bytes[2];  /* [0] from the client, [1] from the backend; payload and frame headers */
@@ -293,6 +293,23 @@ struct board_tunnel {
 };
 _Static_assert(sizeof(struct board_tunnel) == 96,
                "with 128 in the arena: under 256 bytes a tunnel");
+
+/* The id of a slot's tunnel, by its record's number: never used twice. Never 0. */
+static inline uint64_t board_tunnel_id(uint32_t slot, uint16_t generation, uint32_t tunnel)
+{
+    return (uint64_t)slot << 56 | (uint64_t)generation << 32 | (tunnel + 1);
+}
+
+/* Whose id it is. One that is 0, or wrong, gives numbers that may be out of range. */
+struct board_tunnel_place {
+    uint32_t slot;
+    uint32_t tunnel;
+};
+
+static inline struct board_tunnel_place board_tunnel_place(uint64_t id)
+{
+    return (struct board_tunnel_place){.slot = (uint32_t)(id >> 56), .tunnel = (uint32_t)id - 1};
+}
 
 /* Bits of board_tunnel.flags, none of the lower ones: see `tls`. */
 enum { TUNNEL_HAS_CARE = 1 << 7 };

@@ -32,6 +32,12 @@ static struct ssl_session_st *find_session(struct backend *backend)
     return tls_resume_find(w->resume, &backend->conn.tls->claim, w->mono_ms);
 }
 
+/* Its handshake failed, or was too slow: by a session that it cannot bear? */
+static void forget_session(struct backend *backend)
+{
+    tls_resume_forget(backend->conn.w->resume, backend->index);
+}
+
 /* Connected: the TLS handshake begins if the upstream wants one, else requests may go. */
 static int begin_tls(struct backend *backend)
 {
@@ -55,7 +61,7 @@ static int begin_tls(struct backend *backend)
     tls->handshake = tls_handshake_connect(context, name, find_session(backend));
     int rc = tls->handshake ? tls_handshake_feed(tls->handshake, NULL, 0, &why) : -ENOMEM;
     if (rc < 0)
-        tls_resume_forget(w->resume, backend->index); /* it may be the session's fault */
+        forget_session(backend);
     return rc < 0 ? rc : 1;
 }
 
@@ -88,6 +94,7 @@ static void shake_hands(struct backend *backend)
     struct board_backend *shown = board_backend(w->board, backend->index);
     log_limited(&w->limit_backend, LOG_LEVEL_WARN, "backend_tls", "backend=%.*s/%.*s why=\"%s\"",
                 BOARD_NAME_MAX, shown->upstream, BOARD_SERVER_MAX, shown->server, why);
+    forget_session(backend);
     conn->error = EPROTO;
 }
 
@@ -249,9 +256,6 @@ static void bury(struct backend *backend)
 
 void backend_close(struct backend *backend, bool abort)
 {
-    /* Failed, or too slow: by a session that it cannot bear? */
-    if (backend->state == BACKEND_SHAKING)
-        tls_resume_forget(backend->conn.w->resume, backend->index);
     conn_close(&backend->conn, abort);
     bury(backend);
 }
@@ -355,6 +359,8 @@ void backend_timer(struct backend *backend)
     }
     if (backend->state == BACKEND_CLOSED)
         return;
+    if (backend->state == BACKEND_SHAKING)
+        forget_session(backend);
     struct client *client = backend->request->client;
     request_backend_timer(backend->request);
     client_continue(client);

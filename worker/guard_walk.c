@@ -182,7 +182,8 @@ static void judge(struct worker *w, uint32_t tunnel, enum ws_verdict verdict,
         return;
     /* Where its next frame would begin nobody knows. */
     g->deaf |= (uint8_t)(1u << walk->d);
-    *track = (struct ws_track){.frames = track->frames, .flags = track->flags & WS_SAW_CLOSE};
+    *track = (struct ws_track){.frames = track->frames,
+                               .flags = track->flags & (WS_SAW_CLOSE | WS_TAKEN)};
     g->held_len[walk->d] = 0;
 }
 
@@ -201,6 +202,8 @@ static uint32_t pass_on(struct worker *w, uint32_t tunnel, struct guard_walk *wa
     struct ws_walk found = {
         .flags = (limits ? checks(t, rules, from) : 0) | (cut ? (uint32_t)WS_DROP : 0) |
                  (g->say[from] == SAY_DONE ? (uint32_t)WS_TAKE_CLOSE : 0) |
+                 /* Who answers ours though it has said its own would say two (RFC 6455 5.5.1). */
+                 (g->phase != GUARD_OPEN ? (uint32_t)WS_ENDS_AT_CLOSE : 0) |
                  (last ? (uint32_t)WS_WORDS_LAST : 0),
         .words = words,
         .words_len = words_len,

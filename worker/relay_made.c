@@ -435,6 +435,25 @@ static enum relay_result run_step(struct step *s, uint32_t tunnel, bool read, en
     return step_done(s, tunnel, !read || n == limit, reason);
 }
 
+/*
+ * Is a source gone that is not read? What it sent before a FIN (EPIPE) is still to be passed on; an RST
+ * by itself has given up what was not read yet. Death after this, which takes the error off the
+ * socket: the successor reads on when the pause is over, and finds an end.
+ */
+static bool is_reset(int fd)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error != 0 && error != EPIPE;
+}
+
+static enum relay_result stay_paused(const struct step *s, enum reason *reason)
+{
+    if (s->t->dir[s->d].flags & DIR_HANGUP && is_reset(s->t->fd[s->d]))
+        return relay_failed(s->d, reason);
+    return RELAY_WAIT;
+}
+
 enum relay_result relay_made_once(struct worker *w, uint32_t tunnel, uint32_t d,
                                   enum reason *reason)
 {
@@ -444,7 +463,7 @@ enum relay_result relay_made_once(struct worker *w, uint32_t tunnel, uint32_t d,
     if (UNLIKELY(over(&s) && !words))
         return source_ended(&s, tunnel);
     if (s.walk && !words && guard_is_paused(w, tunnel, d))
-        return RELAY_WAIT;
+        return stay_paused(&s, reason);
     if (UNLIKELY(s.t->tls != 0 && tunnel_tls_engine(w) < 0)) {
         *reason = REASON_NO_MEMORY;
         return RELAY_FAILED;

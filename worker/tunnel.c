@@ -76,7 +76,7 @@ static uint32_t cookie_of(int fd)
 
 uint64_t tunnel_id(const struct worker *w, uint32_t tunnel)
 {
-    return (uint64_t)w->slot << 56 | (uint64_t)w->tunnels[tunnel].gen << 32 | (tunnel + 1);
+    return board_tunnel_id(w->slot, w->tunnels[tunnel].gen, tunnel);
 }
 
 /* Bytes that wait to be sent in a new tunnel's direction: into a chunk. The 101's head does not count. */

@@ -119,8 +119,9 @@ static void close_named(struct worker *w)
 {
     for (uint32_t i = 0; i < BOARD_CLOSE_IDS; i++) {
         uint64_t id = LOAD_RELAXED(&w->board->header->close_ids[i]);
-        uint32_t tunnel = (uint32_t)id - 1;
-        if (id == 0 || id >> 56 != w->slot || tunnel >= w->tunnels_used)
+        struct board_tunnel_place place = board_tunnel_place(id);
+        uint32_t tunnel = place.tunnel;
+        if (place.slot != w->slot || tunnel >= w->tunnels_used)
             continue;
         if (w->tunnels[tunnel].state == TUNNEL_OPEN &&
             board_tunnel(w->board, w->slot, tunnel)->id == id && !guard_is_closing(w, tunnel))

@@ -13,6 +13,7 @@
 enum { GIVEN = 4, PIECES = 3, NO_PLACE = -1 };
 enum { ALL_FLAGS = 127, TAKE_LATER = 128 };
 enum { WITH_PONG = 1 << 0, WITH_MAX_FRAME = 1 << 1, WITH_MAX_MESSAGE = 1 << 2, WORDS_SHIFT = 3 };
+enum { ENDS_TOO = 1 << 5 }; /* whoever takes later lets nothing follow a Close, either */
 
 static const uint8_t pong[] = "holdfast";
 static const uint8_t words[] = {0x8a, 8, 'h', 'o', 'l', 'd', 'f', 'a', 's', 't'};
@@ -101,7 +102,7 @@ static enum ws_verdict model_judges(struct model *m, uint64_t length, bool short
 
 static void model_ends_frame(struct model *m)
 {
-    m->dropping |= m->closing && m->flags & WS_CHECK;
+    m->dropping |= m->closing && m->flags & (WS_CHECK | WS_ENDS_AT_CLOSE);
     m->closed |= m->closing;
     m->closing = false;
 }
@@ -271,10 +272,11 @@ static void step(struct pair *pair, const uint8_t *in, size_t n, bool with_words
     free(expected);
 }
 
-static void take_from_now_on(struct pair *pair)
+static void take_from_now_on(struct pair *pair, uint32_t flags)
 {
-    pair->walk.flags |= WS_TAKE_CLOSE;
-    pair->model.flags |= WS_TAKE_CLOSE;
+    pair->walk.flags |= flags;
+    pair->model.flags |= flags;
+    pair->model.dropping |= pair->model.closed && flags & WS_ENDS_AT_CLOSE;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -288,16 +290,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t cuts[PIECES + 1] = {0, a < b ? a : b, a < b ? b : a, n};
     unsigned words_at = data[1] >> WORDS_SHIFT & 3; /* PIECES: never */
 
+    uint32_t later = WS_TAKE_CLOSE | (data[1] & ENDS_TOO ? (uint32_t)WS_ENDS_AT_CLOSE : 0);
     begin(&pair, data);
     for (unsigned i = 0; i < PIECES; i++) {
         if (i == 1 && data[0] & TAKE_LATER)
-            take_from_now_on(&pair);
+            take_from_now_on(&pair, later);
         step(&pair, stream + cuts[i], cuts[i + 1] - cuts[i], i == words_at);
     }
     begin(&pair, data);
     for (size_t i = 0; i < n; i++) {
         if (i == cuts[1] && data[0] & TAKE_LATER)
-            take_from_now_on(&pair);
+            take_from_now_on(&pair, later);
         step(&pair, stream + i, 1, words_at < PIECES && i == cuts[words_at]);
     }
     return 0;

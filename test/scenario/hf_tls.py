@@ -84,11 +84,11 @@ def server_context(pair, **options):
 
 class Backend(hf.Scripted):
     """A scripted backend behind TLS, as its `context` says, which the story may change; it closes
-    at once while it `refuses`. Keeps in `names` what it was asked for (SNI), in `shown` the
+    at once while it `refuses`, and calls `before(peer)` ahead of each handshake. Keeps in `names` what it was asked for (SNI), in `shown` the
     certificates (DER) that clients showed, in `reused` of each handshake if it resumed a session."""
 
     def __init__(self, scene, made, handler, **options):
-        self.context, self.refuses = made, False
+        self.context, self.refuses, self.before = made, False, lambda peer: None
         self.names, self.shown, self.reused = [], [], []
         super().__init__(scene, handler, **options)
 
@@ -98,6 +98,7 @@ class Backend(hf.Scripted):
         try:
             if self.refuses:
                 raise ConnectionError
+            self.before(peer)
             peer.sock = made.wrap_socket(peer.sock, server_side=True)
         except OSError:
             peer.sock.close()

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Corners of pings, Close frames and limits: peers that are not read just now, ends that meet each other,
 reloads amid it."""
+import os
+import signal
 import socket
 import threading
 
@@ -36,13 +38,21 @@ def behind_pings(client):
             return got
 
 
+def expect_reset(server):
+    try:
+        server.peer.read_end()
+    except ConnectionResetError:
+        return
+    raise hf.Failure("closed in order, not reset")
+
+
 def no_one_was_given_up(ends, but=0):
     equal(ends.proxy.reason("peer_dead"), but, "peers given up")
 
 
-def one_is_given_up(ends):
+def one_is_given_up(ends, **options):
     """Whoever owed a pong before would have been, too: `close_timeout` is 0s."""
-    silent, _ = ends.open()
+    silent, _ = ends.open(**options)
     ends.proxy.wait_reason("peer_dead", 1)
     silent.close()
 
@@ -79,6 +89,37 @@ def who_is_over_a_rate_amid_a_frame_ends_it_first(scene):
     client.post(CLOSE, close[1])
     client.expect_end()
     ends.proxy.wait_reason("rate_limit", 1)
+
+
+@story
+def a_client_that_is_refused_amid_its_close_says_no_second_one(scene):
+    """Its answer to our Close ends with us: the server has got one already (RFC 6455 5.5.1)."""
+    ends = Ends(scene, route={"client_message_rate": "1/s", "over_rate": "close"})
+    client, server = ends.open()
+    close = hf_ws.frame(CLOSE, b"\x03\xe8", mask=MASK)
+    client.send(messages(b"one", b"two", b"three") + close[:-1])
+    equal(code_of(client.take()), 1008, "code")
+    client.send(close[-1:] + hf_ws.frame(CLOSE, b"\x03\xf0", mask=MASK) + messages(b"and more"))
+    for payload in (b"one", b"two", b"three"):
+        equal(server.take(), (TEXT, payload, True), "message")
+    server.answer_close(1000)
+    client.finish()
+    server.expect_end()
+    ends.proxy.wait_reason("rate_limit", 1)
+
+
+@story
+def a_close_behind_a_frame_that_is_too_big_keeps_none_from_the_server(scene):
+    """The client's own was dropped with what it is refused for, and with it what is no frame at all."""
+    ends = Ends(scene, route={"max_frame": "1000"})
+    client, server = ends.open()
+    client.send(hf_ws.frame(BINARY, bytes(1001), mask=MASK) + hf_ws.frame(CLOSE, b"\x03\xe8", mask=MASK)
+                + b"\x82\xff" + b"\xff" * 8 + MASK)
+    equal(code_of(client.take()), 1009, "code")
+    client.finish()
+    server.answer_close(1001)
+    client.expect_end()
+    ends.proxy.wait_reason("big_frame", 1)
 
 
 @story
@@ -127,23 +168,85 @@ def who_waits_for_its_rate_is_neither_dead_nor_idle(scene):
 
 
 @story
+def who_resets_while_it_waits_for_its_rate_is_gone_at_once(scene):
+    """Its debt is minutes; with the connection what it had still to say is gone."""
+    ends = Ends(scene, route={"client_message_rate": "1/s"})
+    client, server = ends.open()
+    client.send(messages(*[b"one"] * 200))
+    for _ in range(200):
+        equal(server.take(), (TEXT, b"one", True), "message")
+    client.post(TEXT, b"unread")
+    client.reset()
+    expect_reset(server)
+    ends.proxy.wait_reason("client_reset", 1)
+
+
+@story
+def a_server_that_resets_while_it_waits_for_its_rate_is_gone_at_once(scene):
+    ends = Ends(scene, route={"server_message_rate": "1/s"})
+    client, server = ends.open()
+    server.send(hf_ws.frame(TEXT, b"one") * 200)
+    for _ in range(200):
+        equal(client.take(), (TEXT, b"one", True), "message")
+    server.peer.reset()
+    client.expect_reset()
+    ends.proxy.wait_reason("backend_reset", 1)
+
+
+@story
+def a_reset_that_comes_with_what_is_over_the_rate_is_seen(scene):
+    """Its event passed before the pause began."""
+    ends = Ends(scene, route={"client_message_rate": "1/s"})
+    client, server = ends.open()
+    worker = ends.proxy.workers()[0]
+    os.kill(worker, signal.SIGSTOP)
+    client.send(messages(*[b"x"] * 200))
+    client.reset()
+    os.kill(worker, signal.SIGCONT)
+    expect_reset(server)
+    ends.proxy.wait_reason("client_reset", 1)
+
+
+@story
+def who_ends_and_then_resets_while_it_waits_for_its_rate_has_said_all(scene):
+    """What was sent before the FIN is waited for, though nobody is there to be answered."""
+    ends = Ends(scene, route={"client_message_rate": "1/s"})
+    client, server = ends.open()
+    client.send(messages(b"one", b"two", b"three"))
+    for payload in (b"one", b"two", b"three"):
+        equal(server.take(), (TEXT, payload, True), "message")
+    client.post(TEXT, b"four")
+    client.finish()
+    client.reset()
+    equal(server.take(), (TEXT, b"four", True), "message")
+    server.expect_end()
+    server.peer.finish()
+    ends.proxy.wait_reason("client_closed", 1)
+
+
+@story
 def who_waits_for_its_receiver_is_not_dead(scene):
-    ends = Ends(scene, route={**ASKED, "send_timeout": "20s"})
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "500ms",
+                              "send_timeout": "20s", "close_timeout": "0s"})
     payload = bytes(24 << 20)  # beyond what the proxy's socket holds
     whole = hf_ws.frame(BINARY, payload, mask=MASK)  # takes longer than a ping may
     client, server = ends.open()
     server.peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    reader = threading.Thread(target=lambda: answering_pings(client), daemon=True)
-    sender = threading.Thread(target=client.send, args=(whole,), daemon=True)
-    sender.start()
+    answers = []
+
+    def speak():
+        client.send(whole)
+        answers.append(answering_pings(client))
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
     hf.wait_for(lambda: ends.proxy.counter("blocked") > 0, "the server takes no more")
-    hf.pause(600)
-    no_one_was_given_up(ends)
+    one_is_given_up(ends)
     equal(server.take() == (BINARY, payload, True), True, "message")
-    sender.join()
-    reader.start()
     server.post(TEXT, b"enough")
-    reader.join()
+    speaker.join()
+    equal(answers, [(TEXT, b"enough", True)], "the first that is no ping")
+    no_one_was_given_up(ends, but=1)
 
 
 @story
@@ -305,15 +408,17 @@ def a_reload_gives_a_new_rate_all_of_its_burst(scene):
 
 @story
 def pings_that_are_turned_off_give_nobody_up(scene):
-    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "1s"})
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "1s", "close_timeout": "0s"})
+    routes = ends.proxy.conf["sites"][0]["routes"]
     client, server = ends.open()
     equal(client.take()[0], PING, "opcode")
-    ends.proxy.conf["sites"][0]["routes"][0]["ping_interval"] = "0s"
+    routes.append({**routes[0], "path": "/asked"})
+    routes[0]["ping_interval"] = "0s"
     ends.proxy.reload()
-    hf.pause(1500)
+    one_is_given_up(ends, path="/asked")
     client.post(TEXT, b"still here")
     equal(server.take(), (TEXT, b"still here", True), "message")
-    no_one_was_given_up(ends)
+    no_one_was_given_up(ends, but=1)
 
 
 if __name__ == "__main__":

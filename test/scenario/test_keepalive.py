@@ -3,7 +3,6 @@
 """Pings of the proxy's own: who gets them, whose pongs they take, and what becomes of who is silent."""
 import os
 import threading
-import time
 
 import hf
 import hf_tls
@@ -21,6 +20,13 @@ def pinged(client):
     opcode, payload, fin = client.take()
     equal((opcode, len(payload), fin), (PING, 8, True), "ping")
     return payload
+
+
+def one_is_given_up(ends, count=1):
+    """Whoever owed a pong before would have been, too: `close_timeout` is 0s."""
+    silent, _ = ends.open()
+    ends.proxy.wait_reason("peer_dead", count)
+    silent.close()
 
 
 def tunnel_row(proxy):
@@ -110,18 +116,26 @@ def a_server_that_does_not_answer_is_given_up(scene):
 @story
 def a_slow_client_is_not_dead(scene):
     """The ping stands behind half a megabyte that the client takes little by little, and says nothing."""
-    ends = Ends(scene, route={"ping_interval": "100ms", "ping_timeout": "200ms"})
+    ends = Ends(scene, route={"ping_interval": "100ms", "ping_timeout": "200ms",
+                              "close_timeout": "0s"})
     client, server = ends.open(receive_buffer=4096)
-    payload = os.urandom(500_000)
+    payload, enough, taken = os.urandom(500_000), threading.Event(), []
+
+    def take_slowly():
+        while not enough.is_set() and len(taken) < 100:
+            taken.append(client.read(5_000))
+            hf.pause(20)
+
+    reader = threading.Thread(target=take_slowly, daemon=True)
     server.post(BINARY, payload)
-    begin, got = time.monotonic(), b""
-    while time.monotonic() < begin + 1.5:
-        got += client.read(5_000)
-        hf.pause(20)
-    check(len(got) < len(payload), "it was not slow")
-    row = tunnel_row(ends.proxy)
-    check(row["pings"] > 0 and not row["rtt_us"], "nobody waits for a pong")
-    equal(ends.proxy.reason("peer_dead"), 0, "tunnels given up")
+    reader.start()
+    hf.wait_for(lambda: tunnel_row(ends.proxy)["pings"] > 0, "it is pinged")
+    for count in (1, 2):
+        one_is_given_up(ends, count)
+    enough.set()
+    reader.join()
+    check(len(taken) < 100, "it was not slow")
+    check(not tunnel_row(ends.proxy)["rtt_us"], "nobody waits for a pong")
     client.post(TEXT, b"still here")
     equal(server.take(), (TEXT, b"still here", True), "what the server got")
 
@@ -129,14 +143,25 @@ def a_slow_client_is_not_dead(scene):
 @story
 def who_sends_anything_lives(scene):
     """A client amid a big message cannot answer: what it sends is answer enough."""
-    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "150ms"})
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "500ms",
+                              "close_timeout": "0s"})
     client, server = ends.open()
     pinged(client)
-    for number in range(10):
-        client.post(TEXT, b"%d" % number)
-        equal(server.take(), (TEXT, b"%d" % number, True), "message")
-        hf.pause(50)
-    equal(ends.proxy.reason("peer_dead"), 0, "tunnels given up")
+    given_up = threading.Event()
+
+    def speak():
+        while not given_up.is_set():
+            client.post(TEXT, b"still here")
+            hf.pause(20)
+        client.post(TEXT, b"enough")
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    one_is_given_up(ends)
+    given_up.set()
+    speaker.join()
+    while server.take() != (TEXT, b"enough", True):
+        pass
 
 
 @story
@@ -191,7 +216,8 @@ def no_ping_follows_a_close(scene):
     client, server = ends.open()
     server.send(hf_ws.frame(hf_ws.CLOSE, b"\x03\xe8")[:3])
     equal(client.read(3), b"\x88\x02\x03", "what there is of the Close")
-    hf.pause(200)
+    other, _ = ends.open()
+    pinged(other)  # who was silent before it would have been
     server.send(b"\xe8")
     equal(client.read(1), b"\xe8", "the rest")
     client.post(hf_ws.CLOSE, b"\x03\xe8")

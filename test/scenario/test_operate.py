@@ -272,18 +272,89 @@ def its_place_is_configured_and_what_a_dead_master_left_is_replaced(scene):
     check(path.is_socket(), "the second master has taken the first one's away")
     second.stop()
     check(path.is_socket(), "the second master has removed the first one's")
-    again.conf["control"] = str(scene.dir / "elsewhere")
-    again.reload()
-    again.wait_log("needs_restart key=control")
-    again.conf["control"] = str(path)
-    again.write()
-    check(order(again, "drain:app/x", 1).startswith("holdfast: no such server"), "answer")
     again.stop()
     check(not path.exists(), "the socket is left behind")
     path.write_text("not ours", encoding="utf-8")
     third = scene.holdfast(conf)
     third.wait_log("control_socket_failed")
     equal(path.read_text(encoding="utf-8"), "not ours", "a file that is no socket")
+
+
+def is_at(proxy, place):
+    """Orders reach it there, by a configuration that says so."""
+    proxy.conf["control"] = str(place)
+    proxy.write()
+    equal(stat.S_IMODE(place.stat().st_mode), 0o600, "mode")
+    check(order(proxy, "drain:app/x", 1).startswith("holdfast: no such server"), "answer")
+
+
+@story
+def a_reload_or_an_upgrade_moves_the_socket(scene):
+    places = [scene.dir / f"orders{number}" for number in range(3)]
+    proxy = scene.holdfast(configuration(scene, scene.backend("one"), control=str(places[0])))
+    for before, place in zip(places, places[1:]):
+        is_at(proxy, before)
+        proxy.conf["control"] = str(place)
+        if place == places[1]:
+            proxy.reload()
+        else:
+            proxy.write()
+            generation = proxy.generation()
+            proxy.send(signal.SIGUSR2)
+            hf.wait_for(lambda: proxy.running(1, generation + 1), "the new program serves")
+        proxy.wait_log(f"control_socket_moved from={before} to={place}")
+        is_at(proxy, place)
+        check(not before.exists(), "the one before is left behind")
+    proxy.conf["control"] = ""
+    proxy.reload()
+    proxy.wait_log(f"control_socket_moved from={places[2]} to=-")
+    check(not places[2].exists(), "the last one is left behind")
+    is_back_at = scene.dir / "back"
+    proxy.conf["control"] = str(is_back_at)
+    proxy.reload()
+    hf.wait_for(is_back_at.exists, "there is one again")
+    is_at(proxy, is_back_at)
+    proxy.stop()
+    check(not is_back_at.exists(), "the socket is left behind")
+
+
+@story
+def a_socket_that_cannot_move_stays_through_an_upgrade_until_it_can(scene):
+    here, there = scene.dir / "here", scene.dir / "there"
+    there.write_text("not ours", encoding="utf-8")
+    proxy = scene.holdfast(configuration(scene, scene.backend("one"), control=str(here)))
+    proxy.conf["control"] = str(there)
+    proxy.reload()
+    said = f"control_socket_failed path={there} error=\"File exists\" in_use={here}"
+    proxy.wait_log(said)
+    generation = proxy.generation()
+    proxy.send(signal.SIGUSR2)
+    hf.wait_for(lambda: proxy.running(1, generation + 1), "the new program serves")
+    hf.wait_for(lambda: proxy.log().count(said) == 2, "it says so again")
+    equal(there.read_text(encoding="utf-8"), "not ours", "a file that is no socket")
+    is_at(proxy, here)
+    there.unlink()
+    proxy.conf["control"] = str(there)
+    proxy.reload()
+    proxy.wait_log(f"control_socket_moved from={here} to={there}")
+    is_at(proxy, there)
+    check(not here.exists(), "the one before is left behind")
+
+
+@story
+def who_has_come_before_the_socket_moves_is_answered(scene):
+    """One was let in, the other waits when the master wakes up to a new configuration."""
+    proxy = scene.holdfast(configuration(scene, scene.backend("one")))
+    with caller(proxy) as early:
+        proxy.send(signal.SIGSTOP)
+        with caller(proxy) as late:
+            proxy.conf["control"] = str(scene.dir / "elsewhere")
+            proxy.reload(wait=False)
+            proxy.send(signal.SIGCONT)
+            proxy.wait_log("control_socket_moved")
+            for sock in (early, late):
+                sock.send(b"drain:app/x")
+                check(sock.recv(8192).startswith(b"error no such server"), "answer")
 
 
 @story

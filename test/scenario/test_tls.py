@@ -583,6 +583,48 @@ def after_a_handshake_that_failed_the_next_one_is_full(scene):
 
 
 @story
+def a_client_that_leaves_amid_a_backends_handshake_costs_no_session(scene):
+    """The session was not at fault: the next connection resumes it."""
+    backend, proxy = verified_backend(scene, hf.answering(OK))
+    asked, go = threading.Event(), threading.Event()
+
+    def hold(peer):
+        peer.sock.recv(1, socket.MSG_PEEK)
+        asked.set()
+        check(go.wait(hf.PATIENCE_S), "nobody let it go")
+
+    for count, version in enumerate(VERSIONS.values(), 1):
+        renew(backend, version)
+        resumes(proxy, backend, False, True)
+        backend.before = hold
+        client = Client(proxy.address)
+        client.request("GET", "/")
+        check(asked.wait(hf.PATIENCE_S), "no handshake has begun")
+        client.reset()
+        proxy.wait_reason("client_reset", count)
+        backend.before = lambda peer: None
+        go.set()
+        resumes(proxy, backend, True, True)
+        asked.clear()
+        go.clear()
+
+
+@story
+def a_handshake_with_a_backend_that_takes_too_long_is_followed_by_a_full_one(scene):
+    backend, proxy = verified_backend(scene, hf.answering(OK))
+    proxy.conf["connect_timeout"] = "500ms"
+    proxy.reload()
+    resumes(proxy, backend, False, True)
+    go = threading.Event()
+    backend.before = lambda peer: go.wait(hf.PATIENCE_S)
+    with Client(proxy.address) as client:
+        equal(client.get("/").status, 504, "status")
+    backend.before = lambda peer: None
+    go.set()
+    resumes(proxy, backend, False, True)
+
+
+@story
 def openssl_leaves_a_connection_to_a_backend_when_the_answer_begins(scene):
     answer = threading.Event()
 

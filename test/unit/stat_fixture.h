@@ -43,7 +43,7 @@ static inline void fixture_tunnel(uint32_t slot, uint32_t index, const char *ip,
     tunnel->bytes[1] = 10 * rx;
     tunnel->frames[0] = rx / 10;
     tunnel->frames[1] = rx / 5;
-    tunnel->id = (uint64_t)slot << 56 | 1ull << 32 | (index + 1);
+    tunnel->id = board_tunnel_id(slot, 1, index);
 }
 
 static inline void fixture_names(void)

@@ -284,6 +284,28 @@ START_TEST(a_full_arena_finds_a_chunk_for_everything_pending)
 }
 END_TEST
 
+/* Then the worker takes back, and its tunnels keep what they have (unit/test_succession.c). */
+START_TEST(more_timeouts_than_there_is_place_for_are_refused)
+{
+    tear_down();
+    arena_v2_init(&old, SLOT, ARENA_RULES_MAX);
+    for (uint32_t i = 0; i < ARENA_RULES_MAX; i++) {
+        old.tunnels[i] =
+            (struct arena_v2_tunnel){.state = TUNNEL_CLOSING, .fd = {-1, -1}, .idle_ms = i + 1};
+    }
+    size_t size = old.header->size;
+    ck_assert_int_eq(arena_migrate(old.header, size, ARENA_RULES_MAX, &made, &made_fd), -ENOSPC);
+    ck_assert_int_eq(made_fd, -1);
+    ck_assert_ptr_null(made.header);
+    ck_assert_int_eq(arena_migrate(old.header, size, ARENA_RULES_MAX - 1, &made, &made_fd), 0);
+    for (uint32_t i = 0; i < ARENA_RULES_MAX - 1; i++) {
+        if (made.rules[made.tunnels[i].rules].idle_ms != i + 1)
+            ck_abort_msg("record %u has others' rules", i);
+    }
+    drop_made();
+}
+END_TEST
+
 /* A chunk that was let go of last, and what a peek has left: no bytes, so nothing to move. */
 START_TEST(a_direction_without_pending_bytes_gets_no_chunk)
 {
@@ -503,6 +525,7 @@ int main(void)
     tcase_add_test(tcase, the_descriptor_bitmap_is_moved_and_another_program_can_attach);
     tcase_add_test(tcase, the_old_arena_is_not_changed);
     tcase_add_test(tcase, a_full_arena_finds_a_chunk_for_everything_pending);
+    tcase_add_test(tcase, more_timeouts_than_there_is_place_for_are_refused);
     tcase_add_test(tcase, a_direction_without_pending_bytes_gets_no_chunk);
     tcase_add_test(tcase, records_that_were_never_used_are_not_read);
     tcase_add_test(tcase, other_versions_are_refused);

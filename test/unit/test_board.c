@@ -538,12 +538,31 @@ START_TEST(every_instruction_of_a_takeover_and_of_an_event_leaves_a_readable_boa
 }
 END_TEST
 
+START_TEST(the_id_of_a_tunnel_says_whose_it_is)
+{
+    static const uint32_t tunnels[] = {0, 1, 9951, (1u << 27) - 1};
+    for (uint32_t slot = 0; slot < BOARD_SLOTS_MAX; slot++) {
+        for (size_t i = 0; i < sizeof tunnels / sizeof tunnels[0]; i++) {
+            uint64_t id = board_tunnel_id(slot, UINT16_MAX, tunnels[i]);
+            struct board_tunnel_place place = board_tunnel_place(id);
+            ck_assert_uint_ne(id, board_tunnel_id(slot, 0, tunnels[i]));
+            ck_assert_uint_eq(place.slot, slot);
+            ck_assert_uint_eq(place.tunnel, tunnels[i]);
+        }
+    }
+    ck_assert_uint_eq(board_tunnel_id(1, 2, 3),
+                      0x0100000200000004); /* as logs and orders show it */
+    ck_assert_uint_ge(board_tunnel_place(0).tunnel, board.tunnels_max);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("board");
     TCase *tcase = tcase_create("all");
     tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, the_id_of_a_tunnel_says_whose_it_is);
     tcase_add_test(tcase, an_observer_maps_what_the_master_created);
     tcase_add_test(tcase, the_segment_is_sparse_and_has_mode_0640_whatever_the_umask);
     tcase_add_test(tcase, a_second_master_is_told_who_holds_the_board);

@@ -29,7 +29,7 @@ static void setup(void)
     master.slots[SLOT].mode = SLOT_MODE_RUN;
     board_slot(&master.board, SLOT)->starts = 1;
     for (uint32_t i = 0; i < TUNNELS; i++)
-        board_tunnel(&master.board, SLOT, i)->id = (uint64_t)SLOT << 56 | (i + 1);
+        board_tunnel(&master.board, SLOT, i)->id = board_tunnel_id(SLOT, 0, i);
 }
 
 static void teardown(void)

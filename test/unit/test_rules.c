@@ -284,6 +284,34 @@ START_TEST(a_full_table_gives_none_and_harms_nobody)
 }
 END_TEST
 
+START_TEST(a_reload_over_a_full_table_leaves_every_open_tunnel_its_rules)
+{
+    apply(SITE(ROUTE("/", "idle_timeout = \"7s\";") "," ROUTE("/b", "idle_timeout = \"8s\";")));
+    uint32_t stays = open_tunnel(1), goes = open_tunnel(0); /* the shorter path is the last */
+    for (uint32_t at = 3; at < ARENA_RULES_MAX; at++)
+        arena.rules[at] = (struct arena_rules){.key = UINT64_MAX - at, .tunnels = 1, .idle_ms = at};
+    arena.header->rules_used = ARENA_RULES_MAX;
+    uint16_t numbers[2] = {worker.tunnels[stays].rules, worker.tunnels[goes].rules};
+    apply(SITE(ROUTE("/", "idle_timeout = \"9s\";") "," ROUTE("/c", "")));
+    ck_assert_uint_eq(find(worker.image, 0), 0); /* a new one of the new route is refused */
+    ck_assert_uint_eq(worker.tunnels[stays].rules, numbers[0]);
+    ck_assert_uint_eq(worker.tunnels[goes].rules, numbers[1]);
+    ck_assert_uint_eq(rules(stays)->idle_ms, 9000);
+    ck_assert_uint_eq(rules(goes)->idle_ms, 8000);
+    for (uint32_t at = 3; at < ARENA_RULES_MAX; at++) {
+        if (arena.rules[at].idle_ms != at || arena.rules[at].tunnels != 1)
+            ck_abort_msg("the rules %u of others have changed", at);
+    }
+    /* Nor does a successor of this worker need a place. */
+    free(worker.rules);
+    worker.rules = NULL;
+    ck_assert_int_eq(rules_map(&worker, worker.image), 0);
+    ck_assert_uint_eq(find(worker.image, 1), numbers[0]);
+    close_tunnel(goes);
+    ck_assert_uint_eq(find(worker.image, 0), numbers[1]);
+}
+END_TEST
+
 /* Whatever a dead worker had counted, or was about to. */
 START_TEST(a_successor_counts_anew)
 {
@@ -346,6 +374,7 @@ int main(void)
     tcase_add_test(tc, rules_that_nobody_goes_by_are_used_again);
     tcase_add_test(tc, a_route_without_tunnels_is_filled_anew_for_its_next_one);
     tcase_add_test(tc, a_full_table_gives_none_and_harms_nobody);
+    tcase_add_test(tc, a_reload_over_a_full_table_leaves_every_open_tunnel_its_rules);
     tcase_add_test(tc, a_successor_counts_anew);
     tcase_add_test(tc, nobody_leaves_twice);
     tcase_add_test(tc, a_reload_says_whether_open_tunnels_go_by_anything_else);

@@ -45,7 +45,7 @@ static void open_one(uint32_t backend, uint32_t slot)
     struct board_tunnel *tunnel = board_tunnel(&board, slot, at);
     board_slot(&board, slot)->tunnels_open++;
     tunnel->backend = (uint16_t)backend;
-    tunnel->id = (uint64_t)slot << 56 | (at + 1);
+    tunnel->id = board_tunnel_id(slot, 0, at);
     board_cell(&board, slot, backend)->tunnels++;
 }
 

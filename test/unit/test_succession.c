@@ -123,7 +123,7 @@ static void fill_record(uint32_t tunnel)
     struct board_tunnel *pub = board_tunnel(&board, SLOT, tunnel);
     for (uint32_t d = 0; d < 2; d++)
         pub->bytes[d] = t->dir[d].rx - (d == 1 ? t->head_len : 0u);
-    pub->id = (uint64_t)SLOT << 56 | 7ull << 32 | (tunnel + 1);
+    pub->id = board_tunnel_id(SLOT, 7, tunnel);
 }
 
 static struct board_slot *shown(void)

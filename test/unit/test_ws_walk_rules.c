@@ -441,17 +441,23 @@ START_TEST(a_close_that_has_begun_to_pass_passes_whole)
 }
 END_TEST
 
-START_TEST(behind_a_close_nothing_passes_when_frames_are_checked)
+START_TEST(behind_a_close_nothing_passes_if_it_is_to_be_the_last)
 {
-    for (int checked = 0; checked < 2; checked++) {
-        build_closing(false);
+    static const uint32_t flags[] = {0, WS_CHECK, WS_ENDS_AT_CLOSE,
+                                     WS_ENDS_AT_CLOSE | WS_TAKE_CLOSE};
+
+    build_closing(false);
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        bool last = flags[i] != 0;
         for (size_t cut = 0; cut <= stream.len; cut++) {
-            walker_init(&walker, checked ? WS_CHECK : 0);
+            walker_init(&walker, flags[i] & ~(uint32_t)WS_TAKE_CLOSE);
             walker_feed(&walker, stream.bytes, cut);
+            if (cut >= stream.headers[1] + 2)
+                walker.walk.flags = flags[i];
             walker_feed(&walker, stream.bytes + cut, stream.len - cut);
-            ck_assert(walker_gave(&walker, stream.bytes, stream.ends[checked ? 1 : 2]));
+            ck_assert(walker_gave(&walker, stream.bytes, stream.ends[last ? 1 : 2]));
             ck_assert_int_eq(walker.verdict, WS_FINE);
-            ck_assert_uint_eq(walker.messages, checked ? 1 : 2);
+            ck_assert_uint_eq(walker.messages, last ? 1 : 2);
         }
     }
 }
@@ -550,7 +556,7 @@ int main(void)
     tcase_add_test(tc, a_close_that_is_taken_does_not_pass_wherever_it_is_cut);
     tcase_add_test(tc, the_longest_close_is_taken);
     tcase_add_test(tc, a_close_that_has_begun_to_pass_passes_whole);
-    tcase_add_test(tc, behind_a_close_nothing_passes_when_frames_are_checked);
+    tcase_add_test(tc, behind_a_close_nothing_passes_if_it_is_to_be_the_last);
     tcase_add_test(tc, behind_a_close_no_words_go_in);
     tcase_add_test(tc, behind_last_words_nothing_passes);
     tcase_add_test(tc, what_is_dropped_is_neither_counted_nor_judged);
