@@ -152,14 +152,19 @@ static void each_second(struct worker *w)
     STORE_RELAXED(&w->me->counters[COUNTER_LOG_LOST], w->access_log.lost + log_lost());
 }
 
+static bool is_tunnel(const struct epoll_event *event)
+{
+    return event->data.u64 >> 56 == EVENT_TUNNEL;
+}
+
 /*
  * Of thousands of tunnels hardly a record is in the cache: fetch that of an event to come while the
  * kernel works for those before it.
  */
-static void prefetch_tunnel(const struct worker *w, uint64_t data)
+static void prefetch_record(const struct worker *w, const struct epoll_event *event)
 {
-    uint32_t tunnel = (uint32_t)data >> 1;
-    if (data >> 56 != EVENT_TUNNEL || tunnel >= w->arena->header->tunnels_max)
+    uint32_t tunnel = (uint32_t)event->data.u64 >> 1;
+    if (!is_tunnel(event) || tunnel >= w->arena->header->tunnels_max)
         return;
     const struct arena_tunnel *t = &w->tunnels[tunnel];
     const struct board_tunnel *pub = board_tunnel(w->board, w->slot, tunnel);
@@ -167,6 +172,19 @@ static void prefetch_tunnel(const struct worker *w, uint64_t data)
     __builtin_prefetch(t->track, 1);
     __builtin_prefetch(&pub->active_ms, 1);
     __builtin_prefetch(&pub->frames[1], 1);
+}
+
+/* The entries of its sides that are TLS: by its record, which has come by now. */
+static void prefetch_sides(const struct worker *w, const struct epoll_event *event)
+{
+    uint32_t tunnel = (uint32_t)event->data.u64 >> 1;
+    if (!is_tunnel(event) || tunnel >= w->arena->header->tunnels_max)
+        return;
+    for (uint32_t side = 0; side < 2; side++) {
+        const uint8_t *entry = (const uint8_t *)tunnel_tls_side(w, tunnel, side);
+        for (size_t at = 0; entry && at < sizeof(struct vault_side); at += CACHE_LINE)
+            __builtin_prefetch(entry + at, 1);
+    }
 }
 
 /* Has a server room for a request that waits; are requests done, so that we can park? */
@@ -190,17 +208,14 @@ static void handle_at(struct worker *w, int i)
     event->events = 0;
 }
 
-static bool is_tunnel(const struct epoll_event *event)
-{
-    return event->data.u64 >> 56 == EVENT_TUNNEL;
-}
-
 static void handle_tunnels(struct worker *w, int from, int count)
 {
     const struct epoll_event *events = w->arena->header->events;
     for (int i = from; i < count; i++) {
+        if (i + 2 < count)
+            prefetch_record(w, &events[i + 2]);
         if (i + 1 < count)
-            prefetch_tunnel(w, events[i + 1].data.u64);
+            prefetch_sides(w, &events[i + 1]);
         if (is_tunnel(&events[i]))
             handle_at(w, i);
     }
