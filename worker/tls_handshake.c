@@ -52,7 +52,8 @@ static void prepare(SSL_CTX *context)
 
 struct ssl_ctx_st *tls_handshake_context(const struct ssl_method_st *method)
 {
-    SSL_CTX *context = tls_kdf_init() == 0 ? SSL_CTX_new_ex(NULL, TLS_KDF_PREFERRED, method) : NULL;
+    OSSL_LIB_CTX *library = tls_library();
+    SSL_CTX *context = library ? SSL_CTX_new_ex(library, NULL, method) : NULL;
     if (context)
         prepare(context);
     return context;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the TLS files share among themselves: tls_engine.c keeps cipher contexts, tls_hmac.c MACs,
- * tls_kdf.c derives what OpenSSL asks for, tls_keys.c what we do, tls_record.c seals and opens, tls_control.c reads alerts and KeyUpdates; tls_handshake.c
- * drives OpenSSL, tls_export.c takes the keys out of it, tls_facts.c the rest. Nobody else includes this.
+ * tls_library.c gives OpenSSL what it works with, of which tls_kdf.c is ours; tls_keys.c
+ * derives what we need, tls_record.c seals and opens, tls_control.c reads alerts and KeyUpdates;
+ * tls_handshake.c drives OpenSSL, tls_export.c takes the keys out of it, tls_facts.c the rest. Nobody else
+ * includes this.
  */
 #ifndef WORKER_TLS_PARTS_H
 #define WORKER_TLS_PARTS_H
@@ -82,11 +84,14 @@ struct tls_handshake {
     SSL_SESSION *session; /* counted: a client's, to be resumed; NULL none */
 };
 
-/* What OpenSSL is to ask for so that key derivations are tls_kdf.c's. */
-#define TLS_KDF_PREFERRED "?provider=holdfast"
+/*
+ * The library context that handshakes work in, with OpenSSL's algorithms but for most ciphers, and
+ * tls_kdf. Made at the first call, then always the same; NULL: no memory.
+ */
+struct ossl_lib_ctx_st *tls_library(void) MUST_CHECK;
 
-/* Make that available, once a process. 0 or -ENOTSUP. */
-int tls_kdf_init(void) MUST_CHECK;
+/* The derivation of TLS 1.3, as a provider offers it. */
+extern const struct ossl_algorithm_st tls_kdf;
 
 /* Traffic secrets that are derived from now on are this handshake's; NULL: nobody's, and none is kept. */
 void tls_kdf_tell(struct tls_handshake *handshake);

@@ -518,9 +518,16 @@ static int switch_context(SSL *ssl, int *alert, void *other)
     return SSL_TLSEXT_ERR_OK;
 }
 
+static int switch_suites(SSL *ssl, int *alert, void *other)
+{
+    switch_context(ssl, alert, other);
+    return SSL_set_ciphersuites(ssl, "TLS_AES_128_CCM_SHA256") == 1 ? SSL_CLIENT_HELLO_SUCCESS
+                                                                    : SSL_CLIENT_HELLO_ERROR;
+}
+
 START_TEST(keys_that_do_not_fit_are_not_exported)
 {
-    SSL_CTX *other = SSL_CTX_new_ex(NULL, "provider=default", TLS_server_method());
+    SSL_CTX *other = SSL_CTX_new(TLS_server_method());
 
     /* A context that derives keys without us, switched to by SNI. */
     SSL_CTX_use_certificate(other, SSL_CTX_get0_certificate(server));
@@ -529,15 +536,17 @@ START_TEST(keys_that_do_not_fit_are_not_exported)
     SSL_CTX_set_tlsext_servername_arg(server, other);
     begin(false, NULL);
     expect_no_export("the secrets have not gone by");
+
+    /* A suite that the record layer does not have, and our contexts neither. */
+    SSL_CTX_set_client_hello_cb(server, switch_suites, other);
+    SSL_CTX *plain = SSL_CTX_new(TLS_client_method());
+    tls_link_init(&link_, tls_handshake_accept(server), plain);
+    ck_assert_int_eq(SSL_set_ciphersuites(link_.peer, "TLS_AES_128_CCM_SHA256"), 1);
+    expect_no_export("a suite that the record layer does not have");
+    SSL_CTX_set_client_hello_cb(server, NULL, NULL);
     SSL_CTX_set_tlsext_servername_callback(server, NULL);
     SSL_CTX_free(other);
-
-    /* A suite that the record layer does not have. */
-    SSL_CTX_set_ciphersuites(server, "TLS_AES_128_CCM_SHA256");
-    begin(false, NULL);
-    SSL_set_ciphersuites(link_.peer, "TLS_AES_128_CCM_SHA256");
-    expect_no_export("a suite that the record layer does not have");
-    SSL_CTX_set_ciphersuites(server, TLS_HANDSHAKE_SUITES_13);
+    SSL_CTX_free(plain);
 
     /* A secret that is not the one in use. */
     begin(false, NULL);
