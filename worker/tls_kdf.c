@@ -24,7 +24,7 @@ struct derivation {
     struct slice key, salt, prefix, label, data;
 };
 
-static enum tls_hash hash_named(const OSSL_PARAM *param)
+enum tls_hash tls_hash_named(const OSSL_PARAM *param)
 {
     const char *name;
     if (OSSL_PARAM_get_utf8_string_ptr(param, &name) != 1)
@@ -43,7 +43,7 @@ static struct derivation read_params(const OSSL_PARAM *params)
             if (OSSL_PARAM_get_int(p, &d.mode) != 1)
                 d.mode = -1;
         } else if (strcmp(p->key, OSSL_KDF_PARAM_DIGEST) == 0) {
-            d.hash = hash_named(p);
+            d.hash = tls_hash_named(p);
         } else if (strcmp(p->key, OSSL_KDF_PARAM_KEY) == 0) {
             d.key = bytes;
         } else if (strcmp(p->key, OSSL_KDF_PARAM_SALT) == 0) {

@@ -3,7 +3,7 @@
  * OpenSSL finds all that it works with by name, and goes through all names that a library context knows
  * ten times a handshake, whenever it makes a context for a key. The usual one knows 405, more than half of
  * them of ciphers that TLS has no use for. So handshakes have a library context of their own, whose one
- * provider hands on what OpenSSL's offers, with few ciphers and with key derivation by us.
+ * provider hands on what OpenSSL's offers, with few ciphers and with HMAC and key derivation by us.
  */
 #include "worker/tls_parts.h"
 
@@ -24,7 +24,7 @@ struct offered {
     size_t count;
 };
 
-static struct offered ciphers, derivations;
+static struct offered ciphers, derivations, macs;
 
 /* An algorithm's first name; others follow after colons. */
 static bool is_called(const OSSL_ALGORITHM *algorithm, const char *name)
@@ -59,10 +59,11 @@ static void choose(void)
     static const char *const of_tls[] = {"AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305",
                                          "AES-256-CBC", NULL};
     static const char *const of_tls_1_2[] = {"TLS1-PRF", NULL};
-    ciphers.count = derivations.count = 0;
+    ciphers.count = derivations.count = macs.count = 0;
     offer_some(&ciphers, OSSL_OP_CIPHER, of_tls);
     offer_some(&derivations, OSSL_OP_KDF, of_tls_1_2);
     offer(&derivations, &tls_kdf);
+    offer(&macs, &tls_mac);
 }
 
 /* ---- the provider ---- */
@@ -75,6 +76,8 @@ static const OSSL_ALGORITHM *query(void *provider, int operation, int *no_cache)
         return ciphers.algorithms;
     if (operation == OSSL_OP_KDF)
         return derivations.algorithms;
+    if (operation == OSSL_OP_MAC)
+        return macs.algorithms;
     return OSSL_PROVIDER_query_operation(theirs, operation, no_cache);
 }
 
