@@ -556,6 +556,20 @@ START_TEST(keys_that_do_not_fit_are_not_exported)
 }
 END_TEST
 
+/* Tickets carry sessions: a number to look them up by would be 32 random bytes for nothing. */
+START_TEST(sessions_have_no_number_worth_making)
+{
+    unsigned int n;
+
+    begin(false, NULL);
+    tls_fixture_restrict(link_.peer, &tls_cases[0]);
+    ck_assert_int_eq(tls_link_shake(&link_, &why), 1);
+    SSL_SESSION_get_id(SSL_get0_session(link_.ours->ssl), &n);
+    ck_assert_uint_eq(n, 1);
+    tls_link_fini(&link_);
+}
+END_TEST
+
 /* The last record that OpenSSL wrote is a ticket or Finished: altered, it must not pass. */
 START_TEST(the_self_check_reads_the_records_that_were_sent)
 {
@@ -668,6 +682,7 @@ static TCase *cases(void)
     tcase_add_test(tcase, an_altered_hello_harms_nobody);
     tcase_add_test(tcase, an_altered_finish_never_ends_a_handshake);
     tcase_add_test(tcase, keys_that_do_not_fit_are_not_exported);
+    tcase_add_test(tcase, sessions_have_no_number_worth_making);
     tcase_add_test(tcase, the_self_check_reads_the_records_that_were_sent);
     tcase_add_test(tcase, a_client_can_resume_what_it_has_exported_in_tls_1_2);
     tcase_add_test(tcase, output_is_sent_in_pieces);
