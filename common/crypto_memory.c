@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NOTHING_EXTRA (OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ADD_ALL_CIPHERS)
+
 static void *take(size_t n, const char *file, int line)
 {
     (void)file;
@@ -56,7 +58,7 @@ int crypto_memory_init(void)
         return 0;
     if (CRYPTO_set_mem_functions(take, resize, give_back) != 1)
         return -EBUSY;
-    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1)
+    if (OPENSSL_init_crypto(NOTHING_EXTRA, NULL) != 1)
         return -ENOMEM;
     done = true;
     return 0;

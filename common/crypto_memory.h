@@ -10,7 +10,8 @@
 
 /*
  * Before anything else of OpenSSL, in main(); more calls do nothing. Also keeps OpenSSL from reading
- * its openssl.cnf, which may change what worker/tls_handshake.h relies on (kernel TLS, padding).
+ * its openssl.cnf, which may change what worker/tls_handshake.h relies on (kernel TLS, padding), and from
+ * knowing ciphers by name as before OpenSSL 3, each of which slows handshakes (worker/tls_library.c).
  * Returns 0, -EBUSY (OpenSSL holds memory already) or -ENOMEM.
  */
 int crypto_memory_init(void) MUST_CHECK;

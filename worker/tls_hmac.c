@@ -9,6 +9,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
+#include <stdlib.h>
 
 enum { LABEL_MAX = 64, CONTEXT_MAX = 64, BLOCK_MAX = SHA512_CBLOCK };
 
@@ -82,6 +83,45 @@ void tls_hmac(const struct tls_secret *key, const uint8_t *p, size_t n, uint8_t 
     feed(key->hash, &state, out, key->hash);
     end(key->hash, &state, out);
     OPENSSL_cleanse(&state, sizeof state);
+}
+
+struct tls_hmac {
+    enum tls_hash hash;
+    union state inner, outer;
+};
+
+struct tls_hmac *tls_hmac_new(const struct tls_secret *key)
+{
+    struct tls_hmac *hmac = malloc(sizeof *hmac);
+    ASSERT(key->n > 0 && key->n <= TLS_SECRET_MAX);
+    if (!hmac)
+        return NULL;
+    hmac->hash = key->hash;
+    begin_with_key(&hmac->inner, key, 0x36);
+    begin_with_key(&hmac->outer, key, 0x5c);
+    return hmac;
+}
+
+void tls_hmac_feed(struct tls_hmac *hmac, const uint8_t *p, size_t n)
+{
+    feed(hmac->hash, &hmac->inner, p, n);
+}
+
+void tls_hmac_end(struct tls_hmac **hmac, uint8_t *out)
+{
+    struct tls_hmac *h = *hmac;
+    end(h->hash, &h->inner, out);
+    feed(h->hash, &h->outer, out, h->hash);
+    end(h->hash, &h->outer, out);
+    tls_hmac_free(hmac);
+}
+
+void tls_hmac_free(struct tls_hmac **hmac)
+{
+    if (*hmac)
+        OPENSSL_cleanse(*hmac, sizeof **hmac);
+    free(*hmac);
+    *hmac = NULL;
 }
 
 void tls_hmac_forget(void)

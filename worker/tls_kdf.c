@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TLS13-KDF, as a provider of OpenSSL's that is built in. libssl looks this algorithm up and makes a
- * context of it forty times a handshake; OpenSSL's own then looks up a digest and allocates copies of all
+ * TLS13-KDF, for the provider of tls_library.c. libssl looks this algorithm up and makes a context of it
+ * forty times a handshake; OpenSSL's own then looks up a digest and allocates copies of all
  * arguments, each time. Ours needs neither, and sees the traffic secrets go by. So we need not be told
  * them by the key callback, which is for debugging, and prints secrets byte by byte with sprintf.
  * Measured: 1.3 us a derivation with OpenSSL's, 0.4 with this; the callback was 20 us a handshake.
  */
 #include "worker/tls_parts.h"
 
-#include <errno.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
-#include <openssl/provider.h>
 
 /* Whose handshake OpenSSL works at: derivations name nobody. */
 static struct tls_handshake *working;
@@ -27,7 +24,7 @@ struct derivation {
     struct slice key, salt, prefix, label, data;
 };
 
-static enum tls_hash hash_named(const OSSL_PARAM *param)
+enum tls_hash tls_hash_named(const OSSL_PARAM *param)
 {
     const char *name;
     if (OSSL_PARAM_get_utf8_string_ptr(param, &name) != 1)
@@ -46,7 +43,7 @@ static struct derivation read_params(const OSSL_PARAM *params)
             if (OSSL_PARAM_get_int(p, &d.mode) != 1)
                 d.mode = -1;
         } else if (strcmp(p->key, OSSL_KDF_PARAM_DIGEST) == 0) {
-            d.hash = hash_named(p);
+            d.hash = tls_hash_named(p);
         } else if (strcmp(p->key, OSSL_KDF_PARAM_KEY) == 0) {
             d.key = bytes;
         } else if (strcmp(p->key, OSSL_KDF_PARAM_SALT) == 0) {
@@ -118,7 +115,7 @@ static int derive(void *context, unsigned char *out, size_t n, const OSSL_PARAM 
     return 1;
 }
 
-/* ---- the provider ---- */
+/* ---- as OpenSSL calls it ---- */
 
 /* A derivation gets all that it needs as arguments, so there is no state: a context is just not NULL. */
 static void *new_context(void *provider)
@@ -144,45 +141,7 @@ static const OSSL_DISPATCH functions[] = {
     {0, NULL},
 };
 
-static const OSSL_ALGORITHM *query(void *provider, int operation, int *no_cache)
-{
-    static const OSSL_ALGORITHM algorithms[] = {
-        {"TLS13-KDF", "provider=holdfast", functions, "without allocation"},
-        {NULL, NULL, NULL, NULL},
-    };
-    (void)provider;
-    *no_cache = 0;
-    return operation == OSSL_OP_KDF ? algorithms : NULL;
-}
-
-static int begin_provider(const OSSL_CORE_HANDLE *core, const OSSL_DISPATCH *in,
-                          const OSSL_DISPATCH **out, void **context)
-{
-    static const OSSL_DISPATCH of_provider[] = {
-        {OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))query},
-        {0, NULL},
-    };
-    static char place; /* contexts point to it */
-    (void)core;
-    (void)in;
-    *out = of_provider;
-    *context = &place;
-    return 1;
-}
-
-int tls_kdf_init(void)
-{
-    static OSSL_PROVIDER *theirs, *ours; /* never unloaded */
-    if (ours)
-        return 0;
-    /* OpenSSL's own first, which it loads by itself only while there is no other. */
-    if (!theirs)
-        theirs = OSSL_PROVIDER_load(NULL, "default");
-    if (theirs && OSSL_PROVIDER_add_builtin(NULL, "holdfast", begin_provider) == 1)
-        ours = OSSL_PROVIDER_load(NULL, "holdfast");
-    ERR_clear_error();
-    return ours ? 0 : -ENOTSUP;
-}
+const OSSL_ALGORITHM tls_kdf = {"TLS13-KDF", "provider=holdfast", functions, "without allocation"};
 
 void tls_kdf_tell(struct tls_handshake *handshake)
 {

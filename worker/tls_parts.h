@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the TLS files share among themselves: tls_engine.c keeps keys and calls ciphers, tls_hmac.c MACs,
- * tls_kdf.c derives what OpenSSL asks for, tls_keys.c what we do, tls_record.c seals and opens, tls_control.c reads alerts and KeyUpdates; tls_handshake.c
- * drives OpenSSL, tls_export.c takes the keys out of it, tls_facts.c the rest. Nobody else includes this.
+ * tls_library.c gives OpenSSL what it works with, of which tls_kdf.c and tls_mac.c are ours; tls_keys.c
+ * derives what we need, tls_record.c seals and opens, tls_control.c reads alerts and KeyUpdates;
+ * tls_handshake.c drives OpenSSL, tls_export.c takes the keys out of it, tls_facts.c the rest. Nobody else
+ * includes this.
  */
 #ifndef WORKER_TLS_PARTS_H
 #define WORKER_TLS_PARTS_H
@@ -50,6 +52,16 @@ struct tls_secret {
 void tls_hmac(const struct tls_secret *key, const uint8_t *p, size_t n, uint8_t *out);
 
 /*
+ * The same of bytes that come by and by; the key is copied, and wiped with the rest. tls_hmac_end frees.
+ * tls_hmac_free accepts NULL; both null the pointer. NULL: no memory.
+ */
+struct tls_hmac;
+struct tls_hmac *tls_hmac_new(const struct tls_secret *key);
+void tls_hmac_feed(struct tls_hmac *hmac, const uint8_t *p, size_t n);
+void tls_hmac_end(struct tls_hmac **hmac, uint8_t *out);
+void tls_hmac_free(struct tls_hmac **hmac);
+
+/*
  * HKDF-Expand-Label (RFC 8446 7.1); `label` begins with "tls13 ". At most a hash at a time, which is
  * all that a handshake asks for. False: more, or a label or context over 64. Likewise keeps the secret.
  */
@@ -95,11 +107,17 @@ struct tls_handshake {
     SSL_SESSION *session; /* counted: a client's, to be resumed; NULL none */
 };
 
-/* What OpenSSL is to ask for so that key derivations are tls_kdf.c's. */
-#define TLS_KDF_PREFERRED "?provider=holdfast"
+/*
+ * The library context that handshakes work in, with OpenSSL's algorithms but for most ciphers, tls_kdf and
+ * tls_mac. Made at the first call, then always the same; NULL: no memory.
+ */
+struct ossl_lib_ctx_st *tls_library(void) MUST_CHECK;
 
-/* Make that available, once a process. 0 or -ENOTSUP. */
-int tls_kdf_init(void) MUST_CHECK;
+/* The derivation of TLS 1.3 and HMAC, as a provider offers them. */
+extern const struct ossl_algorithm_st tls_kdf, tls_mac;
+
+/* The hash function that an argument of OpenSSL's names; 0: none that we have. */
+enum tls_hash tls_hash_named(const struct ossl_param_st *name);
 
 /* Traffic secrets that are derived from now on are this handshake's; NULL: nobody's, and none is kept. */
 void tls_kdf_tell(struct tls_handshake *handshake);

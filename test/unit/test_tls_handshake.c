@@ -518,9 +518,16 @@ static int switch_context(SSL *ssl, int *alert, void *other)
     return SSL_TLSEXT_ERR_OK;
 }
 
+static int switch_suites(SSL *ssl, int *alert, void *other)
+{
+    switch_context(ssl, alert, other);
+    return SSL_set_ciphersuites(ssl, "TLS_AES_128_CCM_SHA256") == 1 ? SSL_CLIENT_HELLO_SUCCESS
+                                                                    : SSL_CLIENT_HELLO_ERROR;
+}
+
 START_TEST(keys_that_do_not_fit_are_not_exported)
 {
-    SSL_CTX *other = SSL_CTX_new_ex(NULL, "provider=default", TLS_server_method());
+    SSL_CTX *other = SSL_CTX_new(TLS_server_method());
 
     /* A context that derives keys without us, switched to by SNI. */
     SSL_CTX_use_certificate(other, SSL_CTX_get0_certificate(server));
@@ -529,21 +536,59 @@ START_TEST(keys_that_do_not_fit_are_not_exported)
     SSL_CTX_set_tlsext_servername_arg(server, other);
     begin(false, NULL);
     expect_no_export("the secrets have not gone by");
+
+    /* A suite that the record layer does not have, and our contexts neither. */
+    SSL_CTX_set_client_hello_cb(server, switch_suites, other);
+    SSL_CTX *plain = SSL_CTX_new(TLS_client_method());
+    tls_link_init(&link_, tls_handshake_accept(server), plain);
+    ck_assert_int_eq(SSL_set_ciphersuites(link_.peer, "TLS_AES_128_CCM_SHA256"), 1);
+    expect_no_export("a suite that the record layer does not have");
+    SSL_CTX_set_client_hello_cb(server, NULL, NULL);
     SSL_CTX_set_tlsext_servername_callback(server, NULL);
     SSL_CTX_free(other);
-
-    /* A suite that the record layer does not have. */
-    SSL_CTX_set_ciphersuites(server, "TLS_AES_128_CCM_SHA256");
-    begin(false, NULL);
-    SSL_set_ciphersuites(link_.peer, "TLS_AES_128_CCM_SHA256");
-    expect_no_export("a suite that the record layer does not have");
-    SSL_CTX_set_ciphersuites(server, TLS_HANDSHAKE_SUITES_13);
+    SSL_CTX_free(plain);
 
     /* A secret that is not the one in use. */
     begin(false, NULL);
     ck_assert_int_eq(tls_link_shake(&link_, &why), 1);
     link_.ours->tx.secret[0] ^= 1;
     refuse_export("self check: the exported keys do not open our own records");
+}
+END_TEST
+
+/* Tickets carry sessions: a number to look them up by would be 32 random bytes for nothing. */
+START_TEST(sessions_have_no_number_worth_making)
+{
+    unsigned int n;
+
+    begin(false, NULL);
+    tls_fixture_restrict(link_.peer, &tls_cases[0]);
+    ck_assert_int_eq(tls_link_shake(&link_, &why), 1);
+    SSL_SESSION_get_id(SSL_get0_session(link_.ours->ssl), &n);
+    ck_assert_uint_eq(n, 1);
+    tls_link_fini(&link_);
+}
+END_TEST
+
+/* If it were told a number, it would offer that, and take the same one for a session resumed. */
+START_TEST(a_client_of_tls_1_2_without_tickets_comes_again)
+{
+    SSL_SESSION *kept = NULL;
+    unsigned int n;
+
+    for (int i = 0; i < 3; i++) {
+        begin(false, kept);
+        tls_fixture_restrict(link_.peer, &tls_cases[3]);
+        SSL_set_options(link_.peer, SSL_OP_NO_TICKET);
+        ck_assert_msg(tls_link_shake(&link_, &why) == 1, "%s", why);
+        ck_assert(!SSL_session_reused(link_.peer));
+        SSL_SESSION_free(kept);
+        kept = SSL_get1_session(link_.peer);
+        SSL_SESSION_get_id(kept, &n);
+        ck_assert_uint_eq(n, 0);
+        tls_link_fini(&link_);
+    }
+    SSL_SESSION_free(kept);
 }
 END_TEST
 
@@ -659,6 +704,8 @@ static TCase *cases(void)
     tcase_add_test(tcase, an_altered_hello_harms_nobody);
     tcase_add_test(tcase, an_altered_finish_never_ends_a_handshake);
     tcase_add_test(tcase, keys_that_do_not_fit_are_not_exported);
+    tcase_add_test(tcase, sessions_have_no_number_worth_making);
+    tcase_add_test(tcase, a_client_of_tls_1_2_without_tickets_comes_again);
     tcase_add_test(tcase, the_self_check_reads_the_records_that_were_sent);
     tcase_add_test(tcase, a_client_can_resume_what_it_has_exported_in_tls_1_2);
     tcase_add_test(tcase, output_is_sent_in_pieces);

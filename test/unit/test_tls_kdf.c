@@ -5,7 +5,6 @@
 #include <check.h>
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
-#include <openssl/provider.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 
@@ -25,9 +24,10 @@ static OSSL_PARAM *put(OSSL_PARAM *p, const char *name, const void *bytes, size_
     return p;
 }
 
-static int derive(const char *properties, const struct ask *ask, uint8_t *out)
+/* In a library context: tls_library()'s has ours, the usual one (NULL) OpenSSL's. */
+static int derive(OSSL_LIB_CTX *library, const struct ask *ask, uint8_t *out)
 {
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "TLS13-KDF", properties);
+    EVP_KDF *kdf = EVP_KDF_fetch(library, "TLS13-KDF", NULL);
     ck_assert_ptr_nonnull(kdf);
     EVP_KDF_CTX *context = EVP_KDF_CTX_new(kdf);
     int mode = ask->mode;
@@ -50,8 +50,8 @@ static int derive(const char *properties, const struct ask *ask, uint8_t *out)
 static void compare(const struct ask *ask)
 {
     uint8_t ours[64] = {0}, theirs[64] = {0};
-    ck_assert_int_eq(derive(TLS_KDF_PREFERRED, ask, ours), 1);
-    ck_assert_int_eq(derive("provider=default", ask, theirs), 1);
+    ck_assert_int_eq(derive(tls_library(), ask, ours), 1);
+    ck_assert_int_eq(derive(NULL, ask, theirs), 1);
     ck_assert_mem_eq(ours, theirs, sizeof ours);
 }
 
@@ -59,20 +59,6 @@ static const struct {
     const char *name;
     size_t size;
 } hashes[] = {{"SHA2-256", 32}, {"SHA256", 32}, {"SHA2-384", 48}, {"SHA384", 48}};
-
-START_TEST(ours_is_the_one_that_is_preferred)
-{
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "TLS13-KDF", TLS_KDF_PREFERRED);
-    ck_assert_ptr_nonnull(kdf);
-    ck_assert_str_eq(OSSL_PROVIDER_get0_name(EVP_KDF_get0_provider(kdf)), "holdfast");
-    EVP_KDF_free(kdf);
-    /* All else is as it was. */
-    kdf = EVP_KDF_fetch(NULL, "HKDF", TLS_KDF_PREFERRED);
-    ck_assert_ptr_nonnull(kdf);
-    ck_assert_str_eq(OSSL_PROVIDER_get0_name(EVP_KDF_get0_provider(kdf)), "default");
-    EVP_KDF_free(kdf);
-}
-END_TEST
 
 START_TEST(expansions_are_openssl_s)
 {
@@ -112,31 +98,31 @@ START_TEST(what_a_handshake_does_not_ask_for_is_refused)
     uint8_t key[65] = {0}, out[128];
     struct ask ask = {
         EVP_KDF_HKDF_MODE_EXPAND_ONLY, "SHA256", "key", key, NULL, NULL, 32, 0, 0, 33};
-    ck_assert_int_ne(derive(TLS_KDF_PREFERRED, &ask, out), 1); /* more than a hash */
+    ck_assert_int_ne(derive(tls_library(), &ask, out), 1); /* more than a hash */
     ask.n = 32;
     ask.digest = "SHA512";
-    ck_assert_int_ne(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    ck_assert_int_ne(derive(tls_library(), &ask, out), 1);
     ask.digest = "SHA256";
     ask.key_size = 64;
-    ck_assert_int_ne(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    ck_assert_int_ne(derive(tls_library(), &ask, out), 1);
     ask.key_size = 0;
-    ck_assert_int_ne(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    ck_assert_int_ne(derive(tls_library(), &ask, out), 1);
     ask.key_size = 32;
     ask.mode = EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND;
-    ck_assert_int_ne(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    ck_assert_int_ne(derive(tls_library(), &ask, out), 1);
     ask.mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
     ask.data = key;
     ask.data_size = 64;
-    ck_assert_int_eq(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    ck_assert_int_eq(derive(tls_library(), &ask, out), 1);
     ask.data_size = 65;
-    ck_assert_int_ne(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    ck_assert_int_ne(derive(tls_library(), &ask, out), 1);
     ask.data_size = 64;
     char label[60] = "";
     memset(label, 'x', 58); /* and "tls13 " */
     ask.label = label;
-    ck_assert_int_eq(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    ck_assert_int_eq(derive(tls_library(), &ask, out), 1);
     label[58] = 'x';
-    ck_assert_int_ne(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    ck_assert_int_ne(derive(tls_library(), &ask, out), 1);
 }
 END_TEST
 
@@ -151,23 +137,23 @@ START_TEST(the_handshake_at_work_is_told_its_secrets)
         handshake = (struct tls_handshake){.client = client};
         tls_kdf_tell(&handshake);
         ask.label = "c hs traffic";
-        ck_assert_int_eq(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+        ck_assert_int_eq(derive(tls_library(), &ask, out), 1);
         ck_assert_uint_eq(handshake.rx.secret_size + handshake.tx.secret_size, 0);
         ask.label = "c ap traffic";
-        ck_assert_int_eq(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+        ck_assert_int_eq(derive(tls_library(), &ask, out), 1);
         struct tls_leak *of_client = client ? &handshake.tx : &handshake.rx;
         struct tls_leak *of_server = client ? &handshake.rx : &handshake.tx;
         ck_assert_uint_eq(of_client->secret_size, 32);
         ck_assert_mem_eq(of_client->secret, out, 32);
         ck_assert_uint_eq(of_server->secret_size, 0);
         ask.label = "s ap traffic";
-        ck_assert_int_eq(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+        ck_assert_int_eq(derive(tls_library(), &ask, out), 1);
         ck_assert_uint_eq(of_server->secret_size, 32);
         ck_assert_mem_eq(of_server->secret, out, 32);
         tls_kdf_tell(NULL);
     }
     handshake = (struct tls_handshake){0};
-    ck_assert_int_eq(derive(TLS_KDF_PREFERRED, &ask, out), 1);
+    ck_assert_int_eq(derive(tls_library(), &ask, out), 1);
     ck_assert_uint_eq(handshake.tx.secret_size, 0);
 }
 END_TEST
@@ -177,9 +163,8 @@ int main(void)
     Suite *suite = suite_create("tls_kdf");
     TCase *tcase = tcase_create("tls_kdf");
 
-    if (tls_kdf_init() < 0)
+    if (!tls_library())
         return EXIT_FAILURE;
-    tcase_add_test(tcase, ours_is_the_one_that_is_preferred);
     tcase_add_test(tcase, expansions_are_openssl_s);
     tcase_add_test(tcase, extractions_are_openssl_s);
     tcase_add_test(tcase, what_a_handshake_does_not_ask_for_is_refused);
