@@ -383,7 +383,7 @@ def table(chaos, load):
         ("tunnels opened", f"{load['opened']} ({load['completed']} completed)"),
         ("checked", f"{load['payload_bytes'] / 1e9:.3f} GB, {load['messages']} messages"),
         ("workers killed", f"{chaos.kills} ({chaos.crash_kills} by SIGSEGV), "
-                           f"died elsewhere {chaos.proxy.sum('crashes') - chaos.kills}"),
+                           f"{chaos.proxy.sum('crashes')} deaths counted"),
         ("keepers killed", chaos.keeper_kills),
         ("reloads", f"{chaos.reloads} ({done('reloads')} done)"),
         ("upgrades, recycles", f"{chaos.upgrades}, {chaos.recycles} asked for"
