@@ -27,6 +27,7 @@ struct truth {
     uint32_t entered;
     uint32_t refused;
     uint32_t uncounted;
+    uint32_t begun; /* workers */
 };
 static struct truth *truth;
 
@@ -166,12 +167,25 @@ static void note_out(uint32_t slot, uint32_t client)
     STORE_RELAXED(&truth->in[slot][client], 0u);
 }
 
+/* On a busy core one worker may be done before the next has begun: then there is no race. */
+static void begin_together(void)
+{
+    __atomic_fetch_add(&truth->begun, 1, __ATOMIC_SEQ_CST);
+    while (LOAD_RELAXED(&truth->begun) < WORKERS)
+        sched_yield();
+}
+
 /* In and out at random, holding several; `rounds` 0: until killed. */
 static void work(uint32_t slot, uint32_t rounds)
 {
+    enum { TURN = 200 };
     uint32_t held[CLIENTS] = {0};
     srandom(slot + 1);
+    if (rounds > 0)
+        begin_together();
     for (uint32_t round = 0; rounds == 0 || round < rounds; round++) {
+        if (round % TURN == 0)
+            sched_yield();
         uint32_t client = (uint32_t)random() % CLIENTS;
         if (held[client] != 0) {
             note_out(slot, client);
