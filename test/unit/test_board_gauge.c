@@ -36,6 +36,7 @@ static void setup(void)
     int32_t owner;
     snprintf(name, sizeof name, "/hf-test-gauge-%d", (int)getpid());
     ck_assert_int_eq(board_create(&board, name, &shape, &owner), 0);
+    shm_unlink(name); /* now, so that a test that fails leaves nothing */
     for (uint32_t i = 0; i < WORKERS; i++)
         board_slot(&board, i)->starts = 1;
     truth = mmap(NULL, sizeof *truth, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -46,7 +47,6 @@ static void teardown(void)
 {
     munmap(truth, sizeof *truth);
     board_fini(&board);
-    shm_unlink(name);
 }
 
 START_TEST(a_limit_is_one_on_the_sum_over_all_workers)
