@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * AES-GCM (NIST SP 800-38D; as an AEAD: RFC 5116 5.1, 5.2) by Intel's multi-buffer library, a message in
- * one call. OpenSSL 3.0 needs five calls that look parameters up by name, sets a key up in twice the time and does
- * not use the wide AES instructions of today's CPUs: for a short message under a new key it takes 340 ns where this
- * takes 140, for 16 KiB 3.6 us where this takes 1.4.
+ * AES-GCM (NIST SP 800-38D; as an AEAD: RFC 5116 5.1, 5.2) by Intel's multi-buffer library, a message
+ * in one call. OpenSSL 3.0 needs five calls that look parameters up by name, sets a key up in twice the
+ * time and does not use the wide AES instructions of today's CPUs: for a short message under a new key
+ * it takes 340 ns where this takes 140, for 16 KiB 3.6 us where this takes 1.4.
  */
 #ifndef COMMON_GCM_H
 #define COMMON_GCM_H
@@ -18,8 +18,9 @@
 enum { GCM_NONCE = 12, GCM_TAG = 16 };
 
 /*
- * Choose the code for this CPU: 1.5 ms, once a process; children have it from their parent. False: the CPU has
- * no instructions for AES, or the program was built without the library. Then nothing below may be called.
+ * Choose the code for this CPU: 1.5 ms, once a process; children have it from their parent. False: the
+ * CPU has no instructions for AES, the program was built without the library, or there is no memory.
+ * Then nothing below may be called.
  */
 bool gcm_init(void);
 
@@ -42,15 +43,15 @@ struct gcm_about {
 };
 
 /*
- * Encrypt `text` and, behind it, `last` (one byte, or none: NULL) to `out`; the tag follows. `out` may be where
- * the text is, if there is no `last`; otherwise they must not overlap.
+ * Encrypt `text` and, behind it, `last` (one byte, or none: NULL) to `out`; the tag follows. `out` may be
+ * where the text is, if there is no `last`; otherwise they must not overlap.
  */
 void gcm_seal(struct gcm_key *key, const struct gcm_about *about, struct slice text,
               const uint8_t *last, uint8_t *out);
 
 /*
- * Decrypt n bytes, behind which the tag stands, to `out`. False: the tag is not theirs; then what is at
- * `out` must not be used, and is the caller's to wipe.
+ * Decrypt n bytes, behind which the tag stands, to `out`. False: the tag is not theirs; then what is
+ * at `out` must not be used, and is the caller's to wipe.
  */
 bool gcm_open(struct gcm_key *key, const struct gcm_about *about, const uint8_t *text, size_t n,
               uint8_t *out) MUST_CHECK;

@@ -171,7 +171,7 @@ static void take_callers(struct operate *operate, uint64_t now_ms)
     }
 }
 
-/* Returns the descriptor, of a socket at master->conf->control, and *copy of that path; -1 when that failed. */
+/* Returns a socket at master->conf->control, and *copy of that path; -1 when that failed (logged). */
 static int bind_new(const struct master *master, char **copy)
 {
     const char *path = master->conf->control;

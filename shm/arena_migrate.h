@@ -37,7 +37,8 @@ void arena_migrate_close(struct arena_old *old);
  * numbers; no command and nobody parked. On 0 the caller owns *fd and the mapping in `out`.
  * Returns 0, -EPROTONOSUPPORT (version), -EBUSY (the worker was not at a safe point), -EBADMSG (an
  * index, a range or a layout that cannot be), -ENOSPC (more different timeouts than there are places
- * for rules: the worker takes back, and goes on with them) or -errno; then *fd is -1 and nothing is left behind.
+ * for rules: the worker takes back, and goes on with them) or -errno; then *fd is -1 and nothing is
+ * left behind.
  */
 int arena_migrate(const void *old, size_t old_size, uint32_t records, struct arena *out,
                   int *fd) MUST_CHECK;

@@ -6,7 +6,10 @@
 enum {
     PART = 1000 /* levels are in thousandths: a rate per second adds as much each millisecond */
 };
-/* A bucket that was left alone for longer is filled for an hour at most: a burst is no longer, but for the least one of a very slow rate. */
+/*
+ * A bucket that was left alone for longer is filled for an hour at most: a burst is no longer, but for
+ * the least one of a very slow rate.
+ */
 enum { REFILL_MAX_MS = 3600000 };
 /* What has no limit has so much left; when a reload sets one, it begins with a full bucket. */
 #define NO_LIMIT (INT64_MAX / 2)

@@ -3,7 +3,8 @@
  * An expanded key takes a kilobyte, five times what a session does, so there is one for each suite and
  * direction. It is made when another was in it: a burst on one connection pays once.
  *
- * AES-GCM is common/gcm.h's where this CPU can, else OpenSSL's, as ChaCha20-Poly1305 is; both give the same bytes.
+ * AES-GCM is common/gcm.h's where this CPU can, else OpenSSL's, as ChaCha20-Poly1305 is; both give the
+ * same bytes.
  */
 #include "common/gcm.h"
 #include "worker/tls_parts.h"

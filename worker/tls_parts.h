@@ -34,7 +34,10 @@ struct tls_aead {
 bool tls_engine_open(struct tls_engine *engine, const struct tls_aead *aead, struct slice text,
                      uint8_t *dst) MUST_CHECK;
 
-/* Seal content and, behind it, TLS 1.3's inner type (else NULL) to `out`; the tag follows. False: it failed. */
+/*
+ * Seal content and, behind it, TLS 1.3's inner type (else NULL) to `out`; the tag follows. False: the
+ * library failed.
+ */
 bool tls_engine_seal(struct tls_engine *engine, const struct tls_aead *aead, struct slice content,
                      const uint8_t *inner_type, uint8_t *out) MUST_CHECK;
 

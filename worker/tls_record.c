@@ -32,7 +32,7 @@ size_t tls_record_overhead(const struct tls_session *session)
     return TLS_RECORD_HEADER + tls_explicit_nonce(session) + inner_type + TLS_TAG;
 }
 
-static bool is_known(const struct tls_session *session)
+bool tls_session_is_known(const struct tls_session *session)
 {
     return (session->version == TLS_1_3 || session->version == TLS_1_2) &&
            session->suite > TLS_SUITE_NONE && session->suite <= TLS_CHACHA20_POLY1305;
@@ -146,7 +146,7 @@ int tls_record_open(struct tls_engine *engine, struct tls_session *session, cons
     int whole = tls_record_need(session, record, n);
     if (whole < 0)
         return whole;
-    if ((size_t)whole != n || dir->seq == UINT64_MAX || !is_known(session))
+    if ((size_t)whole != n || dir->seq == UINT64_MAX || !tls_session_is_known(session))
         return -TLS_INTERNAL_ERROR;
     int size = whole - TLS_RECORD_HEADER - (int)explicit - TLS_TAG;
     make_nonce(dir, dir->seq, aead.nonce);
@@ -180,7 +180,7 @@ int tls_record_seal(struct tls_engine *engine, struct tls_session *session,
     struct tls_aead aead = {.suite = session->suite, .key = dir->key};
 
     if (session->flags & (TLS_SENT_CLOSE | TLS_FATAL) || dir->seq == UINT64_MAX ||
-        n > tls_record_content_max(session) || !is_known(session))
+        n > tls_record_content_max(session) || !tls_session_is_known(session))
         return -TLS_INTERNAL_ERROR;
     out[0] = is_13 ? TLS_APPLICATION : inner_type;
     out[1] = LEGACY_MAJOR;

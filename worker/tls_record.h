@@ -125,6 +125,9 @@ void tls_session_from_master(struct tls_session *session, enum tls_suite suite,
                              const uint8_t master[48], const uint8_t client_random[32],
                              const uint8_t server_random[32]);
 
+/* Has it a version and a suite that this layer knows? A wild store may have changed them. */
+bool tls_session_is_known(const struct tls_session *session);
+
 /* Overwrite with zeros so that no compiler takes it out. */
 void tls_session_wipe(struct tls_session *session);
 

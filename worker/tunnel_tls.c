@@ -298,9 +298,7 @@ int tunnel_tls_init(struct worker *w, uint8_t *used_chunks)
 static bool side_holds(const struct worker *w, const struct vault_side *entry, uint8_t *chunks)
 {
     const struct tls_session *session = &entry->session;
-    if ((session->version != TLS_1_2 && session->version != TLS_1_3) ||
-        session->suite == TLS_SUITE_NONE || session->suite > TLS_CHACHA20_POLY1305 ||
-        entry->check != vault_check(session))
+    if (!tls_session_is_known(session) || entry->check != vault_check(session))
         return false;
     if (entry->in_chunk == 0)
         return true;

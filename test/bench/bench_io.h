@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client's socket, plain or with TLS: the handshake by OpenSSL, many messages by bench_record.h. Never blocks. */
+/*
+ * A client's socket, plain or with TLS: the handshake by OpenSSL, many messages by bench_record.h. Never
+ * blocks.
+ */
 #ifndef TEST_BENCH_BENCH_IO_H
 #define TEST_BENCH_BENCH_IO_H
 

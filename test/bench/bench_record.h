@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A client's records once OpenSSL has done the handshake: TLS 1.3 with AES-128-GCM, by common/gcm.h. OpenSSL spends
- * more on a record than a proxy does on a message, and a load that is dearer than the proxy makes that one
- * sleep and wake up. No KeyUpdate: a benchmark is over before.
+ * A client's records once OpenSSL has done the handshake: TLS 1.3 with AES-128-GCM, by common/gcm.h.
+ * With OpenSSL's the load costs more than the proxy, which then waits for it and wakes up for each
+ * message. No KeyUpdate: a benchmark is over before.
  */
 #ifndef TEST_BENCH_BENCH_RECORD_H
 #define TEST_BENCH_BENCH_RECORD_H

@@ -271,19 +271,27 @@ def forbid_descriptors(pid):
 @contextlib.contextmanager
 def no_descriptors(pid):
     limits = forbid_descriptors(pid)
-    yield
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
-@story
-def names_are_followed_as_soon_as_that_is_possible(scene):
-    """The master has no descriptor for an image; then nothing but its own clock tells it to try again."""
+def followed(scene):
+    """app.test is the first of two servers, and followed."""
     dns = Dns(scene)
     one, two = backends_on(scene, ["one", "two"])
     dns.hosts = {"app.test": [one.address[0]]}
     dns.start()
     proxy = named(scene, dns, f"app.test:{one.address[1]}")
     wait_servers(proxy, one.address)
+    return dns, proxy, two
+
+
+@story
+def names_are_followed_as_soon_as_that_is_possible(scene):
+    """The master has no descriptor for an image; then nothing but its own clock tells it to try again."""
+    dns, proxy, two = followed(scene)
     generation = proxy.generation()
     with no_descriptors(proxy.pid):
         dns.change(app_test=[two.address[0]])
@@ -296,12 +304,7 @@ def names_are_followed_as_soon_as_that_is_possible(scene):
 
 @story
 def a_checker_that_cannot_be_started_is_started_later(scene):
-    dns = Dns(scene)
-    one, two = backends_on(scene, ["one", "two"])
-    dns.hosts = {"app.test": [one.address[0]]}
-    dns.start()
-    proxy = named(scene, dns, f"app.test:{one.address[1]}")
-    wait_servers(proxy, one.address)
+    dns, proxy, two = followed(scene)
     with no_descriptors(proxy.pid):
         os.kill(checker(proxy), signal.SIGKILL)
         proxy.wait_log("checker_fork_failed")
