@@ -11,8 +11,7 @@
 enum {
     BURST = 64,              /* connections accepted for one event */
     IDLE_CLOSED_A_TURN = 32, /* keep-alive clients closed at once when descriptors run short */
-    FRESH_MS = 1000, /* who was accepted just now may be about to ask: not closed for that */
-    SPARE_FDS = 16,  /* for control messages and logs that arrive as descriptors */
+    SPARE_FDS = 16,          /* for control messages and logs that arrive as descriptors */
 };
 
 static int watch(struct worker *w, uint32_t place)
@@ -154,7 +153,7 @@ void accept_regulate(struct worker *w)
 {
     if (w->fd_pressure) {
         if (descriptors_short(w))
-            client_close_idle(w, IDLE_CLOSED_A_TURN, FRESH_MS);
+            client_close_oldest(w, IDLE_CLOSED_A_TURN);
         if (!descriptors_short(w)) {
             w->fd_pressure = false;
         } else if (w->mode == SLOT_MODE_RUN) {

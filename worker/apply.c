@@ -168,7 +168,7 @@ static void enter_mode(struct worker *w, uint32_t mode)
     STORE_RELAXED(&w->me->state,
                   mode == SLOT_MODE_RUN ? (uint32_t)SLOT_RUNNING : (uint32_t)SLOT_DRAINING);
     if (mode != SLOT_MODE_RUN) {
-        client_close_idle(w, UINT32_MAX, 0);
+        client_close_idle(w);
         backend_close_kept(w);
     }
     accept_regulate(w);

@@ -13,6 +13,8 @@
 enum {
     LINGER_MS = 2000,
     LINGER_BYTES_MAX = 256 * 1024,
+    FRESH_MS = 1000,        /* for so long, who has come is taken to be about to ask */
+    FRESH_PARKING_MS = 250, /* the same while new clients wait until we have parked */
 };
 
 /* May the state change so? Rows: from; bits: to. */
@@ -117,7 +119,7 @@ int client_open(struct worker *w, int fd, const struct addr *address,
     client->address = *address;
     addr_unmap(&client->address);
     client->port = listener ? addr_port(&listener->address) : 0;
-    client->opened_ms = w->now_ms;
+    client->ready_ms = w->now_ms;
     client->state = proxy ? CLIENT_PROXY : client->tls ? CLIENT_TLS : CLIENT_IDLE;
     idle_link(client);
     conn_timer_set(&client->conn, client->state == CLIENT_TLS ? header->tls.handshake_timeout_ms
@@ -160,21 +162,41 @@ static bool is_idle(const struct client *client)
     return recv(client->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
-uint32_t client_close_idle(struct worker *w, uint32_t count, uint32_t fresh_ms)
+/* It has come so lately that its first request may be on the way. */
+static bool is_fresh(const struct client *client, uint32_t fresh_ms)
 {
-    uint32_t closed = 0;
+    return client->requests == 0 && client->conn.w->now_ms - client->ready_ms < fresh_ms;
+}
+
+static void close_idle(struct client *client)
+{
+    worker_ended(client->conn.w, REASON_KEEPALIVE_TIMEOUT);
+    client_close(client, false);
+}
+
+void client_close_oldest(struct worker *w, uint32_t count)
+{
     struct client *next = NULL;
-    for (struct client *client = w->idle_head; client && closed < count; client = next) {
+    for (struct client *client = w->idle_head; client && count > 0; client = next) {
         next = client->idle_next;
-        if (client->requests == 0 && w->now_ms - client->opened_ms < fresh_ms)
+        if (is_fresh(client, FRESH_MS))
             break; /* those behind it are younger */
-        if (!is_idle(client) || (client->shaking && fresh_ms == 0))
+        if (!is_idle(client))
             continue;
-        worker_ended(w, REASON_KEEPALIVE_TIMEOUT);
-        client_close(client, false);
-        closed++;
+        close_idle(client);
+        count--;
     }
-    return closed;
+}
+
+void client_close_idle(struct worker *w)
+{
+    uint32_t fresh_ms = w->parking ? FRESH_PARKING_MS : FRESH_MS;
+    struct client *next = NULL;
+    for (struct client *client = w->idle_head; client; client = next) {
+        next = client->idle_next;
+        if (!client->shaking && !is_fresh(client, fresh_ms) && is_idle(client))
+            close_idle(client);
+    }
 }
 
 /* ---- TLS ---- */
@@ -191,6 +213,7 @@ static void shake_hands(struct client *client)
     case CONN_TLS_DONE: break;
     }
     set_state(client, CLIENT_IDLE);
+    client->ready_ms = conn->w->now_ms;
     conn_timer_set(conn, conn->w->image->header->front.header_timeout_ms);
 }
 

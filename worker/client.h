@@ -30,7 +30,7 @@ struct client {
     struct client *idle_next; /* in the worker's list while IDLE */
     struct client *idle_prev;
     uint32_t requests; /* served on this connection */
-    uint32_t opened_ms;
+    uint32_t ready_ms; /* when it came, or its TLS handshake was done: it may ask from then on */
     uint32_t lingered; /* bytes dropped in LINGER */
     uint16_t port;     /* of the listener */
     uint8_t state;     /* enum client_state */
@@ -79,10 +79,16 @@ void client_close(struct client *client, bool abort);
 void client_became_tunnel(struct client *client);
 
 /*
- * Close the oldest clients between requests, at most `count`, but none whose next request has arrived
- * unread, and none that came less than `fresh_ms` ago and has not asked yet. With `fresh_ms` 0 (nobody
- * new is wanted, but there is no shortage) who is amid a TLS handshake may end it. Returns how many.
+ * Descriptors are short: close the oldest clients between requests, at most `count`, but none whose next
+ * request has arrived unread, and none that came in the last second and has not asked yet.
  */
-uint32_t client_close_idle(struct worker *w, uint32_t count, uint32_t fresh_ms);
+void client_close_oldest(struct worker *w, uint32_t count);
+
+/*
+ * No more requests are wanted: close all clients between them, but none whose next request has arrived
+ * unread, who is amid a TLS handshake, or who came just now and has not asked yet: who asks and sees an
+ * end instead of an answer cannot know what became of its request. To be called again for the latter.
+ */
+void client_close_idle(struct worker *w);
 
 #endif

@@ -29,7 +29,6 @@ void park_event(struct worker *w)
     w->parking = true;
     worker_set_looking(w);
     accept_regulate(w);
-    client_close_idle(w, UINT32_MAX, 0);
     backend_close_kept(w);
 }
 
@@ -51,7 +50,7 @@ static void give_up_requests(struct worker *w)
 }
 
 /*
- * Is anybody still asking or being answered? Who has the whole answer and only lingers is not waited
+ * Is anybody still asking, about to ask, or being answered? Who has the whole answer and only lingers is not waited
  * for: new clients would wait as long as that one pleases.
  */
 static bool clients_busy(const struct worker *w)
@@ -116,6 +115,7 @@ void park_when_ready(struct worker *w)
         accept_regulate(w);
         return;
     }
+    client_close_idle(w);
     if (w->mono_ms < header->park_by_ms && clients_busy(w))
         return;
     give_up_requests(w);

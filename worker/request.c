@@ -250,7 +250,8 @@ static int fill_names(struct request *r)
 
 static bool wants_keep_alive(const struct request *r)
 {
-    if (r->image->header->front.keepalive_timeout_ms == 0 || r->head.flags & HTTP_CLOSE)
+    if (r->image->header->front.keepalive_timeout_ms == 0 || r->head.flags & HTTP_CLOSE ||
+        !worker_keeps_clients(r->client->conn.w))
         return false;
     return r->head.minor > 0 || r->head.flags & HTTP_KEEP_ALIVE;
 }

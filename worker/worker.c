@@ -149,6 +149,8 @@ static void each_second(struct worker *w)
     give_back_memory(w);
     access_log_flush(&w->access_log);
     wave_look(w);
+    if (w->mode != SLOT_MODE_RUN)
+        client_close_idle(w);
     STORE_RELAXED(&w->me->counters[COUNTER_LOG_LOST], w->access_log.lost + log_lost());
 }
 

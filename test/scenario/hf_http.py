@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A raw HTTP/1.1 client: sends exactly what it is told, and takes answers strictly."""
 import re
+import select
 import socket
+import time
 
 import hf
 
@@ -182,3 +184,32 @@ def pattern(size):
     """What /bytes?n=size and /chunked?n=size of the echo backend send."""
     period = bytes(i % 251 for i in range(251))
     return (period * (size // 251 + 1))[:size]
+
+
+def newcomers_are_answered(address, among, order, within_s):
+    """Clients come before and after an order, until one of those who are `among` the idle ones sees its
+    end, as the last in the worker's list; then they ask. Who came less than `within_s` ago must be
+    answered. False: we were too slow."""
+    came, deadline = [], time.monotonic() + hf.PATIENCE_S
+
+    def come():
+        came.append((time.monotonic(), Client(address)))
+
+    for _ in range(20):
+        come()
+    for client in among:
+        client.get("/whoami")
+    order()
+    while not select.select([client.sock for client in among], [], [], 0.005)[0]:
+        hf.check(time.monotonic() < deadline, "nobody who is idle was told to go")
+        come()
+    asked = []
+    for at, client in reversed(came):
+        client.request("GET", "/whoami")
+        if time.monotonic() - at < within_s:
+            asked.append(client)
+    for client in asked:
+        hf.equal(client.answer().status, 200, "status for who had just come")
+    for _, client in came:
+        client.close()
+    return bool(asked)

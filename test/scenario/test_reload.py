@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reload under traffic: nothing that is open is lost, and what is new holds. See test_master.py for
 the other signals and options."""
+import contextlib
 import copy
 import json
 import os
 
 import hf
 from hf import check, configuration, equal, story
-from hf_http import Client
+from hf_http import Client, newcomers_are_answered
 from hf_mass import Mass
 from hf_ws import Socket, accepting
 
@@ -232,6 +233,38 @@ def connections_that_wait_on_a_worker_that_leaves_are_served(scene):
     equal(proxy.counter("connections_accepted"), 200, "connections accepted")
     check(all(slot["counters"]["connections_accepted"] > 50 for slot in proxy.slots()),
           "the worker that left accepted nothing")
+
+
+@story
+def who_came_just_before_its_worker_leaves_is_answered(scene):
+    proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2))
+
+    def try_it():
+        with contextlib.ExitStack() as stack:
+            idle = [stack.enter_context(Client(proxy.address)) for _ in range(20)]
+            proxy.conf["workers"] = 1
+            in_time = newcomers_are_answered(proxy.address, idle, lambda: proxy.reload(wait=False),
+                                             0.9)  # client.c: 1 s
+        proxy.conf["workers"] = 2
+        proxy.reload()
+        return in_time
+
+    hf.wait_for(try_it, "we are fast enough")
+
+
+@story
+def a_worker_that_leaves_does_not_wait_for_who_does_not_ask(scene):
+    proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2,
+                                         header_timeout="10m"))
+    silent = [Client(proxy.address) for _ in range(20)]
+    proxy.wait_sum("clients_open", 20)
+    proxy.conf["workers"] = 1
+    proxy.reload(wait=False)
+    hf.wait_equal(lambda: [slot["state"] for slot in proxy.slots()], ["running", "free"],
+                  "the second worker ends")
+    check(0 < proxy.sum("clients_open") < 20, "clients of the worker that stays")
+    for client in silent:
+        client.close()
 
 
 @story

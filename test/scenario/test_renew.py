@@ -17,7 +17,7 @@ import time
 
 import hf
 from hf import check, configuration, equal, story
-from hf_http import Client
+from hf_http import Client, newcomers_are_answered
 from hf_mass import Mass
 from hf_ws import Socket
 
@@ -77,11 +77,15 @@ class Renewable(hf.Holdfast):
     def said(self, pattern):
         return len(re.findall(pattern, self.log()))
 
+    def begin_command(self, word):
+        return subprocess.Popen([str(PROGRAM), "-c", str(self.file), "-s", word],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, text=True)
+
     def command(self, word):
-        done = subprocess.run([str(PROGRAM), "-c", str(self.file), "-s", word],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=hf.PATIENCE_S)
-        equal((done.returncode, done.stderr), (0, ""), f"-s {word}")
+        with self.begin_command(word) as process:
+            _, errors = process.communicate(timeout=hf.PATIENCE_S)
+        equal((process.returncode, errors), (0, ""), f"-s {word}")
 
     def recycle(self, mass, outcome="renewed kind=recycle"):
         before = self.said(outcome)
@@ -234,7 +238,8 @@ def a_program_with_more_counters_reasons_and_keys_follows_and_goes(scene):
 
     def ask():
         while not over.is_set():
-            answers.append(whoami(proxy))
+            with contextlib.suppress(EOFError):  # it did not ask in time after it had come
+                answers.append(whoami(proxy))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
@@ -279,6 +284,34 @@ def a_request_in_flight_is_finished_and_new_clients_wait(scene):
     check(seconds < (10 if hf.SANITIZED else 2), f"it took {seconds:.1f} s")
     hf.wait_for(lambda: proxy.said("renewed kind=recycle"), "the recycle is done")
     check(proxy.workers()[0] != old, "the worker was not replaced")
+
+
+@story
+def who_came_just_before_a_recycle_is_answered(scene):
+    """It cannot know what became of a request that is followed by an end."""
+    proxy = Renewable(scene, configuration(scene, scene.backend("one")))
+
+    def try_it():
+        recycled = proxy.said("renewed kind=recycle")
+        with contextlib.ExitStack() as stack:
+            idle = stack.enter_context(Client(proxy.address))
+            in_time = newcomers_are_answered(
+                proxy.address, [idle],
+                lambda: stack.enter_context(proxy.begin_command("recycle")), 0.2)  # client.c: 250 ms
+        hf.wait_for(lambda: proxy.said("renewed kind=recycle") > recycled, "the recycle is done")
+        return in_time
+
+    hf.wait_for(try_it, "we are fast enough")
+
+
+@story
+def who_comes_and_does_not_ask_holds_up_no_recycle(scene):
+    proxy = Renewable(scene, configuration(scene, scene.backend("one"), upgrade_timeout="10m"))
+    with Client(proxy.address) as silent:
+        proxy.wait_sum("clients_open", 1)
+        proxy.command("recycle")
+        silent.expect_end()
+    hf.wait_for(lambda: proxy.said("renewed kind=recycle"), "the recycle is done")
 
 
 @story
