@@ -321,6 +321,8 @@ void client_request_done(struct client *client, bool keep)
 {
     struct conn *conn = &client->conn;
     ASSERT(client->request == NULL);
+    while (conn_flush(conn))
+        ;
     if (conn->error) {
         client_close(client, true);
         return;

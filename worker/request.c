@@ -132,9 +132,7 @@ static void answer(struct request *r, uint16_t status, enum reason reason)
         request_abort(r, REASON_NO_MEMORY);
         return;
     }
-    while (conn_flush(conn))
-        ;
-    request_finish(r, reason);
+    request_finish(r, reason); /* counted first: who has the answer finds it on the board */
 }
 
 void request_refuse(struct request *r, uint16_t status, enum reason reason)
