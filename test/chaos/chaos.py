@@ -194,6 +194,7 @@ class Chaos:
         self.scene, self.asked = scene, asked
         self.random = random.Random(asked.seed)
         self.kills = self.crash_kills = self.keeper_kills = 0
+        self.killed = {}  # by slot: the worker that was killed last
         self.reloads = self.upgrades = self.recycles = 0
         if asked.unix:
             run = len(scene.holdfasts)  # of this scene: the paths of those before are taken
@@ -223,8 +224,11 @@ class Chaos:
 
     def kill_worker(self, slot):
         crash = self.random.randrange(100) < self.asked.segv
-        if kill_if_named(slot["worker_pid"], "hf-worker",
-                         signal.SIGSEGV if crash else signal.SIGKILL):
+        pid = slot["worker_pid"]
+        if pid == self.killed.get(slot["worker"]):
+            return  # on a busy machine it has not come to its end yet
+        if kill_if_named(pid, "hf-worker", signal.SIGSEGV if crash else signal.SIGKILL):
+            self.killed[slot["worker"]] = pid
             self.kills += 1
             self.crash_kills += crash
 
