@@ -201,15 +201,14 @@ static bool is_starved(const struct worker *w, uint32_t entry)
     return t->state == TUNNEL_OPEN && t->dir[entry & 1].flags & DIR_STARVED;
 }
 
-/* Tunnels that have ended leave their places in the list. */
-static void compact_starved(struct worker *w)
+/* Tunnels that have ended leave their places in the list; who has their record since may have more. */
+static void list_starved(struct worker *w)
 {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < w->starved_count; i++) {
-        if (is_starved(w, w->starved[i]))
-            w->starved[kept++] = w->starved[i];
+    w->starved_count = 0;
+    for (uint32_t entry = 0; entry < w->tunnels_used * 2; entry++) {
+        if (is_starved(w, entry))
+            w->starved[w->starved_count++] = entry;
     }
-    w->starved_count = kept;
 }
 
 void tunnel_tls_starve(struct worker *w, uint32_t tunnel, uint32_t d)
@@ -218,7 +217,7 @@ void tunnel_tls_starve(struct worker *w, uint32_t tunnel, uint32_t d)
     if (dir->flags & DIR_STARVED)
         return;
     if (w->starved_count == w->arena->header->tunnels_max * 2)
-        compact_starved(w);
+        list_starved(w); /* but for this one all of them: there is room */
     dir->flags |= DIR_STARVED;
     w->starved[w->starved_count++] = tunnel << 1 | d;
 }
