@@ -724,23 +724,34 @@ def tunnels_to_tls_backends_live_on(scene):
 
 @story
 def openssls_own_client_changes_keys_both_ways(scene):
+    """Deaths come between a change of keys that it asks us to answer, and the answer."""
     backend = scene.scripted(hf_ws.accepting(echo))
     proxy, address = start(scene, backend)
+    log = scene.dir / "keys"
     client = subprocess.Popen(
         ["openssl", "s_client", "-connect", hf.text_address(address), "-quiet", "-no_ign_eof",
-         "-servername", "site.test", "-tls1_3"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+         "-servername", "site.test", "-tls1_3", "-keylogfile", str(log)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     scene.later(client.wait)
     scene.later(client.kill)
-    client.stdin.write(hf_ws.handshake("/", hf_ws.new_key()))
-    client.stdin.flush()
+
+    def say(line):
+        client.stdin.write(line)
+        client.stdin.flush()
+
+    say(hf_ws.handshake("/", hf_ws.new_key()))
     while client.stdout.readline() != b"\r\n":
         pass
-    for _ in range(3):
-        client.stdin.write(b"hello\n")
-        client.stdin.flush()
-        equal(client.stdout.readline(), b"hello\n", "echo")
+    for command in (b"k\n", b"K\n", b"K\n"):  # without and with a wish for ours
+        say(command)
+        while client.stderr.readline() != b"KEYUPDATE\n":
+            pass
         kill_worker(proxy)
+        say(b"hello\n")
+        equal(client.stdout.readline(), b"hello\n", "echo")
+    names = [line.split()[0] for line in log.read_text(encoding="utf-8").splitlines()]
+    equal([names.count(f"{side}_TRAFFIC_SECRET_N") for side in ("CLIENT", "SERVER")], [3, 2],
+          "changes of keys")
 
 
 if __name__ == "__main__":
