@@ -49,6 +49,23 @@ START_TEST(who_waits_for_chunks_is_run_when_there_are_some)
 }
 END_TEST
 
+/* Slow receivers hold the others, and may go on so. */
+START_TEST(with_few_chunks_one_is_run_a_turn)
+{
+    w.free_chunk_count = TUNNEL_CHUNKS_A_STEP - 1;
+    for (uint32_t i = 0; i < TUNNELS; i++)
+        tunnel_tls_starve(&w, i, 0);
+    tunnel_tls_feed(&w);
+    ck_assert_uint_eq(w.ready_count, 0);
+    w.free_chunk_count = TUNNEL_CHUNKS_A_STEP;
+    for (uint32_t turn = 1; turn <= TUNNELS; turn++) {
+        tunnel_tls_feed(&w);
+        ck_assert_uint_eq(w.ready_count, turn);
+        ck_assert_uint_eq(ready[0], 0);
+    }
+}
+END_TEST
+
 START_TEST(however_many_tunnels_end_while_they_wait_the_list_has_room_for_all_that_do)
 {
     for (uint32_t round = 0; round < 5 * DIRECTIONS; round++) {
@@ -72,6 +89,7 @@ int main(void)
     TCase *tcase = tcase_create("tunnel_tls");
     tcase_add_checked_fixture(tcase, set_up, NULL);
     tcase_add_test(tcase, who_waits_for_chunks_is_run_when_there_are_some);
+    tcase_add_test(tcase, with_few_chunks_one_is_run_a_turn);
     tcase_add_test(tcase,
                    however_many_tunnels_end_while_they_wait_the_list_has_room_for_all_that_do);
     suite_add_tcase(suite, tcase);
