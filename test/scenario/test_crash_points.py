@@ -245,6 +245,23 @@ def the_last_word_of_who_has_ended_is_not_said_twice(scene):
     proxy.crashes_expected = proxy.sum("crashes")
 
 
+@story
+def a_quarantine_is_told_as_what_it_is_also_of_a_tls_tunnel(scene):
+    """Its keys stand as they were amid the step that crashed two workers: no wild store did that."""
+    os.environ["HOLDFAST_CRASH_POINT"] = "made_output:1:segv"
+    scene.later(os.environ.pop, "HOLDFAST_CRASH_POINT")
+    proxy = scene.holdfast(hf_tls.configuration(scene, scene.backend()), crash_signals=True,
+                           program=hf.CRASH_BUILD / "holdfast")
+    poison = hf_tls.Wire(proxy.listener(1)).shake().upgrade()
+    with contextlib.suppress(ConnectionError):  # no end in order
+        while True:
+            poison.sock.sendall(poison.frame(b"poison"))
+            poison.expect(b"poison")
+    proxy.wait_reason("quarantined", 1)
+    equal(proxy.reason("worker_died"), 0, "ended for another reason")
+    proxy.crashes_expected = 2
+
+
 def control(place, tls, *words):
     """Successors that believe the record instead of the kernel: this command must see it."""
     def tale(scene):
