@@ -478,6 +478,44 @@ def no_secret_of_a_closed_connection_stays_in_memory(scene):
         check(secrets and not left, f"TLS {name}: secrets in memory: {left}")
 
 
+def private_number(key):
+    """Of an elliptic curve's key, as OpenSSL has it in memory."""
+    shown = subprocess.run(["openssl", "ec", "-in", str(key), "-noout", "-text"],
+                           capture_output=True, check=True, text=True, timeout=hf.PATIENCE_S).stdout
+    digits = re.search(r"priv:([\s0-9a-f:]+)pub", shown)[1]
+    return bytes.fromhex(re.sub(r"[\s:]", "", digits))[::-1][:32]
+
+
+@story
+def a_keeper_that_a_worker_has_cloned_knows_no_secret(scene):
+    """It begins as a copy of the worker's memory, and so do the workers that it clones later."""
+    proxy, address = start(scene)
+    log = scene.dir / "keys"
+    made = hf_tls.context(version=VERSIONS["1.3"], keylog_filename=str(log))
+    client, tunnel = Client(address, tls=made), Socket(address, "/load", tls=made)
+    equal(client.get("/whoami").status, 200, "status")
+    tunnel.echo(b"x" * 1000)
+    secrets = [bytes.fromhex(word) for word in re.findall(
+        r"TRAFFIC_SECRET_0 [0-9a-f]+ ([0-9a-f]+)$", log.read_text(encoding="utf-8"), re.M)]
+    secrets.append(private_number(scene.dir / "site.key"))
+
+    def known_to(pid):
+        everything = memory_of(pid)
+        return [any(secret in part for part in everything) for secret in secrets]
+
+    before = proxy.slots()[0]
+    equal(known_to(before["worker_pid"]), [True] * 5, "what the worker knows")
+    os.kill(before["keeper_pid"], signal.SIGKILL)
+    hf.wait_for(lambda: "keeper_replaced" in proxy.log(), "there is another keeper")
+    keeper = proxy.slots()[0]["keeper_pid"]
+    check(keeper != before["keeper_pid"], "the keeper is the same")
+    hf.wait_equal(lambda: known_to(keeper), [False] * 5, "what the keeper knows")
+    tunnel.echo(b"the worker has kept its own")
+    equal(client.get("/whoami").status, 200, "status after")
+    kill_worker(proxy)
+    tunnel.echo(b"and so has the vault")
+
+
 # ---- to the backend ----
 
 def echo(peer):
