@@ -207,7 +207,7 @@ def the_last_word_of_who_has_ended_is_not_said_twice(scene):
     proxy = scene.holdfast(hf.configuration(scene, backend, upstream={
         "tls": True, "tls_ca": str(pair[0]), "tls_server_name": "backend.test"}),
         program=hf.CRASH_BUILD / "holdfast")
-    piece = bytes(3000)
+    piece = bytes(10_000)
 
     def send(client):
         before = proxy.sum("rx_bytes")
@@ -232,7 +232,7 @@ def the_last_word_of_who_has_ended_is_not_said_twice(scene):
     client.finish()
     end(client)
     deaths = 0
-    while deaths < 3:
+    while deaths < 2:
         client = Socket(proxy.address, "/")
         blocked = proxy.counter("blocked")
         for _ in range(pieces):
