@@ -185,7 +185,7 @@ static void show_renewed(struct keeper *keeper, int error)
     STORE_RELEASE(&keeper->shown->renewed_seq, keeper->arena.header->renewed_seq);
 }
 
-static int respawn_keeper(void *context);
+static int respawn_keeper(void *context, void (*disown)(void *worker), void *worker);
 
 static NORETURN void run_worker(struct keeper *keeper)
 {
@@ -231,7 +231,7 @@ static int32_t clone_sharing_files(void)
  * Worker: the keeper died. The new one holds a copy of this worker's memory, and goes back to the
  * frame in which the first keeper watches: nothing is stacked on stack, however often this happens.
  */
-static int respawn_keeper(void *context)
+static int respawn_keeper(void *context, void (*disown)(void *worker), void *worker)
 {
     struct keeper *keeper = context;
     int32_t dead = LOAD_ACQUIRE(&keeper->shown->keeper_pid);
@@ -244,6 +244,7 @@ static int respawn_keeper(void *context)
     if (pid == 0) {
         keeper->foreign = true;
         become_keeper(keeper);
+        disown(worker);
         longjmp(keeper->watch, 1);
     }
     if (!error) {

@@ -184,8 +184,9 @@ static void resolve_op(struct worker *w)
         board_event(w->board, 2 + w->slot, "quarantined worker=%u tunnel=%u", w->slot, tunnel);
         return;
     }
-    if ((t->dir[d].flags & DIR_EOF && kind != OP_END) ||
-        op->scratch >= w->arena->header->chunks_max)
+    /* What has ended is read no more; its last word may still be under way. */
+    bool reads = kind != OP_END && kind != OP_FLUSH;
+    if ((t->dir[d].flags & DIR_EOF && reads) || op->scratch >= w->arena->header->chunks_max)
         return;
     bool made = kind == OP_MADE || kind == OP_END;
     int rc = made ? resolve_made(w, kind, t, d) : resolve_positions(w, kind, t, d);

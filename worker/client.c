@@ -351,6 +351,7 @@ static void read_proxy(struct client *client)
         return;
     }
     set_state(client, client->tls ? CLIENT_TLS : CLIENT_IDLE);
+    client->ready_ms = conn->w->now_ms;
     if (client->tls) {
         shake_hands(client);
         return;

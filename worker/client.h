@@ -30,7 +30,7 @@ struct client {
     struct client *idle_next; /* in the worker's list while IDLE */
     struct client *idle_prev;
     uint32_t requests; /* served on this connection */
-    uint32_t ready_ms; /* when it came, or its TLS handshake was done: it may ask from then on */
+    uint32_t ready_ms; /* when it came, or PROXY header and TLS handshake were done: it may ask */
     uint32_t lingered; /* bytes dropped in LINGER */
     uint16_t port;     /* of the listener */
     uint8_t state;     /* enum client_state */

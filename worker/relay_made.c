@@ -11,7 +11,6 @@
 #include <zlib.h>
 
 enum {
-    CHUNKS_A_STEP = 3, /* scratch, output and rest of the input may each become the tunnel's */
     SEAL_INPUT_MAX =
         30000, /* sealed in records of 512 bytes, the smallest, it still fits a chunk */
 };
@@ -468,7 +467,7 @@ enum relay_result relay_made_once(struct worker *w, uint32_t tunnel, uint32_t d,
         *reason = REASON_NO_MEMORY;
         return RELAY_FAILED;
     }
-    if (UNLIKELY(w->free_chunk_count < CHUNKS_A_STEP))
+    if (UNLIKELY(w->free_chunk_count < TUNNEL_CHUNKS_A_STEP))
         return starve(&s, tunnel);
     find_input(&s);
     return run_step(&s, tunnel, !words && !has_record(&s), reason);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FED_FROM = 16 }; /* free chunks with which it is worth to wake those that wait for one */
+enum { FED_FROM = 16 }; /* free chunks with which all that wait for one are woken at once */
 
 int tunnel_tls_engine(struct worker *w)
 {
@@ -201,15 +201,14 @@ static bool is_starved(const struct worker *w, uint32_t entry)
     return t->state == TUNNEL_OPEN && t->dir[entry & 1].flags & DIR_STARVED;
 }
 
-/* Tunnels that have ended leave their places in the list. */
-static void compact_starved(struct worker *w)
+/* Tunnels that have ended leave their places in the list; who has their record since may have more. */
+static void list_starved(struct worker *w)
 {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < w->starved_count; i++) {
-        if (is_starved(w, w->starved[i]))
-            w->starved[kept++] = w->starved[i];
+    w->starved_count = 0;
+    for (uint32_t entry = 0; entry < w->tunnels_used * 2; entry++) {
+        if (is_starved(w, entry))
+            w->starved[w->starved_count++] = entry;
     }
-    w->starved_count = kept;
 }
 
 void tunnel_tls_starve(struct worker *w, uint32_t tunnel, uint32_t d)
@@ -218,24 +217,25 @@ void tunnel_tls_starve(struct worker *w, uint32_t tunnel, uint32_t d)
     if (dir->flags & DIR_STARVED)
         return;
     if (w->starved_count == w->arena->header->tunnels_max * 2)
-        compact_starved(w);
+        list_starved(w); /* but for this one all of them: there is room */
     dir->flags |= DIR_STARVED;
     w->starved[w->starved_count++] = tunnel << 1 | d;
 }
 
+/* Each turn one, at least: few may be free for as long as slow receivers hold the others. */
 void tunnel_tls_feed(struct worker *w)
 {
-    if (w->starved_count == 0 || w->free_chunk_count < FED_FROM)
-        return;
-    uint32_t count = w->starved_count;
-    w->starved_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t tunnel = w->starved[i] >> 1;
-        uint32_t d = w->starved[i] & 1;
-        if (!is_starved(w, w->starved[i]))
+    uint32_t left = w->free_chunk_count < FED_FROM ? 1 : UINT32_MAX;
+    while (w->starved_count > 0 && left > 0 && w->free_chunk_count >= TUNNEL_CHUNKS_A_STEP) {
+        uint32_t entry = w->starved[0]; /* who waits the longest, when this begins */
+        w->starved[0] = w->starved[--w->starved_count];
+        if (!is_starved(w, entry))
             continue;
+        uint32_t tunnel = entry >> 1;
+        uint32_t d = entry & 1;
         tunnel_mark_ready(w, tunnel, d); /* first: a successor runs what is marked either way */
         w->tunnels[tunnel].dir[d].flags &= (uint8_t)~DIR_STARVED;
+        left--;
     }
 }
 

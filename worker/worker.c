@@ -10,6 +10,7 @@
 #include "worker/client.h"
 #include "worker/context.h"
 #include "worker/crash_point.h"
+#include "worker/disown.h"
 #include "worker/park.h"
 #include "worker/queue.h"
 #include "worker/tunnel.h"
@@ -80,7 +81,7 @@ static void keeper_event(struct worker *w)
     struct pollfd keeper = {.fd = FD_KEEPER_PID, .events = POLLIN};
     if (poll(&keeper, 1, 0) != 1 || w->mode == SLOT_MODE_STOP)
         return;
-    int rc = w->start->respawn_keeper(w->start->context);
+    int rc = w->start->respawn_keeper(w->start->context, disown_secrets, w);
     if (rc < 0) {
         log_limited(&w->limit_local, LOG_LEVEL_ERROR, "keeper_lost", "error=%d", -rc);
         return;

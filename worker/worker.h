@@ -17,9 +17,10 @@ struct worker_start {
                            WORKER_DIED_UNKNOWN: nobody could ask */
     /*
      * Clone a new keeper with the same descriptor table: called by the worker when its keeper died.
-     * Returns the new keeper's PID in the worker, does not return in the keeper; or -errno.
+     * Returns the new keeper's PID in the worker, or -errno. In the keeper, which has a copy of the
+     * worker's memory, it calls `disown` with `worker`, and does not return.
      */
-    int (*respawn_keeper)(void *context);
+    int (*respawn_keeper)(void *context, void (*disown)(void *worker), void *worker);
     void *context;
 };
 

@@ -4,16 +4,19 @@
 with checked traffic of all shapes; and a control, to prove that the traffic would see a loss."""
 import contextlib
 import os
+import queue
 import re
 import sys
+import threading
 
 import hf
 import hf_ends
 import hf_tls
+import hf_ws
 from hf import check, configuration, equal, story
 from hf_ends import LEAVING, Ends, code_of
 from hf_http import Client
-from hf_ws import CLOSE, PING, PONG, TEXT
+from hf_ws import CLOSE, PING, PONG, TEXT, Socket
 
 sys.path.insert(0, str(hf.TOP / "test" / "chaos"))
 import chaos  # noqa: E402
@@ -184,6 +187,79 @@ def who_was_about_to_be_given_up_when_the_worker_died_has_not_answered(scene):
     client.expect_end()
     proxy.wait_reason("drained", 1)
     proxy.crashes_expected = proxy.sum("crashes")
+
+
+@story
+def the_last_word_of_who_has_ended_is_not_said_twice(scene):
+    """Death when a close_notify has gone that had to wait for room, before that is written down."""
+    os.environ["HOLDFAST_CRASH_POINT"] = "flush_sent:1"
+    scene.later(os.environ.pop, "HOLDFAST_CRASH_POINT")
+    pair = hf_tls.certificate(scene, "backend", "backend.test")
+    may_read, read = threading.Event(), queue.Queue()
+
+    def read_late(peer):
+        may_read.wait(hf.PATIENCE_S)
+        size = len(peer.read_end())
+        read.put((size, peer.sock.unwrap().recv(1)))
+
+    backend = hf_tls.Backend(scene, hf_tls.server_context(pair), hf_ws.accepting(read_late),
+                             path=scene.dir / "backend.sock")
+    proxy = scene.holdfast(hf.configuration(scene, backend, upstream={
+        "tls": True, "tls_ca": str(pair[0]), "tls_server_name": "backend.test"}),
+        program=hf.CRASH_BUILD / "holdfast")
+    piece = bytes(10_000)
+
+    def send(client):
+        before = proxy.sum("rx_bytes")
+        client.send(piece)
+        proxy.wait_sum("rx_bytes", before + len(piece))
+
+    def end(client):
+        """What the backend reads, and what follows its end."""
+        may_read.set()
+        size, rest = read.get(timeout=hf.PATIENCE_S)
+        client.close()
+        proxy.wait_sum("tunnels_open", 0)
+        may_read.clear()
+        return size, rest
+
+    pieces = 0  # that the backend's socket takes
+    client = Socket(proxy.address, "/")
+    while proxy.counter("blocked") == 0:
+        send(client)
+        pieces += 1
+    pieces -= 1
+    client.finish()
+    end(client)
+    deaths = 0
+    while deaths < 2:
+        client = Socket(proxy.address, "/")
+        blocked = proxy.counter("blocked")
+        for _ in range(pieces):
+            send(client)
+        client.finish()
+        proxy.wait_counter("blocked", blocked + 1)
+        before = proxy.sum("crashes")
+        equal(end(client), (pieces * len(piece), b""), "what the backend reads")
+        deaths += proxy.sum("crashes") > before
+    proxy.crashes_expected = proxy.sum("crashes")
+
+
+@story
+def a_quarantine_is_told_as_what_it_is_also_of_a_tls_tunnel(scene):
+    """Its keys stand as they were amid the step that crashed two workers: no wild store did that."""
+    os.environ["HOLDFAST_CRASH_POINT"] = "made_output:1:segv"
+    scene.later(os.environ.pop, "HOLDFAST_CRASH_POINT")
+    proxy = scene.holdfast(hf_tls.configuration(scene, scene.backend()), crash_signals=True,
+                           program=hf.CRASH_BUILD / "holdfast")
+    poison = hf_tls.Wire(proxy.listener(1)).shake().upgrade()
+    with contextlib.suppress(ConnectionError):  # no end in order
+        while True:
+            poison.sock.sendall(poison.frame(b"poison"))
+            poison.expect(b"poison")
+    proxy.wait_reason("quarantined", 1)
+    equal(proxy.reason("worker_died"), 0, "ended for another reason")
+    proxy.crashes_expected = 2
 
 
 def control(place, tls, *words):

@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import struct
+import time
 
 import hf
 import hf_tls
@@ -59,6 +60,28 @@ def proxied(scene, *backends, crash_signals=False, **options):
 def clients_in(proxy, count):
     wait_for(lambda: proxy.access_log.read_text().count("\n") >= count, "lines in the log")
     return [json.loads(line)["client"] for line in proxy.access_log.read_text().splitlines()]
+
+
+@story
+def who_has_sent_its_header_just_now_may_still_ask(scene):
+    """A worker that accepts no more ends those who are idle, but not one whose first request is under way."""
+    proxy = proxied(scene, scene.backend("one"))
+
+    def try_it():
+        with Client(proxy.address) as silent, Client(proxy.address) as client:
+            hf.pause(1100)  # worker/client.c: who came less than 1 s ago is not idle
+            client.send(v2(("192.0.2.7", 1), ("198.51.100.1", 80)))
+            at = time.monotonic()
+            proxy.send(signal.SIGWINCH)
+            check(ended(silent), "who is idle is told to go")
+            client.request("GET", "/whoami")
+            in_time = time.monotonic() - at < 0.9
+            if in_time:
+                equal(client.answer().status, 200, "status")
+        proxy.reload()
+        return in_time
+
+    hf.wait_for(try_it, "we are fast enough")
 
 
 # ---- in ----

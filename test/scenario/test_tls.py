@@ -478,6 +478,44 @@ def no_secret_of_a_closed_connection_stays_in_memory(scene):
         check(secrets and not left, f"TLS {name}: secrets in memory: {left}")
 
 
+def private_number(key):
+    """Of an elliptic curve's key, as OpenSSL has it in memory."""
+    shown = subprocess.run(["openssl", "ec", "-in", str(key), "-noout", "-text"],
+                           capture_output=True, check=True, text=True, timeout=hf.PATIENCE_S).stdout
+    digits = re.search(r"priv:([\s0-9a-f:]+)pub", shown)[1]
+    return bytes.fromhex(re.sub(r"[\s:]", "", digits))[::-1][:32]
+
+
+@story
+def a_keeper_that_a_worker_has_cloned_knows_no_secret(scene):
+    """It begins as a copy of the worker's memory, and so do the workers that it clones later."""
+    proxy, address = start(scene)
+    log = scene.dir / "keys"
+    made = hf_tls.context(version=VERSIONS["1.3"], keylog_filename=str(log))
+    client, tunnel = Client(address, tls=made), Socket(address, "/load", tls=made)
+    equal(client.get("/whoami").status, 200, "status")
+    tunnel.echo(b"x" * 1000)
+    secrets = [bytes.fromhex(word) for word in re.findall(
+        r"TRAFFIC_SECRET_0 [0-9a-f]+ ([0-9a-f]+)$", log.read_text(encoding="utf-8"), re.M)]
+    secrets.append(private_number(scene.dir / "site.key"))
+
+    def known_to(pid):
+        everything = memory_of(pid)
+        return [any(secret in part for part in everything) for secret in secrets]
+
+    before = proxy.slots()[0]
+    equal(known_to(before["worker_pid"]), [True] * 5, "what the worker knows")
+    os.kill(before["keeper_pid"], signal.SIGKILL)
+    hf.wait_for(lambda: "keeper_replaced" in proxy.log(), "there is another keeper")
+    keeper = proxy.slots()[0]["keeper_pid"]
+    check(keeper != before["keeper_pid"], "the keeper is the same")
+    hf.wait_equal(lambda: known_to(keeper), [False] * 5, "what the keeper knows")
+    tunnel.echo(b"the worker has kept its own")
+    equal(client.get("/whoami").status, 200, "status after")
+    kill_worker(proxy)
+    tunnel.echo(b"and so has the vault")
+
+
 # ---- to the backend ----
 
 def echo(peer):
@@ -724,23 +762,34 @@ def tunnels_to_tls_backends_live_on(scene):
 
 @story
 def openssls_own_client_changes_keys_both_ways(scene):
+    """Deaths come between a change of keys that it asks us to answer, and the answer."""
     backend = scene.scripted(hf_ws.accepting(echo))
     proxy, address = start(scene, backend)
+    log = scene.dir / "keys"
     client = subprocess.Popen(
         ["openssl", "s_client", "-connect", hf.text_address(address), "-quiet", "-no_ign_eof",
-         "-servername", "site.test", "-tls1_3"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+         "-servername", "site.test", "-tls1_3", "-keylogfile", str(log)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     scene.later(client.wait)
     scene.later(client.kill)
-    client.stdin.write(hf_ws.handshake("/", hf_ws.new_key()))
-    client.stdin.flush()
+
+    def say(line):
+        client.stdin.write(line)
+        client.stdin.flush()
+
+    say(hf_ws.handshake("/", hf_ws.new_key()))
     while client.stdout.readline() != b"\r\n":
         pass
-    for _ in range(3):
-        client.stdin.write(b"hello\n")
-        client.stdin.flush()
-        equal(client.stdout.readline(), b"hello\n", "echo")
+    for command in (b"k\n", b"K\n", b"K\n"):  # without and with a wish for ours
+        say(command)
+        while client.stderr.readline() != b"KEYUPDATE\n":
+            pass
         kill_worker(proxy)
+        say(b"hello\n")
+        equal(client.stdout.readline(), b"hello\n", "echo")
+    names = [line.split()[0] for line in log.read_text(encoding="utf-8").splitlines()]
+    equal([names.count(f"{side}_TRAFFIC_SECRET_N") for side in ("CLIENT", "SERVER")], [3, 2],
+          "changes of keys")
 
 
 if __name__ == "__main__":

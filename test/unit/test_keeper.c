@@ -37,6 +37,7 @@ struct script {
     int32_t ignored;      /* signals of the master's that are not ignored in the worker */
     int32_t pidfds_wrong; /* workers that did not find themselves and their keeper */
     uint32_t respawned;
+    uint32_t disowned;  /* by keepers that workers have cloned */
     int32_t fill_error; /* what dup said at last */
 };
 
@@ -93,6 +94,13 @@ static void obey(const struct worker_start *start)
     }
 }
 
+/* In the keeper, which has a copy of the worker's memory. */
+static void disown(void *worker)
+{
+    if (worker == script && getpid() != script->pid)
+        STORE_RELEASE(&script->disowned, script->disowned + 1);
+}
+
 void worker_main(const struct worker_start *start)
 {
     struct stat st;
@@ -115,7 +123,7 @@ void worker_main(const struct worker_start *start)
         poll(fds, 2, 1);
         if (fds[1].revents)
             _exit(WORKER_EXIT_DONE); /* the test has ended, perhaps by failing */
-        if (fds[0].revents && start->respawn_keeper(start->context) > 0)
+        if (fds[0].revents && start->respawn_keeper(start->context, disown, script) > 0)
             STORE_RELEASE(&script->respawned, script->respawned + 1);
         obey(start);
     }
@@ -327,6 +335,7 @@ START_TEST(a_killed_keeper_is_replaced_by_its_worker_and_goes_on_watching)
         ck_assert(UNTIL(LOAD_ACQUIRE(&script->respawned) == i));
         ck_assert_int_ne(shown()->keeper_pid, dead);
         ck_assert(UNTIL(process_is_ours(shown()->keeper_pid, PROCESS_KEEPER)));
+        ck_assert(UNTIL(LOAD_ACQUIRE(&script->disowned) == i));
     }
     ck_assert_int_eq(script->pid, worker);
     kill(worker, SIGKILL);
