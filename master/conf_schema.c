@@ -249,7 +249,7 @@ static const struct conf_key KEYS[] = {
     {CONF_UPSTREAM, "tls_server_name", CONF_TEXT, AT(conf_upstream, tls.server_name),
      .example = "\"app.internal\"",
      .doc = "name that is asked for (SNI) and that a server's certificate must have; none: its address "
-            "as written, without the port"},
+            "as written, without the port (of a UNIX socket: no name)"},
     {CONF_UPSTREAM, "tls_certificate", CONF_TEXT, AT(conf_upstream, tls.certificate),
      .example = "\"proxy.pem\"", .doc = "PEM file: our own certificate, for servers that ask"},
     {CONF_UPSTREAM, "tls_key", CONF_TEXT, AT(conf_upstream, tls.key), .example = "\"proxy.key\"",

@@ -339,6 +339,13 @@ START_TEST(a_client_checks_names_and_addresses)
         }
         tls_link_fini(&link_);
     }
+    /* No name at all: for those only who do not care. */
+    ck_assert_ptr_null(tls_handshake_connect(client, "", NULL));
+    SSL_CTX_set_verify(client, SSL_VERIFY_NONE, NULL);
+    tls_link_init(&link_, tls_handshake_connect(client, "", NULL), server);
+    ck_assert_int_eq(tls_link_shake(&link_, &why), 1);
+    ck_assert_ptr_null(SSL_get_servername(link_.peer, TLSEXT_NAMETYPE_host_name));
+    tls_link_fini(&link_);
 }
 END_TEST
 
