@@ -189,7 +189,8 @@ static const struct conf_key KEYS[] = {
      .max = DURATION_MAX, .preset = "10s", .doc = "for a whole handshake, counted from the accept"},
     {CONF_TLS, "max_handshakes", CONF_INT, AT(conf_tls, max_handshakes), .min = 1, .max = 65536,
      .preset = "128",
-     .doc = "handshakes that each worker does at a time, at some 50 KB each; others wait"},
+     .doc = "handshakes that each worker does at a time, at some 50 KB each; others wait, and while they "
+            "do, the oldest that takes more than a second is ended"},
 
     {CONF_UPSTREAM, "name", CONF_TEXT, CONF_REQUIRED, AT(conf_upstream, name),
      .example = "\"app\"", .doc = "what routes call it; letters, digits and _ . -"},
