@@ -184,7 +184,7 @@ static const struct conf_key KEYS[] = {
      .max = 7 * 86400000, .preset = "12h",
      .doc = "how often a new key is made; the one before stays good for as long again"},
     {CONF_TLS, "ticket_lifetime", CONF_DURATION, AT(conf_tls, ticket_lifetime_ms), .min = 1000,
-     .max = 7 * 86400000, .preset = "12h", .doc = "how long a client may come again by a ticket"},
+     .max = 7 * 86400000, .preset = "12h", .doc = "how long a client may come again by a ticket; not beyond its own certificate's end"},
     {CONF_TLS, "handshake_timeout", CONF_DURATION, AT(conf_tls, handshake_timeout_ms), .min = 1,
      .max = DURATION_MAX, .preset = "10s", .doc = "for a whole handshake, counted from the accept"},
     {CONF_TLS, "max_handshakes", CONF_INT, AT(conf_tls, max_handshakes), .min = 1, .max = 65536,
