@@ -319,7 +319,10 @@ def tunnels_echo_by_every_suite(scene):
             tunnel.echo(os.urandom(size))
         row, = proxy.stat("tunnels")["tunnels"]
         check(re.fullmatch(r"1\.[23] (AES(128|256)-GCM|CHACHA20)", row["tls"]), row["tls"])
-        equal((row["rx_bytes"], row["tx_bytes"]), (tunnel.sent_bytes, tunnel.got_bytes), "bytes")
+        # We may have the last bytes before the worker has counted them.
+        hf.wait_equal(lambda: [(row["rx_bytes"], row["tx_bytes"])
+                               for row in proxy.stat("tunnels")["tunnels"]],
+                      [(tunnel.sent_bytes, tunnel.got_bytes)], "bytes")
         tunnel.goodbye()
         proxy.wait_sum("tunnels_open", 0)
     proxy.wait_reason("done", len(contexts))
