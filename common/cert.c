@@ -256,18 +256,34 @@ static int read_key_type(struct cert *cert, const X509 *x, char why[CERT_WHY_MAX
 }
 
 /* A signature of its own issuer counts for nothing; all others must convince clients. */
-static int check_signatures(const STACK_OF(X509) * all, char why[CERT_WHY_MAX])
+static int check_signature(X509 *x, int number, char why[CERT_WHY_MAX])
 {
-    for (int i = 0; i < sk_X509_num(all); i++) {
+    int bits = 0; /* -1: of a kind that OpenSSL does not know */
+    if (X509_check_issued(x, x) == X509_V_OK)
+        return 0;
+    (void)X509_get_signature_info(x, NULL, NULL, &bits, NULL);
+    if (bits >= SECURITY_BITS_MIN)
+        return 0;
+    return bad(why, "certificate %d of the file is signed with %s, which clients refuse", number,
+               OBJ_nid2sn(X509_get_signature_nid(x)));
+}
+
+/* What OpenSSL will say of the chain when a worker gives it to a client: it refuses all or nothing. */
+static int check_chain(const STACK_OF(X509) * all, char why[CERT_WHY_MAX])
+{
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < sk_X509_num(all); i++) {
         X509 *x = sk_X509_value(all, i);
-        int bits = 0;
-        if (X509_check_issued(x, x) == X509_V_OK ||
-            X509_get_signature_info(x, NULL, NULL, &bits, NULL) != 1 || bits >= SECURITY_BITS_MIN)
-            continue;
-        return bad(why, "certificate %d of the file is signed with %s, which clients refuse", i + 1,
-                   OBJ_nid2sn(X509_get_signature_nid(x)));
+        const EVP_PKEY *key = X509_get0_pubkey(x);
+        if (!key || EVP_PKEY_get_security_bits(key) < SECURITY_BITS_MIN)
+            rc = bad(why,
+                     "certificate %d of the file has a key that is too weak, or of an unknown "
+                     "kind: clients refuse it",
+                     i + 1);
+        else
+            rc = check_signature(x, i + 1, why);
     }
-    return 0;
+    return rc;
 }
 
 static uint32_t find_stray(const STACK_OF(X509) * all)
@@ -284,7 +300,7 @@ static int describe(struct cert *out, const STACK_OF(X509) * all, char why[CERT_
     const X509 *own = sk_X509_value(all, 0);
     int rc = read_key_type(out, own, why);
     if (rc == 0)
-        rc = check_signatures(all, why);
+        rc = check_chain(all, why);
     if (rc == 0)
         rc = read_names(out, own);
     if (rc < 0)

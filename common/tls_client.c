@@ -95,6 +95,8 @@ int tls_client_make(struct tls_client_context *all, uint32_t count, uint32_t num
 
 bool tls_client_set_name(SSL *ssl, const char *name)
 {
+    if (name[0] == '\0')
+        return SSL_get_verify_mode(ssl) == SSL_VERIFY_NONE;
     if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1)
         return true;
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);

@@ -42,7 +42,8 @@ int tls_client_make(struct tls_client_context *all, uint32_t count, uint32_t num
 
 /*
  * The name that the server's certificate must have, and SNI unless it is an address (RFC 6066 3); copied.
- * False: it can be neither, or there is no memory.
+ * "": none is asked for. False: it can be neither, it is empty though the server is verified, or there is
+ * no memory.
  */
 bool tls_client_set_name(SSL *ssl, const char *name) MUST_CHECK;
 

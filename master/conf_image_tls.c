@@ -236,6 +236,8 @@ struct image_str conf_image_tls_name(struct conf_build *build, const struct conf
         return conf_build_string(build, NULL, 0);
     if (upstream->tls.server_name)
         return conf_build_text(build, upstream->tls.server_name);
+    if (server->address.len != 0 && server->address.u.sa.sa_family == AF_UNIX)
+        return conf_build_string(build, NULL, 0); /* it has none, and is not verified */
     if (server->address.len != 0)
         return conf_build_string(build, host, addr_print_host(&server->address, host));
     struct slice name = host_as_written(server->text);

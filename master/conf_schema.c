@@ -184,12 +184,13 @@ static const struct conf_key KEYS[] = {
      .max = 7 * 86400000, .preset = "12h",
      .doc = "how often a new key is made; the one before stays good for as long again"},
     {CONF_TLS, "ticket_lifetime", CONF_DURATION, AT(conf_tls, ticket_lifetime_ms), .min = 1000,
-     .max = 7 * 86400000, .preset = "12h", .doc = "how long a client may come again by a ticket"},
+     .max = 7 * 86400000, .preset = "12h", .doc = "how long a client may come again by a ticket; not beyond its own certificate's end"},
     {CONF_TLS, "handshake_timeout", CONF_DURATION, AT(conf_tls, handshake_timeout_ms), .min = 1,
      .max = DURATION_MAX, .preset = "10s", .doc = "for a whole handshake, counted from the accept"},
     {CONF_TLS, "max_handshakes", CONF_INT, AT(conf_tls, max_handshakes), .min = 1, .max = 65536,
      .preset = "128",
-     .doc = "handshakes that each worker does at a time, at some 50 KB each; others wait"},
+     .doc = "handshakes that each worker does at a time, at some 50 KB each; others wait, and while they "
+            "do, the oldest that takes more than a second is ended"},
 
     {CONF_UPSTREAM, "name", CONF_TEXT, CONF_REQUIRED, AT(conf_upstream, name),
      .example = "\"app\"", .doc = "what routes call it; letters, digits and _ . -"},
@@ -249,7 +250,7 @@ static const struct conf_key KEYS[] = {
     {CONF_UPSTREAM, "tls_server_name", CONF_TEXT, AT(conf_upstream, tls.server_name),
      .example = "\"app.internal\"",
      .doc = "name that is asked for (SNI) and that a server's certificate must have; none: its address "
-            "as written, without the port"},
+            "as written, without the port (of a UNIX socket: no name)"},
     {CONF_UPSTREAM, "tls_certificate", CONF_TEXT, AT(conf_upstream, tls.certificate),
      .example = "\"proxy.pem\"", .doc = "PEM file: our own certificate, for servers that ask"},
     {CONF_UPSTREAM, "tls_key", CONF_TEXT, AT(conf_upstream, tls.key), .example = "\"proxy.key\"",

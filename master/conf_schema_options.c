@@ -121,8 +121,8 @@ const struct conf_key conf_schema_options[] = {
     {CONF_OPTIONS, "x_client_cert", CONF_WORD, AT(conf_options, x_client_cert), .preset = "remove",
      .words = {"replace", "", "", "pass", "remove"}, .example = "\"replace\"",
      .doc = "X-Client-Cert-Verified (SUCCESS or NONE), -Subject, -Issuer, -Serial, -Fingerprint: of "
-            "the client's certificate (replace); as the client sent them, which proves nothing "
-            "(pass); none (remove)"},
+            "the client's certificate (replace; a name of more than 1023 characters is left out); as "
+            "the client sent them, which proves nothing (pass); none (remove)"},
     {CONF_OPTIONS, "hsts", CONF_TEXT, CONF_MAY_BE_EMPTY, AT(conf_options, hsts), .preset = "",
      .example = "\"max-age=63072000; includeSubDomains\"",
      .doc = "Strict-Transport-Security of answers to https, in place of the server's; \"\": none of "

@@ -222,9 +222,20 @@ bool client_shake_is_due(const struct worker *w)
     return w->shake_head && w->shaking < w->image->header->tls.max_handshakes;
 }
 
+/* May the first of those that wait begin? If all turns are taken, a client that is too slow loses its. */
+static bool make_turn(struct worker *w)
+{
+    struct client *slow = client_tls_slow(w);
+    if (slow) {
+        worker_ended(w, REASON_TLS_FAILED);
+        client_close(slow, true);
+    }
+    return client_tls_may_begin(w);
+}
+
 void client_shake_next(struct worker *w)
 {
-    while (w->shake_head && client_tls_may_begin(w)) {
+    while (w->shake_head && make_turn(w)) {
         struct client *client = w->shake_head;
         shake_hands(client);
         client_continue(client);

@@ -36,10 +36,11 @@ struct client {
     uint8_t state;     /* enum client_state */
     bool idle_listed;
     bool tls;                  /* came by a TLS listener */
-    bool shaking;              /* counts among the handshakes under way */
-    bool shake_waits;          /* in the worker's list of those whose turn has not come */
-    struct client *shake_next; /* in that list */
+    bool shaking;              /* in the worker's list of handshakes under way */
+    bool shake_waits;          /* in that of those whose turn has not come */
+    struct client *shake_next; /* in whichever it is */
     struct client *shake_prev;
+    uint32_t shake_begun_ms;
 };
 
 /*
@@ -53,7 +54,7 @@ int client_open(struct worker *w, int fd, const struct addr *address,
 /* Does a handshake wait for nothing but the next loop turn? */
 bool client_shake_is_due(const struct worker *w);
 
-/* Give turns that have become free to handshakes that wait. Once a loop turn. */
+/* Give turns to handshakes that wait: free ones, and those of clients who take too long. Once a loop turn. */
 void client_shake_next(struct worker *w);
 
 /* An event or a timer; `events` as epoll gives them. */

@@ -8,27 +8,56 @@
 
 #include <errno.h>
 
-/* A handshake's first step takes a quarter of a millisecond: between so many, tunnels have their turn. */
-enum { BEGIN_A_TURN = 4 };
+enum {
+    /* A handshake's first step takes a quarter of a millisecond: between so many, tunnels have their turn. */
+    BEGIN_A_TURN = 4,
+    /*
+     * Enough for a client that is far away and has lost a segment. Without it a few clients that never go
+     * on would keep all others out, for handshake_timeout each.
+     */
+    SLOW_MS = 1000,
+};
 
 /* ---- whose turn it is ---- */
 
+static bool all_taken(const struct worker *w)
+{
+    return w->shaking >= w->image->header->tls.max_handshakes;
+}
+
 bool client_tls_may_begin(const struct worker *w)
 {
-    return w->shaking < w->image->header->tls.max_handshakes && w->shake_begun < BEGIN_A_TURN;
+    return !all_taken(w) && w->shake_begun < BEGIN_A_TURN;
+}
+
+static void append(struct client *client, struct client **head, struct client **tail)
+{
+    client->shake_next = NULL;
+    client->shake_prev = *tail;
+    if (*tail)
+        (*tail)->shake_next = client;
+    else
+        *head = client;
+    *tail = client;
+}
+
+static void take_out(struct client *client, struct client **head, struct client **tail)
+{
+    if (client->shake_prev)
+        client->shake_prev->shake_next = client->shake_next;
+    else
+        *head = client->shake_next;
+    if (client->shake_next)
+        client->shake_next->shake_prev = client->shake_prev;
+    else
+        *tail = client->shake_prev;
 }
 
 static void queue(struct client *client)
 {
     struct worker *w = client->conn.w;
     client->shake_waits = true;
-    client->shake_next = NULL;
-    client->shake_prev = w->shake_tail;
-    if (w->shake_tail)
-        w->shake_tail->shake_next = client;
-    else
-        w->shake_head = client;
-    w->shake_tail = client;
+    append(client, &w->shake_head, &w->shake_tail);
     w->shake_waiting++;
 }
 
@@ -37,16 +66,19 @@ static void unqueue(struct client *client)
     struct worker *w = client->conn.w;
     if (!client->shake_waits)
         return;
-    if (client->shake_prev)
-        client->shake_prev->shake_next = client->shake_next;
-    else
-        w->shake_head = client->shake_next;
-    if (client->shake_next)
-        client->shake_next->shake_prev = client->shake_prev;
-    else
-        w->shake_tail = client->shake_prev;
+    take_out(client, &w->shake_head, &w->shake_tail);
     client->shake_waits = false;
     w->shake_waiting--;
+}
+
+static void take_turn(struct client *client)
+{
+    struct worker *w = client->conn.w;
+    client->shaking = true;
+    client->shake_begun_ms = w->now_ms;
+    append(client, &w->shake_oldest, &w->shake_newest);
+    w->shaking++;
+    w->shake_begun++;
 }
 
 void client_tls_leave(struct client *client)
@@ -55,6 +87,7 @@ void client_tls_leave(struct client *client)
     unqueue(client);
     if (!client->shaking)
         return;
+    take_out(client, &w->shake_oldest, &w->shake_newest);
     client->shaking = false;
     w->shaking--;
 }
@@ -72,9 +105,7 @@ static int begin(struct client *client)
     client->conn.tls->handshake = tls_handshake_accept(context);
     if (!client->conn.tls->handshake)
         return -ENOMEM;
-    client->shaking = true;
-    w->shaking++;
-    w->shake_begun++;
+    take_turn(client);
     return 0;
 }
 
@@ -86,6 +117,15 @@ static enum conn_tls_result failed(struct client *client, const char *why)
     worker_count(w, COUNTER_TLS_FAILED);
     log_limited(&w->limit_client, LOG_LEVEL_INFO, "tls_failed", "client=%s why=\"%s\"", text, why);
     return CONN_TLS_FAILED;
+}
+
+struct client *client_tls_slow(struct worker *w)
+{
+    struct client *oldest = w->shake_oldest;
+    if (!w->shake_head || !all_taken(w) || !oldest || w->now_ms - oldest->shake_begun_ms < SLOW_MS)
+        return NULL;
+    failed(oldest, "too slow while others wait");
+    return oldest;
 }
 
 static void count_done(struct client *client)

@@ -102,6 +102,8 @@ struct worker {
     uint32_t shake_waiting; /* in the list below */
     struct client *shake_head;
     struct client *shake_tail;
+    struct client *shake_oldest; /* of those under way, by when they began */
+    struct client *shake_newest;
 
     struct buf_pool pool;
 

@@ -11,7 +11,12 @@
 #include <errno.h>
 #include <openssl/err.h>
 
-enum { RANDOM_SIZE = 32, OWN_TICKETS_MAX = 16 };
+enum {
+    RANDOM_SIZE = 32,
+    MESSAGE_HEADER = 4,
+    /* A ticket holds the client's certificate, and has 64 KB at most; a client may want 512 bytes a record. */
+    OWN_RECORDS_MAX = 256,
+};
 
 struct offer {
     uint16_t cipher; /* IANA */
@@ -51,7 +56,7 @@ static const char *take_13(const struct tls_handshake *handshake, struct tls_ses
 
     if (handshake->rx.secret_size != size || handshake->tx.secret_size != size)
         return "the secrets have not gone by";
-    if (handshake->rx.records != 0 || handshake->tx.records > OWN_TICKETS_MAX)
+    if (handshake->rx.records != 0 || handshake->tx.records > OWN_RECORDS_MAX)
         return "more records than a handshake has";
     tls_session_from_secrets(session, suite, handshake->rx.secret, handshake->tx.secret);
     return NULL;
@@ -123,6 +128,25 @@ static void take_nonce(struct tls_session *session, const uint8_t *finished)
     session->tx.u.nonce_base = be64toh(nonce);
 }
 
+/* What we look for: messages of one type, each of which begins in a record of its own. */
+struct own_messages {
+    uint8_t type;
+    size_t left; /* bytes of the one that has begun */
+};
+
+static bool goes_on(struct own_messages *messages, const uint8_t *p, size_t n)
+{
+    if (messages->left == 0) {
+        if (n < MESSAGE_HEADER || p[0] != messages->type)
+            return false;
+        messages->left = MESSAGE_HEADER + (size_t)(p[1] << 16 | p[2] << 8 | p[3]);
+    }
+    if (n > messages->left)
+        return false;
+    messages->left -= n;
+    return true;
+}
+
 /*
  * The last records that OpenSSL wrote, as many as were counted, must open with our keys at sequence
  * numbers 0, 1, ...: tickets in TLS 1.3, Finished in TLS 1.2.
@@ -131,7 +155,8 @@ static const char *self_check(const struct tls_handshake *handshake, struct tls_
                               struct tls_session *session)
 {
     struct tls_session mirror = *session; /* a peer, who opens what we seal */
-    uint8_t expected = session->version == TLS_1_3 ? TLS_NEW_SESSION_TICKET : TLS_FINISHED;
+    struct own_messages messages = {.type = session->version == TLS_1_3 ? TLS_NEW_SESSION_TICKET
+                                                                        : TLS_FINISHED};
     uint8_t content[TLS_RECORD_MAX];
     size_t used = 0;
     const uint8_t *p;
@@ -150,11 +175,13 @@ static const char *self_check(const struct tls_handshake *handshake, struct tls_
             continue;
         used = whole > used ? whole : used;
         int size = tls_record_open(engine, &mirror, p, whole, content, &type);
-        if (size < 1 || type != TLS_HANDSHAKE || content[0] != expected)
+        if (size < 1 || type != TLS_HANDSHAKE || !goes_on(&messages, content, (size_t)size))
             why = "self check: the exported keys do not open our own records";
         else
             take_nonce(session, p);
     }
+    if (!why && messages.left > 0)
+        why = "self check: a message of ours has no end";
     tls_engine_forget(engine, &mirror); /* for opening they are never used again */
     tls_session_wipe(&mirror);
     OPENSSL_cleanse(content, used);

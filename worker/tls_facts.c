@@ -15,6 +15,12 @@ static void put_text(char *out, size_t size, struct slice text)
     out[n] = '\0';
 }
 
+/* Who is meant: all of it or nothing. */
+static void put_identity(char *out, size_t size, struct slice text)
+{
+    put_text(out, size, text.n < size ? text : (struct slice){NULL, 0});
+}
+
 static int put_name(char *out, size_t size, const X509_NAME *name)
 {
     BIO *text = BIO_new(BIO_s_mem());
@@ -23,7 +29,7 @@ static int put_name(char *out, size_t size, const X509_NAME *name)
 
     if (ok) {
         long n = BIO_get_mem_data(text, &bytes);
-        put_text(out, size, (struct slice){bytes, (size_t)n});
+        put_identity(out, size, (struct slice){bytes, (size_t)n});
     }
     BIO_free(text);
     return ok ? 0 : -ENOMEM;
@@ -35,7 +41,7 @@ static int put_serial(char *out, size_t size, const ASN1_INTEGER *serial)
     char *hex = number ? BN_bn2hex(number) : NULL;
 
     if (hex)
-        put_text(out, size, slice_of(hex));
+        put_identity(out, size, slice_of(hex));
     OPENSSL_free(hex);
     BN_free(number);
     return hex ? 0 : -ENOMEM;

@@ -13,19 +13,23 @@
 
 struct ssl_ctx_st;
 
-/* What is worth knowing after the SSL object is gone. Texts are NUL-terminated, cut if too long. */
+/* A name has a dozen parts of 64 characters at most; of those that are not ASCII each byte takes three. */
+enum { TLS_PEER_NAME_MAX = 1024 };
+
+/* What is worth knowing after the SSL object is gone. Texts are NUL-terminated. */
 struct tls_facts {
     /*
      * SNI, lower case; "" none. Of a resumed TLS 1.2 session OpenSSL tells the name of its first
      * handshake, and only if a server name callback had accepted it (SSL_TLSEXT_ERR_OK).
      */
     char server_name[256];
-    char alpn[16];          /* "" none */
-    bool resumed;           /* by a session ticket */
-    bool client_verified;   /* the peer has shown a certificate that verifies */
-    char peer_subject[256]; /* of its certificate, RFC 2253; "" none */
-    char peer_issuer[256];
-    char peer_serial[64];      /* hexadecimal */
+    char alpn[16];        /* "" none; cut if too long */
+    bool resumed;         /* by a session ticket */
+    bool client_verified; /* the peer has shown a certificate that verifies */
+    /* Of its certificate, RFC 2253. "": none, or too long: cut it might be somebody else's. */
+    char peer_subject[TLS_PEER_NAME_MAX];
+    char peer_issuer[TLS_PEER_NAME_MAX];
+    char peer_serial[64];      /* hexadecimal; likewise */
     char peer_fingerprint[65]; /* SHA-256 of the certificate, hexadecimal */
     uint16_t cipher;           /* IANA number of the suite */
 };

@@ -72,10 +72,30 @@ static int choose_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
     return rc;
 }
 
+/*
+ * A ticket holds the client's certificate, which nobody verifies again. One that has ended since proves
+ * nothing: the client has to show what it has today. In TLS 1.3 each visit gives a new ticket, so lifetimes
+ * would never end that.
+ */
+static SSL_TICKET_RETURN judge(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+                               size_t name_n, SSL_TICKET_STATUS status, void *argument)
+{
+    (void)ssl;
+    (void)name;
+    (void)name_n;
+    (void)argument;
+    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    const X509 *shown = SSL_SESSION_get0_peer(session);
+    if (shown && X509_cmp_current_time(X509_get0_notAfter(shown)) <= 0)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 int tls_ticket_use(SSL_CTX *context, const struct tickets *tickets)
 {
     if (place() < 0 || SSL_CTX_set_ex_data(context, place(), (void *)(uintptr_t)tickets) != 1)
         return -ENOMEM;
     SSL_CTX_set_tlsext_ticket_key_evp_cb(context, choose_key);
-    return 0;
+    return SSL_CTX_set_session_ticket_cb(context, NULL, judge, NULL) == 1 ? 0 : -ENOMEM;
 }

@@ -9,7 +9,8 @@
 #include <openssl/ssl.h>
 
 /*
- * Let a server's context make and open its tickets so. `tickets` is borrowed for the context's life.
+ * Let a server's context make and open its tickets so, but none whose client's certificate has ended.
+ * `tickets` is borrowed for the context's life.
  * Returns 0 or -ENOMEM.
  */
 int tls_ticket_use(SSL_CTX *context, const struct tickets *tickets) MUST_CHECK;

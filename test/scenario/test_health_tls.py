@@ -94,6 +94,26 @@ def without_verification_anybody_is_good(scene):
 
 
 @story
+def a_server_on_a_unix_socket_is_asked_for_no_name_that_it_cannot_have(scene):
+    """Neither by a check nor by a worker: strict servers refuse a name that is none."""
+    pair = hf_tls.certificate(scene, "backend", "backend.test")
+    backend = hf_tls.Backend(scene, hf_tls.server_context(pair), hf.answering(OK),
+                             path=scene.dir / "backend.sock")
+    proxy = checked(scene, "http", backend, upstream={"tls": True, "tls_verify": False})
+    wait_health(proxy, backend, "up")
+    wait_reason(proxy, backend, "status 200")
+    with Client(proxy.address) as client:
+        equal(client.get("/", "Connection: close").status, 200, "status")
+    equal(set(backend.names), {None}, "names asked for")
+    proxy.conf["upstreams"][0]["tls_server_name"] = "other.test"
+    proxy.reload()
+    del backend.names[:]
+    with Client(proxy.address) as client:
+        equal(client.get("/", "Connection: close").status, 200, "status")
+    check("other.test" in backend.names, f"asked for {backend.names}")
+
+
+@story
 def servers_that_speak_no_tls_or_end_amid_a_handshake_fail(scene):
     pair = hf_tls.certificate(scene, "backend", "backend.test")
     made = hf_tls.server_context(pair)

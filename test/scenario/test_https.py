@@ -127,6 +127,29 @@ def servers_hear_of_a_clients_certificate_what_was_proved(scene):
     equal(len(told(shown)), 3, "passed on as they came")
 
 
+@story
+def servers_hear_a_clients_whole_name_or_none(scene):
+    """A part of it might be the name of somebody else."""
+    authority = hf_tls.certificate(scene, "authority", "authority.test")
+    backend = scene.scripted(hf.answering(*[OK] * 9))
+    _, address = start(
+        scene, backend, x_client_cert="replace",
+        tls={"client_certificate": "optional", "client_ca": str(authority[0])})
+    for units, told in ((3, True), (20, False)):
+        subject = "/CN=client.test" + ("/OU=" + 50 * "\u0416") * units
+        own = hf_tls.certificate(scene, "client", "client.test", issuer=authority,
+                                 extra=("-utf8", "-subj", subject))
+        shown = hf_tls.context()
+        shown.load_cert_chain(*own)
+        del backend.heads[:]
+        with Client(address, tls=shown) as client:
+            equal(client.get("/").status, 200, "status")
+        fields = dict(CERT_FIELD.findall(backend.heads[0]))
+        whole = (b"OU=" + 50 * rb"\D0\96" + b",") * units + b"CN=client.test"
+        equal(fields.get(b"X-Client-Cert-Subject"), whole if told else None, "subject")
+        equal(fields[b"X-Client-Cert-Issuer"], b"CN=authority.test", "issuer")
+
+
 # ---- certificates ----
 
 @story

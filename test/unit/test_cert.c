@@ -150,6 +150,60 @@ START_TEST(what_clients_refuse_is_refused)
 }
 END_TEST
 
+/* The same certificate, but its algorithm is nobody's; frees the old one. */
+static X509 *with_unknown_signature(X509 *x)
+{
+    static const uint8_t ecdsa_with_sha256[] = {0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2};
+    unsigned char *der = NULL;
+    int n = i2d_X509(x, &der), found = 0;
+    for (uint8_t *at = der; (at = memmem(at, (size_t)(der + n - at), ecdsa_with_sha256, 8));
+         found++)
+        at[7] = 0x7f;
+    ck_assert_int_eq(found, 2);
+    const unsigned char *at = der;
+    X509_free(x);
+    x = d2i_X509(NULL, &at, n);
+    ck_assert_ptr_nonnull(x);
+    OPENSSL_free(der);
+    return x;
+}
+
+/* Else a worker could show the chain to nobody: OpenSSL looks at each certificate of it. */
+START_TEST(a_chain_with_a_certificate_that_clients_refuse_is_refused)
+{
+    static const struct {
+        const char *key;
+        bool unknown; /* the signature */
+        const char *why;
+    } rows[] = {
+        {"RSA-1024", false,
+         "certificate 2 of the file has a key that is too weak, or of an unknown kind: clients "
+         "refuse it"},
+        {"P-256", true, "certificate 2 of the file is signed with UNDEF, which clients refuse"},
+    };
+    struct made root = cert_fixture_make(&(struct recipe){.common_name = "r", .authority = true});
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct made middle = cert_fixture_make(&(struct recipe){
+            .key = rows[i].key, .common_name = "m", .authority = true, .issuer = &root});
+        struct made leaf =
+            cert_fixture_make(&(struct recipe){.names = "DNS:a.example", .issuer = &middle});
+        if (rows[i].unknown)
+            middle.x = with_unknown_signature(middle.x);
+        char *one = cert_fixture_pem(leaf.x), *two = cert_fixture_pem(middle.x);
+        char text[8192];
+        struct cert cert;
+        snprintf(text, sizeof text, "%s%s", one, two);
+        ck_assert_int_eq(read_text(&cert, text), -EINVAL);
+        ck_assert_str_eq(why, rows[i].why);
+        free(one);
+        free(two);
+        cert_fixture_free(&leaf);
+        cert_fixture_free(&middle);
+    }
+    cert_fixture_free(&root);
+}
+END_TEST
+
 START_TEST(a_chain_is_read_whole_and_its_order_judged)
 {
     struct made root =
@@ -396,6 +450,7 @@ int main(void)
     tcase_add_test(tcase, a_name_with_a_nul_in_it_is_no_other_name);
     tcase_add_test(tcase, every_kind_of_key_is_told);
     tcase_add_test(tcase, what_clients_refuse_is_refused);
+    tcase_add_test(tcase, a_chain_with_a_certificate_that_clients_refuse_is_refused);
     tcase_add_test(tcase, a_chain_is_read_whole_and_its_order_judged);
     tcase_add_test(tcase, a_file_without_certificates_or_with_a_damaged_one_is_refused);
     tcase_add_test(tcase, no_prefix_of_a_file_is_taken_for_the_whole);

@@ -252,7 +252,7 @@ START_TEST(upstreams_have_their_names_and_authorities)
           "{ name = \"y\"; tls = true; tls_ca = \"a.pem\"; tls_server_name = \"App.Local\";\n"
           "  servers = ( { address = \"unix:/x\"; } ); },\n"
           "{ name = \"z\"; tls = true; tls_verify = false;\n"
-          "  servers = ( { address = \"10.0.0.1\"; } ); } );\n");
+          "  servers = ( { address = \"10.0.0.1\"; }, { address = \"unix:/x\"; } ); } );\n");
     const struct image *image = fixture.image;
     const struct image_upstream *plain = image_upstream(image, 0), *x = image_upstream(image, 1),
                                 *y = image_upstream(image, 2), *z = image_upstream(image, 3);
@@ -266,6 +266,8 @@ START_TEST(upstreams_have_their_names_and_authorities)
     ck_assert_uint_eq(x->tls_ca.off, y->tls_ca.off);
     ck_assert_uint_eq(x->tls_ca.len, y->tls_ca.len);
     ck_assert_uint_eq(z->tls_flags, UPSTREAM_TLS);
+    str_is(image_upstream_server(image, z, 0)->tls_name, "10.0.0.1");
+    str_is(image_upstream_server(image, z, 1)->tls_name, ""); /* a path is no name */
     ck_assert_uint_eq(z->tls_ca.len, 0);
     ck_assert_uint_eq(z->tls_chain.len, 0);
 }

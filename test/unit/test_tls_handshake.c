@@ -210,6 +210,30 @@ START_TEST(a_negotiated_fragment_length_is_kept)
 }
 END_TEST
 
+/* A ticket holds the client's certificate: it may need more records than one. */
+START_TEST(a_ticket_may_be_cut_over_our_records)
+{
+    static const uint8_t codes[] = {TLSEXT_max_fragment_length_512,
+                                    TLSEXT_max_fragment_length_1024};
+    tls_fixture_identify(client);
+    SSL_CTX_set_verify(server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    for (uint32_t tickets = 1; tickets <= 3; tickets++) {
+        SSL_CTX_set_num_tickets(server, tickets);
+        for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+            begin(false, NULL);
+            tls_fixture_restrict(link_.peer, &tls_cases[0]);
+            ck_assert_int_eq(SSL_set_tlsext_max_fragment_length(link_.peer, codes[i]), 1);
+            ck_assert_msg(tls_link_shake(&link_, &why) == 1, "%s", why);
+            struct tls_session session = tls_link_export(&link_, engine, NULL);
+            /* Of some 800 bytes. */
+            ck_assert_uint_eq(session.tx.seq, i == 0 ? 2 * tickets : tickets);
+            talk(&session);
+            tls_link_fini(&link_);
+        }
+    }
+}
+END_TEST
+
 START_TEST(a_client_certificate_is_told_full_and_resumed)
 {
     struct tls_facts facts;
@@ -315,6 +339,13 @@ START_TEST(a_client_checks_names_and_addresses)
         }
         tls_link_fini(&link_);
     }
+    /* No name at all: for those only who do not care. */
+    ck_assert_ptr_null(tls_handshake_connect(client, "", NULL));
+    SSL_CTX_set_verify(client, SSL_VERIFY_NONE, NULL);
+    tls_link_init(&link_, tls_handshake_connect(client, "", NULL), server);
+    ck_assert_int_eq(tls_link_shake(&link_, &why), 1);
+    ck_assert_ptr_null(SSL_get_servername(link_.peer, TLSEXT_NAMETYPE_host_name));
+    tls_link_fini(&link_);
 }
 END_TEST
 
@@ -693,6 +724,7 @@ static TCase *cases(void)
     tcase_add_test(tcase, any_number_of_tickets_is_counted);
     tcase_add_test(tcase, a_hello_retry_request_is_survived);
     tcase_add_test(tcase, a_negotiated_fragment_length_is_kept);
+    tcase_add_test(tcase, a_ticket_may_be_cut_over_our_records);
     tcase_add_test(tcase, a_client_certificate_is_told_full_and_resumed);
     tcase_add_test(tcase, a_client_without_certificate_is_not_verified);
     tcase_add_test(tcase, the_protocol_that_was_agreed_on_is_told);
