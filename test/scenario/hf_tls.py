@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates for a scene, made when they are needed, and contexts of TLS clients."""
+import os
+import pathlib
+import re
+import signal
 import socket
 import ssl
 import subprocess
 
 import hf
 import hf_ws
+
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def certificate(scene, name="site", *names, kind="ec", days=30, issuer=None, extra=()):
@@ -173,3 +179,43 @@ class Wire:
 
     def close(self):
         self.sock.close()
+
+
+def start(scene, *backends, **top):
+    """A proxy, and the address of its TLS listener."""
+    proxy = scene.holdfast(configuration(scene, *(backends or [scene.backend()]), **top))
+    return proxy, proxy.listener(1)
+
+
+def kill_worker(proxy, number=signal.SIGKILL):
+    """Kill the only worker and wait until a successor has its tunnels."""
+    adopted = proxy.counter("tunnels_adopted")
+    proxy.crashes_expected += 1
+    os.kill(proxy.slots()[0]["worker_pid"], number)
+    hf.wait_for(lambda: proxy.counter("tunnels_adopted") > adopted, "a successor has adopted")
+
+
+def memory_of(pid):
+    """All that can be read of a process."""
+    parts = []
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb") as mem:
+        for line in maps:
+            span, rights = line.split()[:2]
+            if not rights.startswith("r") or line.rstrip().endswith("[vvar]"):
+                continue
+            low, high = (int(word, 16) for word in span.split("-"))
+            if high - low > 1 << 28 and "memfd" not in line:
+                continue
+            try:
+                mem.seek(low)
+                parts.append(mem.read(min(high - low, 1 << 26)))
+            except (OSError, ValueError, OverflowError):
+                pass
+    return parts
+
+
+def secrets_of(path):
+    """By their label, of a log of keys (SSLKEYLOGFILE); the last one of each."""
+    text = pathlib.Path(path).read_text(encoding="utf-8")
+    return {match[1]: bytes.fromhex(match[2]) for match in
+            re.finditer(r"^(\w+) [0-9a-f]+ ([0-9a-f]+)$", text, re.M)}

@@ -63,6 +63,12 @@ def accepting(then):
     return handler
 
 
+def echoing(peer):
+    """For accepting(): bytes as they come."""
+    while data := peer.sock.recv(65536):
+        peer.send(data)
+
+
 class Socket(hf_http.Client):
     """A connection that became a tunnel, or raises Failure."""
 
