@@ -111,7 +111,8 @@ struct worker {
     uint32_t *free_sides; /* entries of the vault */
     uint32_t free_side_count;
     uint32_t sides_used; /* entries below this one have been used */
-    uint32_t *starved;   /* tunnel << 1 | direction: TLS, waits for a free chunk */
+    uint32_t *starved;   /* tunnel << 1 | direction: TLS, waits for a free chunk; a ring */
+    uint32_t starved_first;
     uint32_t starved_count;
     uint32_t *free_tunnels;
     uint32_t free_tunnel_count;

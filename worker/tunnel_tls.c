@@ -201,13 +201,31 @@ static bool is_starved(const struct worker *w, uint32_t entry)
     return t->state == TUNNEL_OPEN && t->dir[entry & 1].flags & DIR_STARVED;
 }
 
+static uint32_t starved_max(const struct worker *w)
+{
+    return w->arena->header->tunnels_max * 2;
+}
+
+static void append_starved(struct worker *w, uint32_t entry)
+{
+    w->starved[(w->starved_first + w->starved_count++) % starved_max(w)] = entry;
+}
+
+static uint32_t take_starved(struct worker *w)
+{
+    uint32_t entry = w->starved[w->starved_first];
+    w->starved_first = (w->starved_first + 1) % starved_max(w);
+    w->starved_count--;
+    return entry;
+}
+
 /* Tunnels that have ended leave their places in the list; who has their record since may have more. */
 static void list_starved(struct worker *w)
 {
     w->starved_count = 0;
     for (uint32_t entry = 0; entry < w->tunnels_used * 2; entry++) {
         if (is_starved(w, entry))
-            w->starved[w->starved_count++] = entry;
+            append_starved(w, entry);
     }
 }
 
@@ -216,10 +234,10 @@ void tunnel_tls_starve(struct worker *w, uint32_t tunnel, uint32_t d)
     struct arena_dir *dir = &w->tunnels[tunnel].dir[d];
     if (dir->flags & DIR_STARVED)
         return;
-    if (w->starved_count == w->arena->header->tunnels_max * 2)
+    if (w->starved_count == starved_max(w))
         list_starved(w); /* but for this one all of them: there is room */
     dir->flags |= DIR_STARVED;
-    w->starved[w->starved_count++] = tunnel << 1 | d;
+    append_starved(w, tunnel << 1 | d);
 }
 
 /* Each turn one, at least: few may be free for as long as slow receivers hold the others. */
@@ -227,8 +245,7 @@ void tunnel_tls_feed(struct worker *w)
 {
     uint32_t left = w->free_chunk_count < FED_FROM ? 1 : UINT32_MAX;
     while (w->starved_count > 0 && left > 0 && w->free_chunk_count >= TUNNEL_CHUNKS_A_STEP) {
-        uint32_t entry = w->starved[0]; /* who waits the longest, when this begins */
-        w->starved[0] = w->starved[--w->starved_count];
+        uint32_t entry = take_starved(w);
         if (!is_starved(w, entry))
             continue;
         uint32_t tunnel = entry >> 1;

@@ -61,7 +61,24 @@ START_TEST(with_few_chunks_one_is_run_a_turn)
     for (uint32_t turn = 1; turn <= TUNNELS; turn++) {
         tunnel_tls_feed(&w);
         ck_assert_uint_eq(w.ready_count, turn);
-        ck_assert_uint_eq(ready[0], 0);
+        ck_assert_uint_eq(ready[turn - 1], (turn - 1) << 1);
+    }
+}
+END_TEST
+
+START_TEST(with_few_chunks_whose_turn_it_was_waits_behind_all_others)
+{
+    w.free_chunk_count = TUNNEL_CHUNKS_A_STEP;
+    for (uint32_t i = 0; i < TUNNELS; i++)
+        tunnel_tls_starve(&w, i, 0);
+    for (uint32_t turn = 0; turn < 5 * DIRECTIONS; turn++) {
+        uint32_t tunnel = turn % TUNNELS;
+        tunnel_tls_feed(&w);
+        ck_assert_uint_eq(w.ready_count, 1);
+        ck_assert_uint_eq(ready[0], tunnel << 1);
+        w.ready_count = 0;
+        tunnels[tunnel].dir[0].flags = 0;
+        tunnel_tls_starve(&w, tunnel, 0);
     }
 }
 END_TEST
@@ -90,6 +107,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, set_up, NULL);
     tcase_add_test(tcase, who_waits_for_chunks_is_run_when_there_are_some);
     tcase_add_test(tcase, with_few_chunks_one_is_run_a_turn);
+    tcase_add_test(tcase, with_few_chunks_whose_turn_it_was_waits_behind_all_others);
     tcase_add_test(tcase,
                    however_many_tunnels_end_while_they_wait_the_list_has_room_for_all_that_do);
     suite_add_tcase(suite, tcase);
