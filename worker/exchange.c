@@ -180,9 +180,10 @@ static enum step relay_head(struct request *r, uint32_t len)
         r->keep_client = false;
     if (r->client->conn.eof || !worker_keeps_clients(client->w))
         r->keep_client = false;
-    bool close = !r->keep_client || !r->up.done;
+    if (!r->up.done) /* it is told so, and held to it if the rest of the body comes after all */
+        r->keep_client = false;
     if (buf_acquire(&client->w->pool, &client->out) < 0 ||
-        forward_answer(r, &client->out, chunked, close) < 0)
+        forward_answer(r, &client->out, chunked, !r->keep_client) < 0)
         return fail(r, REASON_BAD_RESPONSE);
     STORE_RELAXED(by_class, *by_class + 1);
     verdict_answered(r);

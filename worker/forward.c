@@ -344,7 +344,7 @@ int forward_answer(struct request *r, struct buf *out, bool chunked, bool close)
     put_edits(&wr, r, r->route->response_edits);
     if (chunked)
         put(&wr, SLICE("Transfer-Encoding: chunked\r\n"));
-    else if (r->answer.flags & HTTP_HAS_LENGTH)
+    else if (r->answer.flags & HTTP_HAS_LENGTH && r->answer.status != 204) /* RFC 9110 8.6 */
         put_number_field(&wr, SLICE("Content-Length"), r->answer.content_length);
     if (close)
         put(&wr, SLICE("Connection: close\r\n"));

@@ -182,9 +182,9 @@ def bodies_with_a_length_pass_both_ways(scene):
 @story
 def chunked_bodies_pass_both_ways(scene):
     proxy = echoing(scene)
-    with Client(proxy.address) as client:
-        for sizes in ((1,), (10, 20, 30), (40000, 1, 40000), (1,) * 500):
-            data = [pattern(size) for size in sizes]
+    for sizes in ((1,), (10, 20, 30), (40000, 1, 40000), (1,) * 500):
+        data = [pattern(size) for size in sizes]
+        with Client(proxy.address) as client:  # an echo that begins before the body's end is the last answer
             client.request("POST", "/echo", "Transfer-Encoding: chunked")
             for piece in data:
                 client.send(b"%x\r\n%s\r\n" % (len(piece), piece))
@@ -192,6 +192,7 @@ def chunked_bodies_pass_both_ways(scene):
             answer = client.answer()
             check(answer.chunked, "the answer is not chunked")
             equal(answer.body == b"".join(data), True, f"echo of {len(sizes)} chunks")
+    with Client(proxy.address) as client:
         for n in (0, 1, 65536, 300_000):
             equal(client.get(f"/chunked?n={n}").body == pattern(n), True, f"{n} bytes in chunks")
     proxy.wait_counter("backend_connects", 1)
@@ -320,8 +321,8 @@ def an_answer_until_the_close_is_whole(scene):
 @story
 def expect_100_continue_is_answered_before_the_body(scene):
     proxy = echoing(scene)
-    with Client(proxy.address) as client:
-        for _ in range(2):
+    for _ in range(2):
+        with Client(proxy.address) as client:  # the echo begins before the body: it is the last answer
             client.request("POST", "/echo", "Expect: 100-continue", "Content-Length: 5")
             equal(client.answer().status, 100, "interim answer")
             client.send(b"hello")
