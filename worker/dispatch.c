@@ -73,7 +73,18 @@ static enum reason reason_of_connect(struct request *r, int error)
     }
 }
 
-/* The server has failed: count it, and tell the other workers. Not for what was our own fault. */
+/*
+ * A kept connection that ended before a byte of the answer: the server may close it at any time, also
+ * while we send. That says nothing about the server.
+ */
+static bool was_stale(const struct request *r, enum reason reason)
+{
+    return r->backend && r->backend->reused && r->interim == 0 &&
+           buf_len(&r->backend->conn.in) == 0 &&
+           (reason == REASON_BACKEND_CLOSED || reason == REASON_BACKEND_RESET);
+}
+
+/* The server has failed: count it, and tell the other workers. Not for what was our own fault, or nobody's. */
 static void count_failure(struct request *r, enum reason reason, int error)
 {
     struct worker *w = r->client->conn.w;
@@ -88,7 +99,7 @@ static void count_failure(struct request *r, enum reason reason, int error)
     log_limited(&w->limit_backend, LOG_LEVEL_WARN, "backend_failed",
                 "reason=%s backend=%s error=\"%s\"", reason_word(reason), verdict_name(r, name),
                 error != 0 ? strerror(error) : "none");
-    if (reason != REASON_NO_MEMORY)
+    if (reason != REASON_NO_MEMORY && !was_stale(r, reason))
         verdict_failed(r, reason);
 }
 
@@ -236,16 +247,6 @@ static bool may_retry(const struct request *r)
     if (r->answer_begun || r->body_begun)
         return false;
     return !sent || http_method_idempotent(r->head.method);
-}
-
-/*
- * A kept connection that ended before a byte of the answer: the server may close it at any time, also
- * while we send. That says nothing about the server.
- */
-static bool was_stale(const struct request *r, enum reason reason)
-{
-    return r->backend->reused && r->interim == 0 && buf_len(&r->backend->conn.in) == 0 &&
-           (reason == REASON_BACKEND_CLOSED || reason == REASON_BACKEND_RESET);
 }
 
 void dispatch_failed(struct request *r, enum reason reason)
