@@ -69,39 +69,15 @@ static enum image_forward policy_of(const struct image_route *route, uint8_t id)
     }
 }
 
-/*
- * A name with '_' that a CGI-like backend cannot tell from one of those we vouch for ("X_Real_IP"):
- * nginx drops every name with an underscore for this reason, we drop these; the parser has refused
- * those that look like framing.
- */
-static bool imitates(struct slice name)
-{
-    static const char *const guarded[] = {"x-forwarded-for", "x-forwarded-proto",
-                                          "x-forwarded-host", "x-real-ip"};
-    if (memchr(name.p, '_', name.n) == NULL)
-        return false;
-    for (size_t g = 0; g < ARRAY_LEN(guarded); g++) {
-        size_t i = 0;
-        while (i < name.n && guarded[g][i] != '\0') {
-            char c = name.p[i] == '_' ? '-' : name.p[i];
-            if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != guarded[g][i])
-                break;
-            i++;
-        }
-        if (i == name.n && guarded[g][i] == '\0')
-            return true;
-    }
-    return false;
-}
-
-/* What a client says of its own certificate, in any of the two spellings of '-'. */
+/* What a client says of its own certificate, whatever it writes for '-': CGI-like backends see no difference. */
 static bool claims_certificate(struct slice name)
 {
     static const char family[] = "x-client-cert-";
     size_t i = 0;
     while (i < name.n && i < sizeof family - 1) {
-        char c = name.p[i] == '_' ? '-' : name.p[i];
-        if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != family[i])
+        char c = name.p[i] >= 'A' && name.p[i] <= 'Z' ? (char)(name.p[i] + 32) : name.p[i];
+        bool mark = (c < 'a' || c > 'z') && (c < '0' || c > '9');
+        if (c != family[i] && !(mark && family[i] == '-'))
             return false;
         i++;
     }
@@ -114,8 +90,7 @@ static bool drop_field(const struct request *r, const struct http_field *field, 
         field->id == HTTP_FIELD_CONTENT_LENGTH || field->id == HTTP_FIELD_TRANSFER_ENCODING)
         return true;
     if (field->id == HTTP_FIELD_OTHER)
-        return imitates(name) ||
-               (r->route->x_client_cert != FORWARD_PASS && claims_certificate(name));
+        return r->route->x_client_cert != FORWARD_PASS && claims_certificate(name);
     enum image_forward policy = policy_of(r->route, field->id);
     return policy == FORWARD_REPLACE || policy == FORWARD_REMOVE || policy == FORWARD_APPEND;
 }
