@@ -8,6 +8,7 @@
 enum {
     INTERIM_MAX = 16,         /* 1xx answers before the final one */
     UPGRADE_HEAD_MAX = 12288, /* bytes of a 101's head and what follows it: they must fit a chunk */
+    STEPS_A_TURN = 16,        /* of a buffer each; then others have their turn */
 };
 
 /* What a step did. GONE: the request is over, touch nothing. */
@@ -279,7 +280,7 @@ void exchange_run(struct request *r)
     struct conn *client = &r->client->conn;
     bool client_moved = false;
     bool backend_moved = false;
-    for (;;) {
+    for (int i = 0;; i++) {
         enum step up = r->state == REQUEST_EXCHANGE ? send_up(r) : STEP_IDLE;
         if (up == STEP_GONE)
             return;
@@ -299,6 +300,12 @@ void exchange_run(struct request *r)
         }
         if (up == STEP_IDLE && down == STEP_IDLE && !flushed)
             break;
+        if (i == STEPS_A_TURN) { /* it may be either of them that is ready */
+            conn_yield(client);
+            if (r->backend)
+                conn_yield(&r->backend->conn);
+            break;
+        }
     }
     exchange_arm_timers(r, client_moved, backend_moved);
 }

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain HTTP/1.1 through Holdfast: framing, streaming, fields, routes. See test_http_trouble.py for
 what goes wrong."""
+import os
+import signal
 import threading
 
 import hf
@@ -23,6 +25,14 @@ def echoing(scene, **options):
 
 def reflecting(scene, **options):
     return scene.holdfast(configuration(scene, scene.scripted(reflect), **options))
+
+
+def answering_itself(scene, body, log):
+    """A configuration whose one route needs no backend."""
+    conf = configuration(scene, access_log=log)
+    del conf["upstreams"]
+    conf["sites"] = [{"routes": [{"path": "/", "return": 200, "body": body}]}]
+    return conf
 
 
 def fields_seen(answer, name):
@@ -99,6 +109,38 @@ def pipelined_requests_are_answered_in_order(scene):
                              for n in range(0, 5000, 100)))
         for n in range(0, 5000, 100):
             equal(client.answer().body, pattern(n), f"answer of {n} bytes")
+
+
+@story
+def who_sends_many_requests_at_once_takes_turns_with_others(scene):
+    many = 1000
+    log = scene.dir / "access.log"
+    proxy = scene.holdfast(answering_itself(scene, "x", {"path": str(log), "format": "combined"}))
+    with Client(proxy.address) as greedy, Client(proxy.address) as modest:
+        proxy.wait_counter("connections_accepted", 2)
+        worker = proxy.workers()[0]
+        os.kill(worker, signal.SIGSTOP)
+        greedy.send(b"GET /greedy HTTP/1.1\r\nHost: test\r\n\r\n" * many)
+        modest.request("GET", "/modest")
+        os.kill(worker, signal.SIGCONT)
+        equal(modest.answer().status, 200, "status")
+        for _ in range(many):
+            equal(greedy.answer().status, 200, "status of the many")
+    hf.wait_for(lambda: log.read_text().count("\n") == many + 1, "all requests are logged")
+    before = log.read_text().partition("/modest")[0].count("/greedy")
+    check(before < many / 4, f"{before} of the other's {many} requests came first")
+
+
+@story
+def who_sends_many_requests_and_reads_their_answers_slowly_gets_all(scene):
+    many, body = 800, "x" * 8000
+    proxy = scene.holdfast(answering_itself(scene, body, "off"))
+    with Client(proxy.address, receive_buffer=4096) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n" * many)
+        for _ in range(many):
+            equal(client.answer().body == body.encode(), True, "answer")
+        equal(client.get("/").status, 200, "status of one more")
+    proxy.wait_counter("connections_accepted", 1)
 
 
 @story
