@@ -6,7 +6,7 @@ import signal
 import hf
 from hf import check, configuration, equal, story, wait_for
 from hf_http import Client
-from hf_ws import Socket, switching
+from hf_ws import Socket, handshake, new_key, switching
 
 
 def row(proxy, address):
@@ -115,6 +115,32 @@ def what_a_server_does_wrong_ejects_it(scene):
     for _ in range(10):
         equal(ask(proxy).status, 200, "status")
     equal(row(proxy, plain.address)["fails"], 0, "fails")
+
+
+@story
+def no_offer_of_a_client_ejects_a_server(scene):
+    """The server takes the first subprotocol, and compression wherever it finds the word."""
+    def easy_going(peer):
+        head = peer.read_head()
+        fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n") if b": " in line)
+        answer = switching(head)[:-2]
+        if protocols := fields.get(b"Sec-WebSocket-Protocol"):
+            answer += b"Sec-WebSocket-Protocol: %s\r\n" % protocols.split(b",")[0]
+        if b"permessage-deflate" in fields.get(b"Sec-WebSocket-Extensions", b"").lower():
+            answer += b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
+        peer.send(answer + b"\r\n")
+        peer.read_end()
+
+    server = scene.scripted(easy_going)
+    proxy = scene.holdfast(configuration(scene, server))
+    for offer, status in (("Protocol: Bearer eyJh, chat", 101),
+                          ("Extensions: Permessage-Deflate", 101),
+                          ('Extensions: "x, permessage-deflate', 400),
+                          ("Extensions: a b, permessage-deflate", 400)):
+        with Client(proxy.address) as client:
+            client.send(handshake("/", new_key(), "Sec-WebSocket-" + offer))
+            equal(client.head().status, status, offer)
+    equal(row(proxy, server.address)["ejections"], 0, "ejections")
 
 
 @story
