@@ -84,6 +84,15 @@ static bool was_stale(const struct request *r, enum reason reason)
            (reason == REASON_BACKEND_CLOSED || reason == REASON_BACKEND_RESET);
 }
 
+/*
+ * An answer whose head is over the limits: often it has a client's long target in it, coded anew, and
+ * so says nothing about the server either.
+ */
+static bool answered_at_length(const struct request *r)
+{
+    return r->answer.fields && r->answer.over_limit;
+}
+
 /* The server has failed: count it, and tell the other workers. Not for what was our own fault, or nobody's. */
 static void count_failure(struct request *r, enum reason reason, int error)
 {
@@ -99,7 +108,7 @@ static void count_failure(struct request *r, enum reason reason, int error)
     log_limited(&w->limit_backend, LOG_LEVEL_WARN, "backend_failed",
                 "reason=%s backend=%s error=\"%s\"", reason_word(reason), verdict_name(r, name),
                 error != 0 ? strerror(error) : "none");
-    if (reason != REASON_NO_MEMORY && !was_stale(r, reason))
+    if (reason != REASON_NO_MEMORY && !was_stale(r, reason) && !answered_at_length(r))
         verdict_failed(r, reason);
 }
 

@@ -144,6 +144,24 @@ def no_offer_of_a_client_ejects_a_server(scene):
 
 
 @story
+def no_long_target_of_a_client_ejects_a_server(scene):
+    """Its answer names the target, coded anew, and has a longer head than an answer may have."""
+    def login_first(peer):
+        target = peer.read_head().split(b" ")[1].replace(b'"', b"%22")
+        peer.send(b"HTTP/1.1 302 Found\r\nLocation: /login?next=%s\r\nContent-Length: 0\r\n\r\n"
+                  % target)
+
+    server = scene.scripted(login_first)
+    proxy = scene.holdfast(configuration(scene, server))
+    for target, status in (("/?" + '"' * 1000, 302), ("/?" + '"' * 8000, 502)):
+        with Client(proxy.address) as client:
+            equal(client.get(target).status, status, f"status of {len(target)} bytes")
+    proxy.wait_reason("bad_response", 1)
+    equal([row(proxy, server.address)[field] for field in ("failures", "ejections")], [1, 0],
+          "failures, ejections")
+
+
+@story
 def a_stopped_server_is_ejected_by_its_timeout(scene):
     good, hung = scene.backend("good"), scene.backend("hung")
     proxy = scene.holdfast(configuration(scene, good, (hung, {"fail_timeout": "1h"}), workers=4,
