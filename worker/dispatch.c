@@ -73,24 +73,31 @@ static enum reason reason_of_connect(struct request *r, int error)
     }
 }
 
+static bool has_ended(enum reason reason)
+{
+    return reason == REASON_BACKEND_CLOSED || reason == REASON_BACKEND_RESET;
+}
+
 /*
  * A kept connection that ended before a byte of the answer: the server may close it at any time, also
  * while we send. That says nothing about the server.
  */
 static bool was_stale(const struct request *r, enum reason reason)
 {
-    return r->backend && r->backend->reused && r->interim == 0 &&
-           buf_len(&r->backend->conn.in) == 0 &&
-           (reason == REASON_BACKEND_CLOSED || reason == REASON_BACKEND_RESET);
+    return r->backend->reused && r->interim == 0 && buf_len(&r->backend->conn.in) == 0 &&
+           has_ended(reason);
 }
 
 /*
- * An answer whose head is over the limits: often it has a client's long target in it, coded anew, and
- * so says nothing about the server either.
+ * Does the failure tell what the next request is to expect? Not that of a stale connection; nor one that a
+ * client can bring about: a body too long, or too slow, for the server, which ends the connection before it has
+ * all of it, or an answer over the limits because it has the client's long target in it.
  */
-static bool answered_at_length(const struct request *r)
+static bool tells_of_server(const struct request *r, enum reason reason)
 {
-    return r->answer.fields && r->answer.over_limit;
+    if (r->answer.fields && r->answer.over_limit)
+        return false;
+    return !r->backend || !has_ended(reason) || (r->up.done && !was_stale(r, reason));
 }
 
 /* The server has failed: count it, and tell the other workers. Not for what was our own fault, or nobody's. */
@@ -108,7 +115,7 @@ static void count_failure(struct request *r, enum reason reason, int error)
     log_limited(&w->limit_backend, LOG_LEVEL_WARN, "backend_failed",
                 "reason=%s backend=%s error=\"%s\"", reason_word(reason), verdict_name(r, name),
                 error != 0 ? strerror(error) : "none");
-    if (reason != REASON_NO_MEMORY && !was_stale(r, reason) && !answered_at_length(r))
+    if (reason != REASON_NO_MEMORY && tells_of_server(r, reason))
         verdict_failed(r, reason);
 }
 

@@ -162,6 +162,28 @@ def no_long_target_of_a_client_ejects_a_server(scene):
 
 
 @story
+def no_body_that_a_server_does_not_want_ejects_it(scene):
+    def read_a_little(peer):
+        peer.read_head()
+        peer.read(5)
+        peer.reset()
+
+    server = scene.scripted(read_a_little)
+    proxy = scene.holdfast(configuration(scene, server))
+    with Client(proxy.address) as client:
+        client.request("POST", "/", "Content-Length: 1000000")
+        client.send(b"hello")
+        equal(client.answer().status, 502, "status")
+    equal([row(proxy, server.address)[field] for field in ("failures", "ejections")], [1, 0],
+          "failures, ejections")
+    with Client(proxy.address) as client:
+        client.request("POST", "/", body=b"hello")
+        equal(client.answer().status, 502, "status when it had all of it")
+    equal([row(proxy, server.address)[field] for field in ("failures", "ejections")], [2, 1],
+          "failures, ejections")
+
+
+@story
 def a_stopped_server_is_ejected_by_its_timeout(scene):
     good, hung = scene.backend("good"), scene.backend("hung")
     proxy = scene.holdfast(configuration(scene, good, (hung, {"fail_timeout": "1h"}), workers=4,
