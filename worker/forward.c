@@ -19,7 +19,21 @@ enum { HTTPS_PORT = 443 };
 struct writer {
     struct buf *out;
     int rc;
+    uint32_t before; /* bytes that stood in `out` already */
 };
+
+static struct writer begin(struct buf *out)
+{
+    return (struct writer){out, 0, buf_len(out)};
+}
+
+/* Whole, or nothing of it is left: another answer may follow. */
+static int finish(struct writer *wr)
+{
+    if (wr->rc < 0)
+        wr->out->end = wr->out->start + wr->before;
+    return wr->rc;
+}
 
 static void put(struct writer *wr, struct slice bytes)
 {
@@ -222,7 +236,7 @@ static void put_request_line(struct writer *wr, const struct request *r)
 
 int forward_request(struct request *r, struct buf *out)
 {
-    struct writer wr = {out, 0};
+    struct writer wr = begin(out);
     const char *buf = r->head_buf.data;
     char client[ADDR_TEXT_MAX];
     char hop[ADDR_TEXT_MAX];
@@ -254,7 +268,7 @@ int forward_request(struct request *r, struct buf *out)
     else if (r->upstream->keepalive == 0)
         put(&wr, SLICE("Connection: close\r\n"));
     put(&wr, SLICE("\r\n"));
-    return wr.rc;
+    return finish(&wr);
 }
 
 /* ---- to the client ---- */
@@ -312,7 +326,7 @@ static void put_sticky(struct writer *wr, const struct request *r)
 
 int forward_answer(struct request *r, struct buf *out, bool chunked, bool close)
 {
-    struct writer wr = {out, 0};
+    struct writer wr = begin(out);
     put_status_line(&wr, r);
     put_answer_fields(&wr, r);
     put_sticky(&wr, r);
@@ -326,28 +340,28 @@ int forward_answer(struct request *r, struct buf *out, bool chunked, bool close)
     else if (r->head.minor == 0)
         put(&wr, SLICE("Connection: keep-alive\r\n"));
     put(&wr, SLICE("\r\n"));
-    return wr.rc;
+    return finish(&wr);
 }
 
 int forward_interim(struct request *r, struct buf *out)
 {
-    struct writer wr = {out, 0};
+    struct writer wr = begin(out);
     put_status_line(&wr, r);
     put_answer_fields(&wr, r);
     put(&wr, SLICE("\r\n"));
-    return wr.rc;
+    return finish(&wr);
 }
 
 int forward_switching(struct request *r, struct buf *out)
 {
-    struct writer wr = {out, 0};
+    struct writer wr = begin(out);
     put_status_line(&wr, r);
     put(&wr, SLICE("Upgrade: websocket\r\nConnection: Upgrade\r\n"));
     put_answer_fields(&wr, r);
     put_sticky(&wr, r);
     put_edits(&wr, r, r->route->response_edits);
     put(&wr, SLICE("\r\n"));
-    return wr.rc;
+    return finish(&wr);
 }
 
 /* https, the host that was asked for, our port of TLS if it is not the usual one, and the target. */
@@ -441,7 +455,7 @@ static void put_fixed_location(struct writer *wr, const struct request *r)
 
 int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool close)
 {
-    struct writer wr = {out, 0};
+    struct writer wr = begin(out);
     struct slice phrase = reason_phrase(status);
     char text[192];
     char date[64];
@@ -482,5 +496,5 @@ int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool cl
         if (wr.rc == 0)
             r->down.passed += body.bytes.n;
     }
-    return wr.rc;
+    return finish(&wr);
 }

@@ -459,6 +459,23 @@ def bytes_that_were_not_read_with_an_answer_do_not_become_the_next_one(scene):
 
 
 @story
+def nothing_of_an_answer_that_does_not_fit_is_in_the_next_one(scene):
+    """The route adds more to it than its head may hold: neither 502 nor another server's follows a half."""
+    for servers in (1, 2):
+        backends = [scene.scripted(hf.answering(OK, OK)) for _ in range(servers)]
+        proxy = scene.holdfast(configuration(
+            scene, *backends, board=f"/hf-test-{scene.dir.name}-{servers}", route={
+                "response_headers": ["X-A: $uri", "X-B: $request_uri", "X-C: $uri"]}))
+        with Client(proxy.address) as client:
+            answer = client.get("/" + "x" * 7500)
+            equal((answer.status, answer.body), (502, b"502 Bad Gateway\n"), "answer")
+            equal(answer.all("X-A") + answer.all("X-C"), [], "fields of the one that did not fit")
+            equal(client.get("/").body, b"ok", "the next answer")
+        proxy.wait_reason("bad_response", 1)
+        proxy.stop()
+
+
+@story
 def an_answer_without_content_has_no_length(scene):
     none = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
     proxy = scene.holdfast(configuration(scene, scene.scripted(hf.answering(none, OK))))
