@@ -151,6 +151,13 @@ static void begin_answer(struct request *r)
                        r->head.method);
 }
 
+/* The head that the client would get does not fit: there is more to it than the server's. */
+static enum step fail_at_length(struct request *r)
+{
+    r->answer.over_limit = 1;
+    return fail(r, REASON_BAD_RESPONSE);
+}
+
 static enum step relay_interim(struct request *r, uint32_t len)
 {
     struct conn *client = &r->client->conn;
@@ -160,7 +167,7 @@ static enum step relay_interim(struct request *r, uint32_t len)
     /* HTTP/1.0 clients do not know 1xx (RFC 9110 15.2). */
     if (r->head.minor > 0 &&
         (buf_acquire(&client->w->pool, &client->out) < 0 || forward_interim(r, &client->out) < 0))
-        return fail(r, REASON_BAD_RESPONSE);
+        return fail_at_length(r);
     backend->in.start += len;
     begin_answer(r);
     return STEP_MOVED;
@@ -185,7 +192,7 @@ static enum step relay_head(struct request *r, uint32_t len)
         r->keep_client = false;
     if (buf_acquire(&client->w->pool, &client->out) < 0 ||
         forward_answer(r, &client->out, chunked, !r->keep_client) < 0)
-        return fail(r, REASON_BAD_RESPONSE);
+        return fail_at_length(r);
     STORE_RELAXED(by_class, *by_class + 1);
     verdict_answered(r);
     if (r->upgrade)

@@ -162,6 +162,26 @@ def no_long_target_of_a_client_ejects_a_server(scene):
 
 
 @story
+def nothing_that_we_add_to_an_answer_ejects_a_server(scene):
+    """The route tells clients their path three times, which is more than an answer's head may hold."""
+    def easy_going(peer):
+        while head := peer.read_head():
+            peer.send(switching(head) if b"Upgrade" in head else
+                      b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    server = scene.scripted(easy_going)
+    proxy = scene.holdfast(configuration(scene, server, route={
+        "response_headers": ["X-A: $uri", "X-B: $request_uri", "X-C: $uri"]}))
+    for size, status, switched in ((100, 200, 101), (7500, 502, 502)):
+        with Client(proxy.address) as client:
+            equal(client.get("/" + "x" * size).status, status, f"status of {size} bytes")
+        with Client(proxy.address) as client:
+            client.send(handshake("/" + "x" * size, new_key()))
+            equal(client.head().status, switched, f"handshake with {size} bytes")
+    equal(row(proxy, server.address)["ejections"], 0, "ejections")
+
+
+@story
 def no_body_that_a_server_does_not_want_ejects_it(scene):
     def read_a_little(peer):
         peer.read_head()
