@@ -211,6 +211,16 @@ def a_route_may_answer_itself(scene):
 
 
 @story
+def a_target_too_long_to_be_sent_elsewhere_is_414(scene):
+    proxy = routed(scene, {"path": "/", "return": 301, "location": "https://$host$request_uri"})
+    for size, status in ((100, 301), (8000, 414)):  # quotes are three characters in a location
+        with Client(proxy.address) as client:
+            equal(client.get("/?" + '"' * size).status, status, f"status of {size} quotes")
+    proxy.wait_reason("bad_request", 1)
+    equal(proxy.counter("requests_refused"), 1, "requests_refused")
+
+
+@story
 def our_own_errors_have_pages(scene):
     (scene.dir / "503.html").write_text("<h1>soon</h1>", encoding="utf-8")
     conf = configuration(scene, hf.text_address((scene.host, scene.port())),
