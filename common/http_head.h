@@ -111,8 +111,9 @@ struct http_head {
     uint8_t body;   /* enum http_body */
     uint8_t flags;
     uint8_t is_response;
-    uint8_t state;                      /* parser's own */
-    uint32_t at;                        /* parser's own: bytes looked at so far */
+    uint8_t over_limit; /* refused because it is too long (`limits`), not for what it says */
+    uint8_t state;      /* parser's own */
+    uint32_t at;        /* parser's own: bytes looked at so far */
     uint32_t seen[HTTP_FIELD_ID_COUNT]; /* 1 + index of the first field with this id, 0: none */
 };
 

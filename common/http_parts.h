@@ -37,6 +37,7 @@ int http_rules_end(struct http_head *head, const char *buf) MUST_CHECK;
 static inline int http_refuse(struct http_head *head, int status, const char *why)
 {
     head->error = why;
+    head->over_limit = status == 414 || status == 431;
     return head->is_response ? -502 : -status;
 }
 

@@ -42,32 +42,6 @@ static bool is_key(struct slice key)
     return true;
 }
 
-int ws_request_check(const struct http_head *head, const char *buf)
-{
-    if (head->minor == 0 || !http_head_find(head, HTTP_FIELD_UPGRADE))
-        return -ENOMSG;
-    if (!upgrades_to_websocket_only(head, buf))
-        return -EPROTONOSUPPORT;
-
-    bool body = head->body != HTTP_BODY_NONE &&
-                !(head->body == HTTP_BODY_LENGTH && head->content_length == 0);
-    if (head->method != HTTP_GET || body || (head->flags & HTTP_CONN_UPGRADE) == 0)
-        return -EBADMSG;
-
-    uint32_t versions = http_head_count(head, HTTP_FIELD_SEC_WEBSOCKET_VERSION);
-    if (versions > 1)
-        return -EBADMSG;
-    const struct http_field *version = http_head_find(head, HTTP_FIELD_SEC_WEBSOCKET_VERSION);
-    if (!version || !slice_eq(http_field_value(buf, version), SLICE("13")))
-        return -EPROTO;
-
-    const struct http_field *key = http_head_find(head, HTTP_FIELD_SEC_WEBSOCKET_KEY);
-    if (http_head_count(head, HTTP_FIELD_SEC_WEBSOCKET_KEY) != 1 ||
-        !is_key(http_field_value(buf, key)))
-        return -EBADMSG;
-    return 0;
-}
-
 static void base64_of_sha1(const uint8_t in[SHA1_LEN], char out[WS_ACCEPT_LEN])
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -147,6 +121,49 @@ static int next_extension(struct slice *rest, struct slice *name)
     return is_token(*name) ? 1 : -EPROTO;
 }
 
+/* RFC 6455 9.1: who finds an offer that is not well-formed must not go on. */
+static bool extensions_are_readable(const struct http_head *head, const char *buf)
+{
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        if (head->fields[i].id != HTTP_FIELD_SEC_WEBSOCKET_EXTENSIONS)
+            continue;
+        struct slice rest = http_field_value(buf, &head->fields[i]);
+        struct slice name;
+        int rc;
+        while ((rc = next_extension(&rest, &name)) > 0)
+            ;
+        if (rc < 0)
+            return false;
+    }
+    return true;
+}
+
+int ws_request_check(const struct http_head *head, const char *buf)
+{
+    if (head->minor == 0 || !http_head_find(head, HTTP_FIELD_UPGRADE))
+        return -ENOMSG;
+    if (!upgrades_to_websocket_only(head, buf))
+        return -EPROTONOSUPPORT;
+
+    bool body = head->body != HTTP_BODY_NONE &&
+                !(head->body == HTTP_BODY_LENGTH && head->content_length == 0);
+    if (head->method != HTTP_GET || body || (head->flags & HTTP_CONN_UPGRADE) == 0)
+        return -EBADMSG;
+
+    uint32_t versions = http_head_count(head, HTTP_FIELD_SEC_WEBSOCKET_VERSION);
+    if (versions > 1)
+        return -EBADMSG;
+    const struct http_field *version = http_head_find(head, HTTP_FIELD_SEC_WEBSOCKET_VERSION);
+    if (!version || !slice_eq(http_field_value(buf, version), SLICE("13")))
+        return -EPROTO;
+
+    const struct http_field *key = http_head_find(head, HTTP_FIELD_SEC_WEBSOCKET_KEY);
+    if (http_head_count(head, HTTP_FIELD_SEC_WEBSOCKET_KEY) != 1 ||
+        !is_key(http_field_value(buf, key)))
+        return -EBADMSG;
+    return extensions_are_readable(head, buf) ? 0 : -EBADMSG;
+}
+
 static bool offered_extension(const struct http_head *head, const char *buf, struct slice wanted)
 {
     for (uint32_t i = 0; i < head->field_count; i++) {
@@ -155,7 +172,7 @@ static bool offered_extension(const struct http_head *head, const char *buf, str
         struct slice rest = http_field_value(buf, &head->fields[i]);
         struct slice name;
         while (next_extension(&rest, &name) > 0) {
-            if (slice_eq(name, wanted))
+            if (slice_ieq(name, wanted)) /* some write it in their own way */
                 return true;
         }
     }
@@ -190,8 +207,9 @@ static const char *bad_protocol(const struct http_head *request, const char *req
         return NULL;
     if (http_head_count(response, HTTP_FIELD_SEC_WEBSOCKET_PROTOCOL) > 1)
         return "several subprotocols";
+    /* One of those in the list, which need be no tokens: what a client offers against the rules it may have. */
     struct slice name = http_field_value(response_buf, chosen);
-    if (!is_token(name) || !offered_protocol(request, request_buf, name))
+    if (!offered_protocol(request, request_buf, name))
         return "subprotocol that was not offered";
     return NULL;
 }

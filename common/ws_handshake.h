@@ -16,7 +16,8 @@ enum { WS_ACCEPT_LEN = 28 }; /* base64 of a SHA-1 */
  *     plain request without its Upgrade field;
  *   -EPROTO: version is not 13: answer 426 with Sec-WebSocket-Version: 13;
  *   -EBADMSG: asks for websocket but is not valid (method, body, Connection without upgrade, key
- *     missing, repeated or not 16 bytes of base64, version repeated): answer 400.
+ *     missing, repeated or not 16 bytes of base64, version repeated, extensions that nobody can
+ *     read): answer 400.
  */
 int ws_request_check(const struct http_head *head, const char *buf) MUST_CHECK;
 

@@ -21,7 +21,7 @@ static const struct variable VARIABLES[] = {
     {"$http_host", VAR_HTTP_HOST, "Host as the client sent it"},
     {"$server_port", VAR_SERVER_PORT, "port of the listener"},
     {"$uri", VAR_URI, "path, decoded and normalised, without query"},
-    {"$request_uri", VAR_REQUEST_URI, "target as the client sent it, with query"},
+    {"$request_uri", VAR_REQUEST_URI, "path and query as the client sent them"},
     {"$args", VAR_ARGS, "query as the client sent it"},
     {"$scheme", VAR_SCHEME, "http or https"},
     {"$request_method", VAR_METHOD, "method"},

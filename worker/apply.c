@@ -55,6 +55,7 @@ static int use_image(struct worker *w)
     w->image = image;
     w->balancer = balancer;
     w->tls = tls;
+    backend_close_kept(w); /* who is asked now may have to be asked by TLS, or be somebody else */
     tls_resume_prune(w->resume, image, tls);
     uint32_t head = image->header->front.head.head_max + BUF_SLACK;
     buf_pool_resize(&w->pool, head > BUF_MIN ? head : BUF_MIN);

@@ -266,13 +266,38 @@ void backend_became_tunnel(struct backend *backend)
     bury(backend);
 }
 
+/*
+ * Nothing has come since its last answer: bytes behind that one, the end, or a reset, all of which the
+ * next request would take for its own. Its event tells, but not of what had come when it was kept, and
+ * maybe only later in this loop turn.
+ */
+static bool is_silent(const struct backend *backend)
+{
+    char byte;
+    return recv(backend->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+/* Does it go by the configuration that is in force? By another one its server may want TLS, or another name. */
+static bool is_current(const struct request *request)
+{
+    return request->image == request->client->conn.w->image;
+}
+
 struct backend *backend_take_kept(struct request *request, const struct image_server *server)
 {
     struct worker *w = request->client->conn.w;
     struct kept_list *list = list_of(w, request->upstream->board_upstream);
-    for (struct backend *b = list->newest; b; b = b->kept_older) {
+    struct backend *older;
+    if (!is_current(request))
+        return NULL;
+    for (struct backend *b = list->newest; b; b = older) {
+        older = b->kept_older;
         if (b->index != server->backend)
             continue;
+        if (!is_silent(b)) {
+            backend_close(b, false);
+            continue;
+        }
         kept_unlink(b);
         b->state = BACKEND_BUSY;
         b->request = request;
@@ -291,7 +316,7 @@ void backend_keep(struct backend *backend, uint32_t limit)
     struct kept_list *list = list_of(w, backend->upstream);
     bool spoke = backend->conn.tls && (buf_len(&backend->conn.tls->wire_in) > 0 ||
                                        buf_len(&backend->conn.tls->plain) > 0);
-    if (limit == 0 || !worker_keeps_clients(w) || spoke) {
+    if (limit == 0 || !worker_keeps_clients(w) || !is_current(backend->request) || spoke) {
         backend_close(backend, false);
         return;
     }
@@ -331,8 +356,11 @@ void backend_event(struct backend *backend, uint32_t events)
     conn_note_events(&backend->conn, events);
     switch ((enum backend_state)backend->state) {
     case BACKEND_KEPT:
-        /* It closes, or speaks without being asked: neither may meet the next request. */
-        if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        /*
+         * It closes, or speaks without being asked: neither may meet the next request. An event may be
+         * older than the end of the last one, and tell of bytes that were read.
+         */
+        if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && !is_silent(backend))
             backend_close(backend, false);
         return;
     case BACKEND_CONNECTING:

@@ -36,10 +36,16 @@ struct backend {
 int backend_connect(struct request *request, const struct image_upstream *upstream,
                     const struct image_server *server, struct backend **out) MUST_CHECK;
 
-/* Take a kept connection to this server for `request`; NULL if there is none. */
+/*
+ * Take a kept connection to this server for `request`; NULL if there is none. Those on which something
+ * has come unasked are closed.
+ */
 struct backend *backend_take_kept(struct request *request, const struct image_server *server);
 
-/* The request is answered: keep the connection, at most `limit` for the upstream, or close it. */
+/*
+ * The request is answered: keep the connection, at most `limit` for the upstream, or close it. None
+ * is kept that another configuration than the one in force has made.
+ */
 void backend_keep(struct backend *backend, uint32_t limit);
 
 /* Close and bury; with RST if `abort`. */
@@ -48,7 +54,7 @@ void backend_close(struct backend *backend, bool abort);
 /* The descriptor has become part of a tunnel: bury the rest. */
 void backend_became_tunnel(struct backend *backend);
 
-/* Close all kept ones (the worker drains). */
+/* Close all kept ones (the worker drains, or has another configuration). */
 void backend_close_kept(struct worker *w);
 
 void backend_event(struct backend *backend, uint32_t events);

@@ -13,6 +13,7 @@
 enum {
     LINGER_MS = 2000,
     LINGER_BYTES_MAX = 256 * 1024,
+    REQUESTS_A_TURN = 16,   /* that a client has sent at once; then others have their turn */
     FRESH_MS = 1000,        /* for so long, who has come is taken to be about to ask */
     FRESH_PARKING_MS = 250, /* the same while new clients wait until we have parked */
 };
@@ -24,7 +25,7 @@ static const uint8_t transitions[] = {
     [CLIENT_IDLE] = 1 << CLIENT_HEAD | 1 << CLIENT_CLOSED,
     [CLIENT_HEAD] = 1 << CLIENT_REQUEST | 1 << CLIENT_CLOSED,
     [CLIENT_REQUEST] = 1 << CLIENT_IDLE | 1 << CLIENT_FLUSH | 1 << CLIENT_CLOSED,
-    [CLIENT_FLUSH] = 1 << CLIENT_LINGER | 1 << CLIENT_CLOSED,
+    [CLIENT_FLUSH] = 1 << CLIENT_IDLE | 1 << CLIENT_LINGER | 1 << CLIENT_CLOSED,
     [CLIENT_LINGER] = 1 << CLIENT_CLOSED,
     [CLIENT_CLOSED] = 0,
 };
@@ -72,6 +73,8 @@ static void set_state(struct client *client, enum client_state state)
         break;
     case CLIENT_HEAD: conn_timer_set(&client->conn, front->header_timeout_ms); break;
     case CLIENT_FLUSH:
+        conn_timer_set(&client->conn, client->keep ? front->keepalive_timeout_ms : LINGER_MS);
+        break;
     case CLIENT_LINGER: conn_timer_set(&client->conn, LINGER_MS); break;
     case CLIENT_TLS:
         idle_link(client);
@@ -157,6 +160,8 @@ static bool is_idle(const struct client *client)
 {
     const struct conn_tls *tls = client->conn.tls;
     char byte;
+    if (buf_len(&client->conn.in) > 0)
+        return false; /* its next request waits for the next turn */
     if (tls && (buf_len(&tls->wire_in) > 0 || buf_len(&tls->plain) > 0))
         return false;
     return recv(client->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
@@ -307,7 +312,7 @@ static void linger(struct client *client)
     }
 }
 
-static void flush_last(struct client *client)
+static void flush(struct client *client)
 {
     struct conn *conn = &client->conn;
     while (conn_flush(conn))
@@ -318,6 +323,10 @@ static void flush_last(struct client *client)
     }
     if (buf_len(&conn->out) > 0)
         return;
+    if (client->keep && !conn->eof && worker_keeps_clients(conn->w)) {
+        set_state(client, CLIENT_IDLE);
+        return; /* client_continue reads on */
+    }
     if (conn->eof) {
         client_close(client, false);
         return;
@@ -338,12 +347,13 @@ void client_request_done(struct client *client, bool keep)
         client_close(client, true);
         return;
     }
-    if (keep && !conn->eof && buf_len(&conn->out) == 0 && worker_keeps_clients(conn->w)) {
+    client->keep = keep && !conn->eof && worker_keeps_clients(conn->w);
+    if (client->keep && buf_len(&conn->out) == 0) {
         set_state(client, CLIENT_IDLE);
         return; /* client_continue reads on */
     }
     set_state(client, CLIENT_FLUSH);
-    flush_last(client);
+    flush(client);
 }
 
 /* ---- events ---- */
@@ -379,7 +389,7 @@ static void run_state(struct client *client)
     case CLIENT_IDLE:
     case CLIENT_HEAD: read_head(client); break;
     case CLIENT_REQUEST: request_run(client->request); break;
-    case CLIENT_FLUSH: flush_last(client); break;
+    case CLIENT_FLUSH: flush(client); break;
     case CLIENT_LINGER: linger(client); break;
     case CLIENT_CLOSED: break;
     }
@@ -387,8 +397,15 @@ static void run_state(struct client *client)
 
 void client_continue(struct client *client)
 {
-    while (client->state == CLIENT_IDLE && (buf_len(&client->conn.in) > 0 || client->conn.readable))
+    struct conn *conn = &client->conn;
+    for (int i = 0; client->state == CLIENT_IDLE && (buf_len(&conn->in) > 0 || conn->readable);
+         i++) {
+        if (i == REQUESTS_A_TURN) {
+            conn_yield(conn);
+            return;
+        }
         read_head(client);
+    }
 }
 
 void client_event(struct client *client, uint32_t events)

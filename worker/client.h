@@ -14,10 +14,12 @@ struct request;
 enum client_state {
     CLIENT_PROXY, /* a PROXY protocol header is to come first; header_timeout */
     CLIENT_TLS,   /* TLS handshake, or its turn for one has not come; handshake_timeout */
-    CLIENT_IDLE, /* between requests, nothing buffered; keepalive_timeout (first: header_timeout) */
-    CLIENT_HEAD, /* a head is arriving; header_timeout */
+    CLIENT_IDLE,  /* between requests; keepalive_timeout (first: header_timeout). Bytes are buffered
+                    only while the next of many requests sent at once waits for its turn */
+    CLIENT_HEAD,  /* a head is arriving; header_timeout */
     CLIENT_REQUEST, /* a request runs and has the timer */
-    CLIENT_FLUSH,   /* our own last answer goes out, then LINGER; send within LINGER_MS */
+    CLIENT_FLUSH,   /* our own answer goes out; then IDLE, within keepalive_timeout, if it is to be
+                       kept, else LINGER, within LINGER_MS */
     CLIENT_LINGER,  /* FIN sent; what still arrives is read and dropped, so that the client sees our
                        answer instead of a reset (RFC 9112 9.6); ends with its FIN or LINGER_MS */
     CLIENT_CLOSED,  /* waits for the end of the loop turn */
@@ -35,6 +37,7 @@ struct client {
     uint16_t port;     /* of the listener */
     uint8_t state;     /* enum client_state */
     bool idle_listed;
+    bool keep;                 /* in FLUSH: it may ask again afterwards */
     bool tls;                  /* came by a TLS listener */
     bool shaking;              /* in the worker's list of handshakes under way */
     bool shake_waits;          /* in that of those whose turn has not come */
@@ -62,14 +65,15 @@ void client_event(struct client *client, uint32_t events);
 void client_timer(struct client *client);
 
 /*
- * The request is over and its answer is in conn.out or sent. With `keep` the next one is read, else
- * the connection is flushed, lingers and is closed.
+ * The request is over and its answer is in conn.out or sent. With `keep` the next one is read once it
+ * is sent, else the connection is flushed, lingers and is closed.
  */
 void client_request_done(struct client *client, bool keep);
 
 /*
  * Read on if the client is between requests and bytes wait (pipelining). Called at the end of every
- * event and timer that may have ended a request: a loop, so that no client chooses our stack's depth.
+ * event and timer that may have ended a request: a loop, so that no client chooses our stack's depth, and
+ * one that ends, so that none takes the time of all.
  */
 void client_continue(struct client *client);
 

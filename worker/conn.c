@@ -17,6 +17,19 @@ static uint64_t event_data(const struct conn *conn)
     return (uint64_t)EVENT_CONN << 56 | (uint64_t)(conn->gen & GEN_MASK) << 32 | conn->place;
 }
 
+static int watch(const struct conn *conn, int operation)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                .data.u64 = event_data(conn)};
+    return epoll_ctl(FD_EPOLL, operation, conn->fd, &event);
+}
+
+void conn_yield(struct conn *conn)
+{
+    /* Set anew, what is ready counts as an edge again. */
+    ASSERT(watch(conn, EPOLL_CTL_MOD) == 0);
+}
+
 void conn_mark_fd(struct worker *w, int fd, bool used)
 {
     uint64_t bit = 1ull << ((uint32_t)fd % 64);
@@ -33,9 +46,7 @@ int conn_open(struct worker *w, struct conn *conn, int fd, enum conn_kind kind)
         w->free_place_count > 0 ? w->free_places[--w->free_place_count] : w->places_used++;
     conn->gen = ++w->conn_gen;
     conn->kind = (uint8_t)kind;
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                                .data.u64 = event_data(conn)};
-    if (epoll_ctl(FD_EPOLL, EPOLL_CTL_ADD, fd, &event) < 0) {
+    if (watch(conn, EPOLL_CTL_ADD) < 0) {
         int error = -errno;
         w->free_places[w->free_place_count++] = conn->place;
         conn->fd = -1;

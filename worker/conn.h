@@ -60,6 +60,12 @@ void conn_free_dead(struct worker *w);
 struct conn *conn_by_event(struct worker *w, uint64_t data);
 struct conn *conn_by_timer(struct worker *w, uint32_t id);
 
+/*
+ * There is more to do than a loop turn has time for: what the connection is ready for is told again
+ * in the next one.
+ */
+void conn_yield(struct conn *conn);
+
 /* Take over what an event says. */
 void conn_note_events(struct conn *conn, uint32_t events);
 

@@ -73,7 +73,34 @@ static enum reason reason_of_connect(struct request *r, int error)
     }
 }
 
-/* The server has failed: count it, and tell the other workers. Not for what was our own fault. */
+static bool has_ended(enum reason reason)
+{
+    return reason == REASON_BACKEND_CLOSED || reason == REASON_BACKEND_RESET;
+}
+
+/*
+ * A kept connection that ended before a byte of the answer: the server may close it at any time, also
+ * while we send. That says nothing about the server.
+ */
+static bool was_stale(const struct request *r, enum reason reason)
+{
+    return r->backend->reused && r->interim == 0 && buf_len(&r->backend->conn.in) == 0 &&
+           has_ended(reason);
+}
+
+/*
+ * Does the failure tell what the next request is to expect? Not that of a stale connection; nor one that a
+ * client can bring about: a body too long, or too slow, for the server, which ends the connection before it has
+ * all of it, or an answer over the limits because it has the client's long target in it.
+ */
+static bool tells_of_server(const struct request *r, enum reason reason)
+{
+    if (r->answer.fields && r->answer.over_limit)
+        return false;
+    return !r->backend || !has_ended(reason) || (r->up.done && !was_stale(r, reason));
+}
+
+/* The server has failed: count it, and tell the other workers. Not for what was our own fault, or nobody's. */
 static void count_failure(struct request *r, enum reason reason, int error)
 {
     struct worker *w = r->client->conn.w;
@@ -88,7 +115,7 @@ static void count_failure(struct request *r, enum reason reason, int error)
     log_limited(&w->limit_backend, LOG_LEVEL_WARN, "backend_failed",
                 "reason=%s backend=%s error=\"%s\"", reason_word(reason), verdict_name(r, name),
                 error != 0 ? strerror(error) : "none");
-    if (reason != REASON_NO_MEMORY)
+    if (reason != REASON_NO_MEMORY && tells_of_server(r, reason))
         verdict_failed(r, reason);
 }
 
@@ -236,16 +263,6 @@ static bool may_retry(const struct request *r)
     if (r->answer_begun || r->body_begun)
         return false;
     return !sent || http_method_idempotent(r->head.method);
-}
-
-/*
- * A kept connection that ended before a byte of the answer: the server may close it at any time, also
- * while we send. That says nothing about the server.
- */
-static bool was_stale(const struct request *r, enum reason reason)
-{
-    return r->backend->reused && r->interim == 0 && buf_len(&r->backend->conn.in) == 0 &&
-           (reason == REASON_BACKEND_CLOSED || reason == REASON_BACKEND_RESET);
 }
 
 void dispatch_failed(struct request *r, enum reason reason)

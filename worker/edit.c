@@ -8,11 +8,29 @@
 
 enum { PATH_MAX_BYTES = 8192 };
 
+static bool is_alnum(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* The same name, or one that a CGI-like server cannot tell from it: another mark stands for a mark. */
+static bool alike(struct slice name, struct slice wanted)
+{
+    if (name.n != wanted.n)
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        struct slice a = {name.p + i, 1}, b = {wanted.p + i, 1};
+        if (!slice_ieq(a, b) && (is_alnum(*a.p) || is_alnum(*b.p)))
+            return false;
+    }
+    return true;
+}
+
 bool edit_drops(const struct request *r, struct image_array edits, struct slice name)
 {
     for (uint32_t i = 0; i < edits.count; i++) {
         const struct image_edit *edit = image_edit(r->image, edits, i);
-        if (edit->kind != EDIT_ADD && slice_ieq(name, image_slice(r->image, edit->name)))
+        if (edit->kind != EDIT_ADD && alike(name, image_slice(r->image, edit->name)))
             return true;
     }
     return false;
@@ -60,8 +78,7 @@ int edit_put_fields(const struct request *r, struct image_array edits, struct bu
 /* What may stand in a path as it is (RFC 3986 3.3). */
 static bool is_pchar(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("/-._~!$&'()*+,;=:@", c));
+    return is_alnum(c) || (c != '\0' && strchr("/-._~!$&'()*+,;=:@", c));
 }
 
 /* What may stand in a URI, '%' included: the template's author has written it, or a client. */

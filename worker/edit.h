@@ -10,7 +10,10 @@
 
 struct request;
 
-/* Do the edits drop a field of this name that was received? */
+/*
+ * Do the edits drop a field of this name that was received? What they set or remove they drop in all
+ * spellings: to many a server "X_User" is "X-User".
+ */
 bool edit_drops(const struct request *request, struct image_array edits, struct slice name);
 
 /*

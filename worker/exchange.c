@@ -8,6 +8,7 @@
 enum {
     INTERIM_MAX = 16,         /* 1xx answers before the final one */
     UPGRADE_HEAD_MAX = 12288, /* bytes of a 101's head and what follows it: they must fit a chunk */
+    STEPS_A_TURN = 16,        /* of a buffer each; then others have their turn */
 };
 
 /* What a step did. GONE: the request is over, touch nothing. */
@@ -150,6 +151,13 @@ static void begin_answer(struct request *r)
                        r->head.method);
 }
 
+/* The head that the client would get does not fit: there is more to it than the server's. */
+static enum step fail_at_length(struct request *r)
+{
+    r->answer.over_limit = 1;
+    return fail(r, REASON_BAD_RESPONSE);
+}
+
 static enum step relay_interim(struct request *r, uint32_t len)
 {
     struct conn *client = &r->client->conn;
@@ -159,7 +167,7 @@ static enum step relay_interim(struct request *r, uint32_t len)
     /* HTTP/1.0 clients do not know 1xx (RFC 9110 15.2). */
     if (r->head.minor > 0 &&
         (buf_acquire(&client->w->pool, &client->out) < 0 || forward_interim(r, &client->out) < 0))
-        return fail(r, REASON_BAD_RESPONSE);
+        return fail_at_length(r);
     backend->in.start += len;
     begin_answer(r);
     return STEP_MOVED;
@@ -180,10 +188,11 @@ static enum step relay_head(struct request *r, uint32_t len)
         r->keep_client = false;
     if (r->client->conn.eof || !worker_keeps_clients(client->w))
         r->keep_client = false;
-    bool close = !r->keep_client || !r->up.done;
+    if (!r->up.done) /* it is told so, and held to it if the rest of the body comes after all */
+        r->keep_client = false;
     if (buf_acquire(&client->w->pool, &client->out) < 0 ||
-        forward_answer(r, &client->out, chunked, close) < 0)
-        return fail(r, REASON_BAD_RESPONSE);
+        forward_answer(r, &client->out, chunked, !r->keep_client) < 0)
+        return fail_at_length(r);
     STORE_RELAXED(by_class, *by_class + 1);
     verdict_answered(r);
     if (r->upgrade)
@@ -278,7 +287,7 @@ void exchange_run(struct request *r)
     struct conn *client = &r->client->conn;
     bool client_moved = false;
     bool backend_moved = false;
-    for (;;) {
+    for (int i = 0;; i++) {
         enum step up = r->state == REQUEST_EXCHANGE ? send_up(r) : STEP_IDLE;
         if (up == STEP_GONE)
             return;
@@ -298,6 +307,12 @@ void exchange_run(struct request *r)
         }
         if (up == STEP_IDLE && down == STEP_IDLE && !flushed)
             break;
+        if (i == STEPS_A_TURN) { /* it may be either of them that is ready */
+            conn_yield(client);
+            if (r->backend)
+                conn_yield(&r->backend->conn);
+            break;
+        }
     }
     exchange_arm_timers(r, client_moved, backend_moved);
 }

@@ -19,7 +19,21 @@ enum { HTTPS_PORT = 443 };
 struct writer {
     struct buf *out;
     int rc;
+    uint32_t before; /* bytes that stood in `out` already */
 };
+
+static struct writer begin(struct buf *out)
+{
+    return (struct writer){out, 0, buf_len(out)};
+}
+
+/* Whole, or nothing of it is left: another answer may follow. */
+static int finish(struct writer *wr)
+{
+    if (wr->rc < 0)
+        wr->out->end = wr->out->start + wr->before;
+    return wr->rc;
+}
 
 static void put(struct writer *wr, struct slice bytes)
 {
@@ -69,39 +83,15 @@ static enum image_forward policy_of(const struct image_route *route, uint8_t id)
     }
 }
 
-/*
- * A name with '_' that a CGI-like backend cannot tell from one of those we vouch for ("X_Real_IP"):
- * nginx drops every name with an underscore for this reason, we drop these; the parser has refused
- * those that look like framing.
- */
-static bool imitates(struct slice name)
-{
-    static const char *const guarded[] = {"x-forwarded-for", "x-forwarded-proto",
-                                          "x-forwarded-host", "x-real-ip"};
-    if (memchr(name.p, '_', name.n) == NULL)
-        return false;
-    for (size_t g = 0; g < ARRAY_LEN(guarded); g++) {
-        size_t i = 0;
-        while (i < name.n && guarded[g][i] != '\0') {
-            char c = name.p[i] == '_' ? '-' : name.p[i];
-            if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != guarded[g][i])
-                break;
-            i++;
-        }
-        if (i == name.n && guarded[g][i] == '\0')
-            return true;
-    }
-    return false;
-}
-
-/* What a client says of its own certificate, in any of the two spellings of '-'. */
+/* What a client says of its own certificate, whatever it writes for '-': CGI-like backends see no difference. */
 static bool claims_certificate(struct slice name)
 {
     static const char family[] = "x-client-cert-";
     size_t i = 0;
     while (i < name.n && i < sizeof family - 1) {
-        char c = name.p[i] == '_' ? '-' : name.p[i];
-        if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != family[i])
+        char c = name.p[i] >= 'A' && name.p[i] <= 'Z' ? (char)(name.p[i] + 32) : name.p[i];
+        bool mark = (c < 'a' || c > 'z') && (c < '0' || c > '9');
+        if (c != family[i] && !(mark && family[i] == '-'))
             return false;
         i++;
     }
@@ -114,8 +104,7 @@ static bool drop_field(const struct request *r, const struct http_field *field, 
         field->id == HTTP_FIELD_CONTENT_LENGTH || field->id == HTTP_FIELD_TRANSFER_ENCODING)
         return true;
     if (field->id == HTTP_FIELD_OTHER)
-        return imitates(name) ||
-               (r->route->x_client_cert != FORWARD_PASS && claims_certificate(name));
+        return r->route->x_client_cert != FORWARD_PASS && claims_certificate(name);
     enum image_forward policy = policy_of(r->route, field->id);
     return policy == FORWARD_REPLACE || policy == FORWARD_REMOVE || policy == FORWARD_APPEND;
 }
@@ -247,7 +236,7 @@ static void put_request_line(struct writer *wr, const struct request *r)
 
 int forward_request(struct request *r, struct buf *out)
 {
-    struct writer wr = {out, 0};
+    struct writer wr = begin(out);
     const char *buf = r->head_buf.data;
     char client[ADDR_TEXT_MAX];
     char hop[ADDR_TEXT_MAX];
@@ -279,7 +268,7 @@ int forward_request(struct request *r, struct buf *out)
     else if (r->upstream->keepalive == 0)
         put(&wr, SLICE("Connection: close\r\n"));
     put(&wr, SLICE("\r\n"));
-    return wr.rc;
+    return finish(&wr);
 }
 
 /* ---- to the client ---- */
@@ -337,42 +326,42 @@ static void put_sticky(struct writer *wr, const struct request *r)
 
 int forward_answer(struct request *r, struct buf *out, bool chunked, bool close)
 {
-    struct writer wr = {out, 0};
+    struct writer wr = begin(out);
     put_status_line(&wr, r);
     put_answer_fields(&wr, r);
     put_sticky(&wr, r);
     put_edits(&wr, r, r->route->response_edits);
     if (chunked)
         put(&wr, SLICE("Transfer-Encoding: chunked\r\n"));
-    else if (r->answer.flags & HTTP_HAS_LENGTH)
+    else if (r->answer.flags & HTTP_HAS_LENGTH && r->answer.status != 204) /* RFC 9110 8.6 */
         put_number_field(&wr, SLICE("Content-Length"), r->answer.content_length);
     if (close)
         put(&wr, SLICE("Connection: close\r\n"));
     else if (r->head.minor == 0)
         put(&wr, SLICE("Connection: keep-alive\r\n"));
     put(&wr, SLICE("\r\n"));
-    return wr.rc;
+    return finish(&wr);
 }
 
 int forward_interim(struct request *r, struct buf *out)
 {
-    struct writer wr = {out, 0};
+    struct writer wr = begin(out);
     put_status_line(&wr, r);
     put_answer_fields(&wr, r);
     put(&wr, SLICE("\r\n"));
-    return wr.rc;
+    return finish(&wr);
 }
 
 int forward_switching(struct request *r, struct buf *out)
 {
-    struct writer wr = {out, 0};
+    struct writer wr = begin(out);
     put_status_line(&wr, r);
     put(&wr, SLICE("Upgrade: websocket\r\nConnection: Upgrade\r\n"));
     put_answer_fields(&wr, r);
     put_sticky(&wr, r);
     put_edits(&wr, r, r->route->response_edits);
     put(&wr, SLICE("\r\n"));
-    return wr.rc;
+    return finish(&wr);
 }
 
 /* https, the host that was asked for, our port of TLS if it is not the usual one, and the target. */
@@ -466,7 +455,7 @@ static void put_fixed_location(struct writer *wr, const struct request *r)
 
 int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool close)
 {
-    struct writer wr = {out, 0};
+    struct writer wr = begin(out);
     struct slice phrase = reason_phrase(status);
     char text[192];
     char date[64];
@@ -507,5 +496,5 @@ int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool cl
         if (wr.rc == 0)
             r->down.passed += body.bytes.n;
     }
-    return wr.rc;
+    return finish(&wr);
 }

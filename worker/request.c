@@ -127,8 +127,15 @@ static void answer(struct request *r, uint16_t status, enum reason reason)
     /* Bytes of a body that nobody reads would be taken for the next request. */
     r->keep_client = r->keep_client && r->up.done && reason != REASON_BAD_REQUEST;
     r->status = status;
-    if (buf_acquire(&conn->w->pool, &conn->out) < 0 ||
-        forward_refusal(r, &conn->out, status, !r->keep_client) < 0) {
+    int rc = buf_acquire(&conn->w->pool, &conn->out);
+    if (rc == 0)
+        rc = forward_refusal(r, &conn->out, status, !r->keep_client);
+    if (rc == -ENOSPC && r->fixed) {
+        r->fixed = false; /* its location has the client's target in it, and that is too long */
+        request_refuse(r, 414, REASON_BAD_REQUEST);
+        return;
+    }
+    if (rc < 0) {
         request_abort(r, REASON_NO_MEMORY);
         return;
     }

@@ -135,7 +135,7 @@ void dispatch_release(struct request *request, bool keep);
 void exchange_run(struct request *request);
 void exchange_arm_timers(struct request *request, bool client_moved, bool backend_moved);
 
-/* forward.c: heads written anew. Return 0 or -ENOSPC (does not fit). */
+/* forward.c: heads written anew. Return 0 or -ENOSPC (does not fit: `out` is as it was). */
 int forward_request(struct request *request, struct buf *out) MUST_CHECK;
 int forward_answer(struct request *request, struct buf *out, bool chunked, bool close) MUST_CHECK;
 int forward_interim(struct request *request, struct buf *out) MUST_CHECK;

@@ -55,6 +55,24 @@ static struct slice remote_net(const struct addr *client, struct slice bits,
     return (struct slice){scratch, len};
 }
 
+/* A target in absolute-form names the host, too, which is no part of what is asked of it. */
+static struct slice request_uri(const struct template_vars *vars)
+{
+    const struct http_head *head = vars->head;
+    if (head->flags & HTTP_TARGET_ABSOLUTE)
+        return (struct slice){vars->head_buf + head->path, head->path_len};
+    return (struct slice){vars->head_buf + head->target, head->target_len};
+}
+
+/* What follows that: the query with its '?', which an empty path in absolute-form is not beside. */
+static struct slice behind_request_uri(const struct template_vars *vars)
+{
+    const struct http_head *head = vars->head;
+    if (!(head->flags & HTTP_TARGET_ABSOLUTE) || head->query_len == 0)
+        return SLICE("");
+    return (struct slice){vars->head_buf + head->query - 1, head->query_len + 1};
+}
+
 /* Variables that point into the request; the others are written to scratch. */
 static struct slice value_of(const struct image_part *part, struct slice text,
                              const struct template_vars *vars, char scratch[ADDR_TEXT_MAX])
@@ -76,7 +94,7 @@ static struct slice value_of(const struct image_part *part, struct slice text,
     case VAR_HTTP_HOST:
         return (struct slice){vars->head_buf + head->authority, head->authority_len};
     case VAR_URI: return vars->uri;
-    case VAR_REQUEST_URI: return (struct slice){vars->head_buf + head->target, head->target_len};
+    case VAR_REQUEST_URI: return request_uri(vars);
     case VAR_ARGS: return (struct slice){vars->head_buf + head->query, head->query_len};
     case VAR_SCHEME: return vars->tls ? SLICE("https") : SLICE("http");
     case VAR_METHOD: return http_head_method(head, vars->head_buf);
@@ -93,6 +111,17 @@ static struct slice value_of(const struct image_part *part, struct slice text,
     }
 }
 
+/* One piece to out[*n..size). */
+static int put(char *out, size_t size, size_t *n, struct slice piece)
+{
+    if (piece.n > size - *n)
+        return -ENOSPC;
+    if (piece.n > 0)
+        memcpy(out + *n, piece.p, piece.n);
+    *n += piece.n;
+    return 0;
+}
+
 int template_eval(const struct image *image, struct image_array parts,
                   const struct template_vars *vars, char *out, size_t size)
 {
@@ -100,12 +129,11 @@ int template_eval(const struct image *image, struct image_array parts,
     for (uint32_t i = 0; i < parts.count; i++) {
         const struct image_part *part = image_part(image, parts, i);
         char scratch[ADDR_TEXT_MAX];
-        struct slice value = value_of(part, image_slice(image, part->text), vars, scratch);
-        if (value.n > size - n)
-            return -ENOSPC;
-        if (value.n > 0)
-            memcpy(out + n, value.p, value.n);
-        n += value.n;
+        int rc = put(out, size, &n, value_of(part, image_slice(image, part->text), vars, scratch));
+        if (rc == 0 && part->var == VAR_REQUEST_URI)
+            rc = put(out, size, &n, behind_request_uri(vars));
+        if (rc < 0)
+            return rc;
     }
     return (int)n;
 }

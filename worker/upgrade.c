@@ -118,6 +118,7 @@ void upgrade_answered(struct request *r, uint32_t len)
     struct buf answer = {NULL, 0, 0, 0};
     if (buf_acquire(&w->pool, &answer) < 0 || forward_switching(r, &answer) < 0) {
         buf_release(&w->pool, &answer);
+        r->answer.over_limit = 1; /* ours: what we add may be the client's */
         refuse_101(r, "head too large");
         return;
     }
@@ -127,6 +128,7 @@ void upgrade_answered(struct request *r, uint32_t len)
     in->start += len;
     if (buf_append(&answer, buf_slice(in)) < 0) {
         buf_release(&w->pool, &answer);
+        r->answer.over_limit = 1; /* ours: what we add may be the client's */
         refuse_101(r, "head too large");
         return;
     }

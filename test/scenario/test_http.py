@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain HTTP/1.1 through Holdfast: framing, streaming, fields, routes. See test_http_trouble.py for
 what goes wrong."""
+import os
+import signal
 import threading
 
 import hf
@@ -23,6 +25,14 @@ def echoing(scene, **options):
 
 def reflecting(scene, **options):
     return scene.holdfast(configuration(scene, scene.scripted(reflect), **options))
+
+
+def answering_itself(scene, body, log):
+    """A configuration whose one route needs no backend."""
+    conf = configuration(scene, access_log=log)
+    del conf["upstreams"]
+    conf["sites"] = [{"routes": [{"path": "/", "return": 200, "body": body}]}]
+    return conf
 
 
 def fields_seen(answer, name):
@@ -102,6 +112,38 @@ def pipelined_requests_are_answered_in_order(scene):
 
 
 @story
+def who_sends_many_requests_at_once_takes_turns_with_others(scene):
+    many = 1000
+    log = scene.dir / "access.log"
+    proxy = scene.holdfast(answering_itself(scene, "x", {"path": str(log), "format": "combined"}))
+    with Client(proxy.address) as greedy, Client(proxy.address) as modest:
+        proxy.wait_counter("connections_accepted", 2)
+        worker = proxy.workers()[0]
+        os.kill(worker, signal.SIGSTOP)
+        greedy.send(b"GET /greedy HTTP/1.1\r\nHost: test\r\n\r\n" * many)
+        modest.request("GET", "/modest")
+        os.kill(worker, signal.SIGCONT)
+        equal(modest.answer().status, 200, "status")
+        for _ in range(many):
+            equal(greedy.answer().status, 200, "status of the many")
+    hf.wait_for(lambda: log.read_text().count("\n") == many + 1, "all requests are logged")
+    before = log.read_text().partition("/modest")[0].count("/greedy")
+    check(before < many / 4, f"{before} of the other's {many} requests came first")
+
+
+@story
+def who_sends_many_requests_and_reads_their_answers_slowly_gets_all(scene):
+    many, body = 800, "x" * 8000
+    proxy = scene.holdfast(answering_itself(scene, body, "off"))
+    with Client(proxy.address, receive_buffer=4096) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n" * many)
+        for _ in range(many):
+            equal(client.answer().body == body.encode(), True, "answer")
+        equal(client.get("/").status, 200, "status of one more")
+    proxy.wait_counter("connections_accepted", 1)
+
+
+@story
 def a_pipelined_request_follows_a_body(scene):
     proxy = echoing(scene)
     with Client(proxy.address) as client:
@@ -173,8 +215,8 @@ def http_1_0_without_host_is_routed(scene):
 @story
 def bodies_with_a_length_pass_both_ways(scene):
     proxy = echoing(scene)
-    with Client(proxy.address) as client:
-        for size in (1, 100, 16384, 65536, 700_000, MB):
+    for size in (1, 100, 16384, 65536, 700_000, MB):
+        with Client(proxy.address) as client:  # an echo that begins before the body's end is the last answer
             client.request("POST", "/echo", body=pattern(size))
             equal(client.answer().body == pattern(size), True, f"echo of {size} bytes")
 
@@ -182,9 +224,9 @@ def bodies_with_a_length_pass_both_ways(scene):
 @story
 def chunked_bodies_pass_both_ways(scene):
     proxy = echoing(scene)
-    with Client(proxy.address) as client:
-        for sizes in ((1,), (10, 20, 30), (40000, 1, 40000), (1,) * 500):
-            data = [pattern(size) for size in sizes]
+    for sizes in ((1,), (10, 20, 30), (40000, 1, 40000), (1,) * 500):
+        data = [pattern(size) for size in sizes]
+        with Client(proxy.address) as client:  # an echo that begins before the body's end is the last answer
             client.request("POST", "/echo", "Transfer-Encoding: chunked")
             for piece in data:
                 client.send(b"%x\r\n%s\r\n" % (len(piece), piece))
@@ -192,6 +234,7 @@ def chunked_bodies_pass_both_ways(scene):
             answer = client.answer()
             check(answer.chunked, "the answer is not chunked")
             equal(answer.body == b"".join(data), True, f"echo of {len(sizes)} chunks")
+    with Client(proxy.address) as client:
         for n in (0, 1, 65536, 300_000):
             equal(client.get(f"/chunked?n={n}").body == pattern(n), True, f"{n} bytes in chunks")
     proxy.wait_counter("backend_connects", 1)
@@ -320,8 +363,8 @@ def an_answer_until_the_close_is_whole(scene):
 @story
 def expect_100_continue_is_answered_before_the_body(scene):
     proxy = echoing(scene)
-    with Client(proxy.address) as client:
-        for _ in range(2):
+    for _ in range(2):
+        with Client(proxy.address) as client:  # the echo begins before the body: it is the last answer
             client.request("POST", "/echo", "Expect: 100-continue", "Content-Length: 5")
             equal(client.answer().status, 100, "interim answer")
             client.send(b"hello")

@@ -8,6 +8,7 @@ from hf import check, configuration, equal, story
 from hf_http import Client, pattern
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+BUFFER = 20480  # bytes that are read at a time, with the usual max_head
 
 
 def read_and_close(peer):
@@ -361,7 +362,9 @@ def a_kept_connection_that_ends_instead_of_an_answer_is_tried_anew_on_its_server
         equal(client.answer().status, 502, "status of POST")
     equal(sum(head.startswith(b"POST") for head in backend.heads), 1, "times that it got POST")
     equal(len(backend.heads), 5 + 4 + 1, "requests that it got")
-    equal(proxy.stat("backends")["backends"][0]["failures"], 1, "failures of the server")
+    row = proxy.stat("backends")["backends"][0]
+    equal((row["failures"], row["fails"], row["ejections"]), (1, 0, 0),
+          "failures of the server: one request, which says nothing about the next")
 
 
 # ---- backends that lie ----
@@ -436,6 +439,71 @@ def bytes_behind_an_answer_do_not_become_the_next_one(scene):
     with Client(proxy.address) as client:
         for _ in range(5):
             equal(client.get("/").body, b"ok", "answer")
+
+
+@story
+def bytes_that_were_not_read_with_an_answer_do_not_become_the_next_one(scene):
+    """The answer fills a buffer to its last byte: what stands behind it waits in the kernel."""
+    smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled"
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+    body = pattern(BUFFER - len(head % BUFFER))
+
+    def handler(peer):
+        while peer.read_head():
+            peer.send(head % len(body) + body + smuggled)
+
+    proxy = scene.holdfast(configuration(scene, scene.scripted(handler)))
+    for _ in range(3):
+        with Client(proxy.address) as client:
+            equal(client.get("/").body == body, True, "this is its own answer")
+
+
+@story
+def nothing_of_an_answer_that_does_not_fit_is_in_the_next_one(scene):
+    """The route adds more to it than its head may hold: neither 502 nor another server's follows a half."""
+    for servers in (1, 2):
+        backends = [scene.scripted(hf.answering(OK, OK)) for _ in range(servers)]
+        proxy = scene.holdfast(configuration(
+            scene, *backends, board=f"/hf-test-{scene.dir.name}-{servers}", route={
+                "response_headers": ["X-A: $uri", "X-B: $request_uri", "X-C: $uri"]}))
+        with Client(proxy.address) as client:
+            answer = client.get("/" + "x" * 7500)
+            equal((answer.status, answer.body), (502, b"502 Bad Gateway\n"), "answer")
+            equal(answer.all("X-A") + answer.all("X-C"), [], "fields of the one that did not fit")
+            equal(client.get("/").body, b"ok", "the next answer")
+        proxy.wait_reason("bad_response", 1)
+        proxy.stop()
+
+
+@story
+def an_answer_without_content_has_no_length(scene):
+    none = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
+    proxy = scene.holdfast(configuration(scene, scene.scripted(hf.answering(none, OK))))
+    with Client(proxy.address) as client:
+        client.request("GET", "/")
+        equal(client.head().all("Content-Length"), [], "Content-Length")
+        equal(client.get("/").body, b"ok", "the next answer")
+
+
+@story
+def who_was_told_that_its_answer_is_the_last_is_held_to_it(scene):
+    """It begins before the body has come, so nobody can know whether that ever will."""
+    def handler(peer):
+        peer.read_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbe")
+        peer.read(4)
+        peer.send(b"gu")
+
+    proxy = scene.holdfast(configuration(scene, scene.scripted(handler)))
+    with Client(proxy.address) as client:
+        client.request("POST", "/", "Content-Length: 4")
+        client.send(b"bo")
+        answer = client.head()
+        equal(answer.get("Connection"), "close", "Connection")
+        client.send(b"dy")
+        equal(client.read(4), b"begu", "answer")
+        client.expect_end()
+    proxy.wait_reason("done", 1)
 
 
 @story

@@ -6,7 +6,7 @@ import signal
 import hf
 from hf import check, configuration, equal, story, wait_for
 from hf_http import Client
-from hf_ws import Socket, switching
+from hf_ws import Socket, handshake, new_key, switching
 
 
 def row(proxy, address):
@@ -115,6 +115,92 @@ def what_a_server_does_wrong_ejects_it(scene):
     for _ in range(10):
         equal(ask(proxy).status, 200, "status")
     equal(row(proxy, plain.address)["fails"], 0, "fails")
+
+
+@story
+def no_offer_of_a_client_ejects_a_server(scene):
+    """The server takes the first subprotocol, and compression wherever it finds the word."""
+    def easy_going(peer):
+        head = peer.read_head()
+        fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n") if b": " in line)
+        answer = switching(head)[:-2]
+        if protocols := fields.get(b"Sec-WebSocket-Protocol"):
+            answer += b"Sec-WebSocket-Protocol: %s\r\n" % protocols.split(b",")[0]
+        if b"permessage-deflate" in fields.get(b"Sec-WebSocket-Extensions", b"").lower():
+            answer += b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
+        peer.send(answer + b"\r\n")
+        peer.read_end()
+
+    server = scene.scripted(easy_going)
+    proxy = scene.holdfast(configuration(scene, server))
+    for offer, status in (("Protocol: Bearer eyJh, chat", 101),
+                          ("Extensions: Permessage-Deflate", 101),
+                          ('Extensions: "x, permessage-deflate', 400),
+                          ("Extensions: a b, permessage-deflate", 400)):
+        with Client(proxy.address) as client:
+            client.send(handshake("/", new_key(), "Sec-WebSocket-" + offer))
+            equal(client.head().status, status, offer)
+    equal(row(proxy, server.address)["ejections"], 0, "ejections")
+
+
+@story
+def no_long_target_of_a_client_ejects_a_server(scene):
+    """Its answer names the target, coded anew, and has a longer head than an answer may have."""
+    def login_first(peer):
+        target = peer.read_head().split(b" ")[1].replace(b'"', b"%22")
+        peer.send(b"HTTP/1.1 302 Found\r\nLocation: /login?next=%s\r\nContent-Length: 0\r\n\r\n"
+                  % target)
+
+    server = scene.scripted(login_first)
+    proxy = scene.holdfast(configuration(scene, server))
+    for target, status in (("/?" + '"' * 1000, 302), ("/?" + '"' * 8000, 502)):
+        with Client(proxy.address) as client:
+            equal(client.get(target).status, status, f"status of {len(target)} bytes")
+    proxy.wait_reason("bad_response", 1)
+    equal([row(proxy, server.address)[field] for field in ("failures", "ejections")], [1, 0],
+          "failures, ejections")
+
+
+@story
+def nothing_that_we_add_to_an_answer_ejects_a_server(scene):
+    """The route tells clients their path three times, which is more than an answer's head may hold."""
+    def easy_going(peer):
+        while head := peer.read_head():
+            peer.send(switching(head) if b"Upgrade" in head else
+                      b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    server = scene.scripted(easy_going)
+    proxy = scene.holdfast(configuration(scene, server, route={
+        "response_headers": ["X-A: $uri", "X-B: $request_uri", "X-C: $uri"]}))
+    for size, status, switched in ((100, 200, 101), (7500, 502, 502)):
+        with Client(proxy.address) as client:
+            equal(client.get("/" + "x" * size).status, status, f"status of {size} bytes")
+        with Client(proxy.address) as client:
+            client.send(handshake("/" + "x" * size, new_key()))
+            equal(client.head().status, switched, f"handshake with {size} bytes")
+    equal(row(proxy, server.address)["ejections"], 0, "ejections")
+
+
+@story
+def no_body_that_a_server_does_not_want_ejects_it(scene):
+    def read_a_little(peer):
+        peer.read_head()
+        peer.read(5)
+        peer.reset()
+
+    server = scene.scripted(read_a_little)
+    proxy = scene.holdfast(configuration(scene, server))
+    with Client(proxy.address) as client:
+        client.request("POST", "/", "Content-Length: 1000000")
+        client.send(b"hello")
+        equal(client.answer().status, 502, "status")
+    equal([row(proxy, server.address)[field] for field in ("failures", "ejections")], [1, 0],
+          "failures, ejections")
+    with Client(proxy.address) as client:
+        client.request("POST", "/", body=b"hello")
+        equal(client.answer().status, 502, "status when it had all of it")
+    equal([row(proxy, server.address)[field] for field in ("failures", "ejections")], [2, 1],
+          "failures, ejections")
 
 
 @story

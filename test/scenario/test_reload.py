@@ -354,6 +354,23 @@ def requests_in_flight_keep_the_configuration_they_began_with(scene):
         equal(client.get("/whoami").status, 404, "the next request")
 
 
+@story
+def a_reload_that_wants_tls_asks_nobody_in_the_clear(scene):
+    def handler(peer):
+        while peer.read_head():
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    backend = scene.scripted(handler)
+    proxy = scene.holdfast(configuration(scene, backend, route={"connect_timeout": "300ms"}))
+    with Client(proxy.address) as client:
+        equal(client.get("/").status, 200, "status before")
+        proxy.wait_sum("backend_idle", 1)
+        proxy.conf["upstreams"][0].update(tls=True, tls_verify=False)
+        proxy.reload()
+        equal(client.get("/secret").status, 504, "status of who speaks no TLS")
+    equal(len(backend.heads), 1, "requests that it could read")
+
+
 # ---- what may not ----
 
 @story

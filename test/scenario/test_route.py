@@ -158,6 +158,21 @@ def fields_are_set_added_and_removed_on_both_ways(scene):
 
 
 @story
+def what_is_set_or_removed_is_so_in_all_spellings(scene):
+    """A server that makes variables of fields cannot tell X_User from X-User."""
+    proxy = routed(scene, {"path": "/", "upstream": "a", "x_client_cert": "replace",
+                           "request_headers": ["X-User: $arg_user", "-X-Is-Admin", "+X-More: 1"]})
+    told = ask(proxy, "/?user=me", "X_User: root", "x.user: root", "X-Is_Admin: 1", "X_More: 2",
+               "X.Client_Cert-Verified: SUCCESS", "XUser: other")
+    fields = told[2].lower().split("\r\n")
+    equal(sorted(line for line in fields if "user" in line), ["x-user: me", "xuser: other"], "user")
+    equal([line for line in fields if "admin" in line], [], "removed")
+    equal([line for line in fields if "cert" in line], ["x-client-cert-verified: none"],
+          "certificate")
+    equal(sorted(line for line in fields if "more" in line), ["x-more: 1", "x_more: 2"], "added")
+
+
+@story
 def no_client_writes_a_line_through_a_template(scene):
     proxy = routed(scene, {"path": "/", "upstream": "a", "request_headers": ["X-Path: $uri"],
                            "response_headers": ["X-Path: $uri"]})
@@ -193,6 +208,16 @@ def a_route_may_answer_itself(scene):
         equal((answer.status, answer.get("Content-Length")), (204, None), "/empty")
         equal(client.get("/u/1").status, 200, "the connection goes on")
     equal(proxy.counter("requests_refused"), 0, "requests_refused")
+
+
+@story
+def a_target_too_long_to_be_sent_elsewhere_is_414(scene):
+    proxy = routed(scene, {"path": "/", "return": 301, "location": "https://$host$request_uri"})
+    for size, status in ((100, 301), (8000, 414)):  # quotes are three characters in a location
+        with Client(proxy.address) as client:
+            equal(client.get("/?" + '"' * size).status, status, f"status of {size} quotes")
+    proxy.wait_reason("bad_request", 1)
+    equal(proxy.counter("requests_refused"), 1, "requests_refused")
 
 
 @story

@@ -21,10 +21,11 @@ static const char request[] = "GET /chat%2Froom//7?Room=9&user=&user=2&q=a%20b H
                               "X-Empty:\r\n"
                               "\r\n";
 
+static const struct http_limits limits = {
+    .line_max = 4096, .head_max = 8192, .fields_max = FIELDS_MAX};
+
 static void setup(void)
 {
-    const struct http_limits limits = {
-        .line_max = 4096, .head_max = 8192, .fields_max = FIELDS_MAX};
     worker_fixture_init(&fixture);
     http_request_init(&head, fields, limits);
     ck_assert_int_eq(http_head_parse(&head, request, sizeof request - 1), sizeof request - 1);
@@ -118,6 +119,27 @@ START_TEST(every_variable_is_what_nginx_says)
 }
 END_TEST
 
+START_TEST(the_request_uri_names_no_host)
+{
+    static const char *const cases[][2] = {
+        {"http://chat.example.com/room%2F7?a=1&b", "/room%2F7?a=1&b"},
+        {"https://chat.example.com:8443//room/../7", "//room/../7"},
+        {"http://chat.example.com?a=1", "/?a=1"},
+        {"http://chat.example.com", "/"},
+    };
+    struct addr client = address("192.0.2.7:5122");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[128];
+        int n = snprintf(text, sizeof text, "GET %s HTTP/1.0\r\n\r\n", cases[i][0]);
+        http_request_init(&head, fields, limits);
+        ck_assert_int_eq(http_head_parse(&head, text, (size_t)n), n);
+        struct template_vars vars = vars_of(&client);
+        vars.head_buf = text;
+        expect("$request_uri", &vars, slice_of(cases[i][1]));
+    }
+}
+END_TEST
+
 START_TEST(clients_of_all_families_have_their_name)
 {
     static const struct {
@@ -205,6 +227,7 @@ int main(void)
     tcase_set_timeout(tc, 30);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, every_variable_is_what_nginx_says);
+    tcase_add_test(tc, the_request_uri_names_no_host);
     tcase_add_test(tc, clients_of_all_families_have_their_name);
     tcase_add_test(tc, a_network_is_the_address_cut_to_its_bits);
     tcase_add_test(tc, without_tls_the_scheme_is_http);

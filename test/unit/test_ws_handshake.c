@@ -70,6 +70,9 @@ START_TEST(requests_are_told_apart)
         {0, "GET / HTTP/1.1", "Upgrade: ,websocket ,\r\n" CONN VERSION KEYLINE},
         {0, "GET / HTTP/1.1", UP "Connection: close\r\nConnection: upgrade\r\n" VERSION KEYLINE},
         {0, "GET / HTTP/1.1", ALL "Content-Length: 0\r\n"},
+        {0, "GET / HTTP/1.1", ALL "Sec-WebSocket-Extensions: , x; y=\"a,\\\"b\" ,z\r\n"},
+        {0, "GET / HTTP/1.1", ALL "Sec-WebSocket-Extensions:\r\n"},
+        {0, "GET / HTTP/1.1", ALL "Sec-WebSocket-Protocol: Bearer eyJh, chat\r\n"},
         /* nothing asked for */
         {-ENOMSG, "GET / HTTP/1.1", ""},
         {-ENOMSG, "GET / HTTP/1.1", CONN VERSION KEYLINE},
@@ -118,6 +121,10 @@ START_TEST(requests_are_told_apart)
         {-EBADMSG, "GET / HTTP/1.1", UP CONN VERSION},
         {-EBADMSG, "GET / HTTP/1.1", ALL KEYLINE},
         {-EBADMSG, "GET / HTTP/1.1", ALL "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"},
+        {-EBADMSG, "GET / HTTP/1.1", ALL "Sec-WebSocket-Extensions: \"x, permessage-deflate\r\n"},
+        {-EBADMSG, "GET / HTTP/1.1", ALL "Sec-WebSocket-Extensions: a b, permessage-deflate\r\n"},
+        {-EBADMSG, "GET / HTTP/1.1",
+         ALL "Sec-WebSocket-Extensions: x\r\nSec-WebSocket-Extensions: ;y\r\n"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -177,7 +184,7 @@ START_TEST(a_key_is_16_bytes_of_base64)
 END_TEST
 
 #define OFFER                                                                                      \
-    "Sec-WebSocket-Protocol: chat, superchat\r\nSec-WebSocket-Protocol: v2.x\r\n"                  \
+    "Sec-WebSocket-Protocol: chat, superchat\r\nSec-WebSocket-Protocol: v2.x, Bearer eyJh\r\n"     \
     "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-q; a=\"1,x-no\"\r\n"  \
     "Sec-WebSocket-Extensions: bbf-usp-protocol\r\n"
 
@@ -214,6 +221,8 @@ START_TEST(right_answers_open_a_tunnel)
         UP CONN ACC "Sec-WebSocket-Protocol: chat\r\n",
         UP CONN ACC "Sec-WebSocket-Protocol: superchat\r\n",
         UP CONN ACC "Sec-WebSocket-Protocol: v2.x\r\n",
+        UP CONN ACC "Sec-WebSocket-Protocol: Bearer eyJh\r\n",
+        UP CONN ACC "Sec-WebSocket-Extensions: Permessage-Deflate\r\n",
         UP CONN ACC "Sec-WebSocket-Extensions: permessage-deflate\r\n",
         UP CONN ACC "Sec-WebSocket-Extensions: permessage-deflate ; server_no_context_takeover; "
                     "x=\"a,b\\\"\"\r\n",
