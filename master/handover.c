@@ -108,7 +108,7 @@ static void fill(struct handover *h, const struct master *master)
         .listener_count = master->listeners.count,
         .name_count = master->names.count,
         .name_size = sizeof(struct names_answer),
-        .paused = master->paused,
+        .paused = master->paused && !master->resume_wanted,
         .daemon = master->daemon,
         .pid_written = master->pid_written,
         .board = master->board.fd,
@@ -426,7 +426,7 @@ static void go_on(struct master *master, const struct handover *h)
         operate_open(master);
     board_wave_tell(&master->board); /* a program before may not have said what it wrote */
     /* The image of this program's layout, for workers of this program. */
-    reload_ask(master);
+    reload_again(master);
 }
 
 int handover_resume(struct master *master, int fd)

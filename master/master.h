@@ -154,6 +154,7 @@ struct master {
     uint64_t beat_ms;       /* when we last showed that we live */
     bool reload_wanted;
     uint64_t reload_ms; /* when it was asked for */
+    bool resume_wanted; /* and by HUP: it ends a pause */
 };
 
 /* Milliseconds since then; 0 if it came up later in this turn than `now_ms` was read. */

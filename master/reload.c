@@ -53,6 +53,12 @@ void reload_ask(struct master *master)
         log_write(LOG_LEVEL_WARN, "reload_ignored", "reason=stopping");
         return;
     }
+    reload_again(master);
+    master->resume_wanted = true;
+}
+
+void reload_again(struct master *master)
+{
     if (!master->reload_wanted)
         master->reload_ms = clock_mono_ms();
     master->reload_wanted = true;
@@ -158,7 +164,8 @@ static void commit(struct master *master, struct next *next)
     conf_tls_forget(master->conf);
     names_keep(&master->names, master->conf);
     STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
-    master->paused = false;
+    if (master->resume_wanted)
+        master->paused = false;
     checker_tell(master);
     operate_move(&master->operate);
     resize(master, next->workers);
@@ -249,4 +256,5 @@ void reload_step(struct master *master, uint64_t now_ms)
     }
     master->reload_wanted = false;
     reload(master);
+    master->resume_wanted = false;
 }

@@ -193,6 +193,22 @@ def an_upgrade_replaces_every_program_and_keeps_every_pid(scene):
 
 
 @story
+def what_accepts_nothing_goes_on_so_after_an_upgrade(scene):
+    proxy, mass = with_tunnels(scene, 5)
+    proxy.send(signal.SIGWINCH)
+    proxy.wait_log("paused")
+    proxy.install()
+    proxy.send(signal.SIGUSR2)
+    # The new program's first reload is followed: what it says of the mode, too.
+    hf.wait_for(lambda: {slot["generation"] for slot in proxy.slots()} == {2}, "the new image")
+    equal({slot["state"] for slot in proxy.slots()}, {"draining"}, "states")
+    mass.run_echoes(2)
+    proxy.reload()
+    whoami(proxy)
+    check_all_right(proxy, mass)
+
+
+@story
 def a_slot_that_comes_back_is_not_renewed_once_more(scene):
     proxy, mass = with_tunnels(scene, 0)
     proxy.recycle(mass)
