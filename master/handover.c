@@ -372,8 +372,8 @@ static void catch_up(struct master *master)
 
 static int begin(struct master *master)
 {
-    int error = conf_load(&master->conf, master->conf_path, stderr);
-    if (error)
+    int error = conf_is_file(master->conf_path, stderr);
+    if (error || (error = conf_load(&master->conf, master->conf_path, stderr)))
         return error;
     conf_tls_forget(master->conf); /* the reload that follows reads them again */
     error = privileges_resolve(&master->privileges, master->conf->user, stderr);

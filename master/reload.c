@@ -76,8 +76,8 @@ static void give_up(struct next *next)
 /* Every fallible step; bind before build, build before publish. */
 static int prepare(struct master *master, struct next *next, FILE *errors)
 {
-    int error = conf_load(&next->conf, master->conf_path, errors);
-    if (error)
+    int error = conf_is_file(master->conf_path, errors);
+    if (error || (error = conf_load(&next->conf, master->conf_path, errors)))
         return error;
     next->workers = reload_workers(next->conf);
     error = logs_open(&next->logs, next->conf, errors);
