@@ -40,8 +40,51 @@ def refuses(proxy):
 
 @story
 def it_serves_at_once_names_its_processes_and_leaves_nothing(scene):
+def refused_with_pid_file(scene, path):
+    conf = configuration(scene, scene.backend(), pid_file=str(path))
+    file = scene.dir / "refused.conf"
+    file.write_text(hf.settings(conf))
+    done = run("-c", str(file), scene=scene)
+    equal(done.returncode, 1, "exit status")
+    check("cannot write the PID file" in done.stderr, done.stderr)
+
+
     proxy = scene.holdfast(configuration(scene, scene.backend(), workers=3))
     check_serves(proxy)
+@story
+def what_is_no_file_is_not_replaced_by_a_pid_file(scene):
+    pipe = scene.dir / "pipe"
+    os.mkfifo(pipe)
+    refused_with_pid_file(scene, pipe)
+    check(pipe.is_fifo(), "it was replaced")
+    refused_with_pid_file(scene, scene.dir)
+
+
+@story
+def it_may_be_the_first_process_of_a_container(scene):
+    own = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if subprocess.run([*own, "true"], capture_output=True).returncode != 0:
+        print("# skipped: no PID namespace may be made", flush=True)
+        return
+    conf = configuration(scene, scene.backend())
+    file, pid_file = scene.dir / "first.conf", Path(conf["pid_file"])
+    file.write_text(hf.settings(conf))
+    pid_file.with_name(pid_file.name + ".1").touch()  # of one that was killed while it wrote it
+    program = [str(hf.BUILD / "holdfast"), "-c", str(file)]
+    with open(scene.dir / "stderr", "wb") as log:
+        outside = subprocess.Popen([*own, *program], stdin=subprocess.DEVNULL, stderr=log)
+    scene.later(outside.kill)
+    hf.wait_for(lambda: "started" in (scene.dir / "stderr").read_text(), "it has started")
+    equal(pid_file.read_text(), "1\n", "PID file")
+    first = Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text().split()[0]
+    for word, statuses in (("reload", [0]), ("stop", [0, -signal.SIGKILL])):  # it ends with the first
+        done = subprocess.run(["nsenter", "-t", first, "-p", "-m", *program, "-s", word],
+                              capture_output=True, text=True, timeout=hf.PATIENCE_S)
+        check(done.returncode in statuses, f"-s {word}: {done.returncode} {done.stderr}")
+    equal(outside.wait(hf.PATIENCE_S), 0, "exit status")
+    check(not pid_file.exists(), "the PID file was left behind")
+
+
     names = [open(f"/proc/{pid}/comm", encoding="utf-8").read().strip() for pid in proxy.left()]
     equal(sorted(names), ["hf-keeper"] * 3 + ["hf-worker"] * 3 + ["holdfast"], "processes")
     equal(open(proxy.conf["pid_file"], encoding="utf-8").read(), f"{proxy.pid}\n", "PID file")
