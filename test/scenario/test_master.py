@@ -23,6 +23,10 @@ def run(*args, scene=None):
                           capture_output=True, text=True, timeout=3 * hf.PATIENCE_S, env=env)
 
 
+def parent(process):
+    return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+
+
 def check_serves(proxy):
     with Client(proxy.address) as client:
         equal(client.get("/whoami").status, 200, "status")
@@ -36,10 +40,6 @@ def refuses(proxy):
     return False
 
 
-# ---- starting ----
-
-@story
-def it_serves_at_once_names_its_processes_and_leaves_nothing(scene):
 def refused_with_pid_file(scene, path):
     conf = configuration(scene, scene.backend(), pid_file=str(path))
     file = scene.dir / "refused.conf"
@@ -49,8 +49,8 @@ def refused_with_pid_file(scene, path):
     check("cannot write the PID file" in done.stderr, done.stderr)
 
 
-    proxy = scene.holdfast(configuration(scene, scene.backend(), workers=3))
-    check_serves(proxy)
+# ---- starting ----
+
 @story
 def what_is_no_file_is_not_replaced_by_a_pid_file(scene):
     pipe = scene.dir / "pipe"
@@ -85,6 +85,10 @@ def it_may_be_the_first_process_of_a_container(scene):
     check(not pid_file.exists(), "the PID file was left behind")
 
 
+@story
+def it_serves_at_once_names_its_processes_and_leaves_nothing(scene):
+    proxy = scene.holdfast(configuration(scene, scene.backend(), workers=3))
+    check_serves(proxy)
     names = [open(f"/proc/{pid}/comm", encoding="utf-8").read().strip() for pid in proxy.left()]
     equal(sorted(names), ["hf-keeper"] * 3 + ["hf-worker"] * 3 + ["holdfast"], "processes")
     equal(open(proxy.conf["pid_file"], encoding="utf-8").read(), f"{proxy.pid}\n", "PID file")
@@ -370,6 +374,21 @@ def TERM_and_INT_end_at_once_with_a_fin_for_all(scene):
         for tunnel in tunnels:
             tunnel.expect_end()
             tunnel.close()
+
+
+@story
+def children_that_are_not_its_own_keep_it_from_no_end(scene):
+    script = scene.dir / "script"
+    script.write_text(f'#!/bin/sh\nenv -u HF_SCENE sleep 1000 &\nexec {hf.BUILD}/holdfast "$@"\n')
+    script.chmod(0o755)
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        proxy = scene.holdfast(configuration(scene, scene.backend(), workers=2), program=script)
+        child = next(int(path.parent.name) for path in Path("/proc").glob("[0-9]*/comm")
+                     if path.read_text() == "sleep\n" and parent(path.parent) == proxy.pid)
+        try:
+            proxy.stop(number)
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 @story
