@@ -88,6 +88,8 @@ struct handover_listener {
     uint32_t index;
     uint32_t dual_stack;
     int32_t fds[BOARD_SLOTS_MAX];
+    uint32_t ordered; /* 0, of a program before: nobody knows */
+    uint32_t steered;
 };
 
 /* ---- the old program ---- */
@@ -144,8 +146,12 @@ static int write_listeners(int fd, const struct master *master)
 {
     for (uint32_t i = 0; i < master->listeners.count; i++) {
         const struct master_listener *l = &master->listeners.items[i];
-        struct handover_listener out = {
-            .address = l->address, .id = l->id, .index = l->index, .dual_stack = l->dual_stack};
+        struct handover_listener out = {.address = l->address,
+                                        .id = l->id,
+                                        .index = l->index,
+                                        .dual_stack = l->dual_stack,
+                                        .ordered = l->ordered,
+                                        .steered = l->steered};
         for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++)
             out.fds[s] = l->fds[s];
         int error = write_all(fd, &out, sizeof out);
@@ -286,6 +292,8 @@ static int take_listeners(struct master *master, const struct handover *h, int f
         items[i].index = in.index;
         items[i].address = in.address;
         items[i].dual_stack = in.dual_stack != 0;
+        items[i].ordered = in.ordered != 0;
+        items[i].steered = in.steered != 0;
         for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++)
             items[i].fds[s] = is_socket(in.fds[s]) ? in.fds[s] : -1;
     }

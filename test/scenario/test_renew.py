@@ -225,6 +225,22 @@ def a_slot_that_comes_back_is_not_renewed_once_more(scene):
 
 
 @story
+def after_an_upgrade_too_new_clients_go_to_those_workers_who_stay(scene):
+    proxy, mass = with_tunnels(scene, 0, conf={"hang_timeout": "0s"})
+    proxy.upgrade(mass)
+    leaving, reloads = proxy.workers()[1], proxy.said("reloaded ")
+    os.kill(leaving, signal.SIGSTOP)  # whom it gets waits
+    proxy.conf["workers"] = 1
+    proxy.reload(wait=False)
+    hf.wait_for(lambda: proxy.said("reloaded ") > reloads, "one worker is to leave")
+    clients = [Client(proxy.address) for _ in range(40)]
+    for client in clients:
+        equal(client.get("/whoami").status, 200, "status")
+        client.close()
+    os.kill(leaving, signal.SIGCONT)
+
+
+@story
 def after_an_upgrade_the_command_stop_ends_all(scene):
     proxy, mass = with_tunnels(scene, 5)
     proxy.install()
