@@ -95,11 +95,19 @@ static bool is_alone(struct master *master, uint64_t now_ms)
     return !some && master_since(now_ms, master->alone_ms) >= EXIT_MS;
 }
 
+/* It has nothing to finish, and was told; one that hangs would be waited for until somebody else kills it. */
+static void end_hung_checker(const struct master *master, uint64_t now_ms)
+{
+    if (master->checker.pid != 0 && master_since(now_ms, master->phase_ms) >= STOP_PATIENCE_MS)
+        (void)!process_signal(master->checker.pid, PROCESS_CHECKER, SIGKILL);
+}
+
 bool stop_step(struct master *master, uint64_t now_ms)
 {
     if (master->childless || is_alone(master, now_ms))
         return true;
     end_throttled(master);
+    end_hung_checker(master, now_ms);
     if (master->phase == MASTER_STOPPING &&
         master_since(now_ms, master->phase_ms) >= STOP_PATIENCE_MS &&
         master_since(now_ms, master->killed_ms) >= KILL_EVERY_MS) {

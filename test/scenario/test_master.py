@@ -392,6 +392,15 @@ def children_that_are_not_its_own_keep_it_from_no_end(scene):
 
 
 @story
+def QUIT_does_not_wait_for_a_checker_that_hangs(scene):
+    proxy = scene.holdfast(configuration(scene, scene.backend(), upstream={
+        "health": {"type": "tcp", "interval": "1s"}}))
+    checker = next(pid for pid in proxy.left() if hf.comm(pid) == "hf-checker")
+    os.kill(checker, signal.SIGSTOP)
+    proxy.stop(signal.SIGQUIT)
+
+
+@story
 def a_stop_under_traffic_is_a_stop(scene):
     proxy = scene.holdfast(configuration(scene, scene.backend(), workers=2))
     mass = Mass(scene, proxy.address)
