@@ -25,7 +25,7 @@ static int open_one(const char *path, FILE *errors)
         return fd;
     int error = -errno;
     fprintf(errors, "holdfast: cannot open the log %s: %s\n", path,
-            error == -ENXIO ? "it is a pipe that nobody reads" : strerror(-error));
+            error == -ENXIO ? "it is a pipe that nobody reads, or a socket" : strerror(-error));
     return error;
 }
 
