@@ -4,6 +4,7 @@
 #include "common/clock.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
@@ -79,7 +80,9 @@ static void write_line(enum log_level level, const char *event, uint32_t suppres
     while (n > 0 && line[n - 1] == ' ')
         n--;
     line[n++] = '\n';
-    if (write(state.fd, line, n) != (ssize_t)n)
+    /* Whoever reads a pipe that others have opened for us, and stops, is to stop nobody else. */
+    struct pollfd sink = {.fd = state.fd, .events = POLLOUT};
+    if (poll(&sink, 1, 0) == 0 || write(state.fd, line, n) != (ssize_t)n)
         state.lost++;
 }
 

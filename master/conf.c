@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* What `to` does not set itself is what `from` has. */
 static int inherit_options(struct conf_options *to, const struct conf_options *from)
@@ -106,6 +107,18 @@ int conf_load(struct conf **out, const char *path, FILE *errors)
 int conf_load_alone(struct conf **out, const char *path, FILE *errors)
 {
     return load_new(out, path, errors, false);
+}
+
+int conf_is_file(const char *path, FILE *errors)
+{
+    struct stat st;
+    int rc = stat(path, &st) < 0 ? -errno : 0;
+    if (rc == 0 && !S_ISREG(st.st_mode))
+        rc = S_ISDIR(st.st_mode) ? -EISDIR : -ENODEV;
+    if (rc < 0)
+        fprintf(errors, "%s: cannot be read: %s\n", path,
+                rc == -ENODEV ? "it is no file" : strerror(-rc));
+    return rc;
 }
 
 void conf_free(struct conf **conf)

@@ -246,6 +246,12 @@ int conf_load(struct conf **out, const char *path, FILE *errors) MUST_CHECK;
  */
 int conf_load_alone(struct conf **out, const char *path, FILE *errors) MUST_CHECK;
 
+/*
+ * For a master, which must never wait for the other end of a pipe: is `path` a file? Returns 0, or -errno
+ * after a message like those of conf_load.
+ */
+int conf_is_file(const char *path, FILE *errors) MUST_CHECK;
+
 /* Free and null; accepts NULL. */
 void conf_free(struct conf **conf);
 

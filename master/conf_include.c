@@ -32,13 +32,14 @@ static void check(FILE *stream, const char *path, int depth, struct conf_errors 
         const char *name = included(line);
         if (!name || stat(name, &st) < 0)
             continue; /* libconfig says what it cannot open */
-        if (S_ISDIR(st.st_mode)) {
+        if (!S_ISREG(st.st_mode)) {
             struct conf_place place = {.file = path, .line = number, .name = "@include"};
-            conf_error_at(errors, &place,
-                          "\"%s\" is a directory: name the files in it, one line each", name);
+            conf_error_at(errors, &place, "\"%s\" is %s", name,
+                          S_ISDIR(st.st_mode) ? "a directory: name the files in it, one line each"
+                                              : "no file");
             continue;
         }
-        FILE *file = S_ISREG(st.st_mode) && depth < DEPTH_MAX ? fopen(name, "re") : NULL;
+        FILE *file = depth < DEPTH_MAX ? fopen(name, "re") : NULL;
         if (file) {
             check(file, name, depth + 1, errors);
             fclose(file);

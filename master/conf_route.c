@@ -9,7 +9,10 @@
 #include "master/conf_template.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- changes of heads ---- */
 
@@ -76,17 +79,35 @@ static void check_edits(const struct conf *conf, struct conf_errors *errors, cha
 
 /* ---- error pages ---- */
 
+/* Not blocking, for it may be a pipe. */
+static FILE *open_file(const char *path)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int error = fd < 0 || fstat(fd, &st) < 0 ? errno : 0;
+    if (!error && !S_ISREG(st.st_mode))
+        error = S_ISDIR(st.st_mode) ? EISDIR : ENODEV;
+    FILE *file = error ? NULL : fdopen(fd, "r");
+    if (file)
+        return file;
+    error = error ? error : errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return NULL;
+}
+
 FILE *conf_route_open(const struct conf *conf, const char *path)
 {
     const char *slash = strrchr(conf->path, '/');
     char *whole = NULL;
     if (path[0] == '/' || !slash)
-        return fopen(path, "re");
+        return open_file(path);
     if (asprintf(&whole, "%.*s%s", (int)(slash - conf->path + 1), conf->path, path) < 0) {
         errno = ENOMEM;
         return NULL;
     }
-    FILE *file = fopen(whole, "re");
+    FILE *file = open_file(whole);
     int error = errno;
     free(whole);
     errno = error;

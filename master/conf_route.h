@@ -47,7 +47,7 @@ void conf_route_check(const struct conf *conf, struct conf_errors *errors);
 /* Free what conf_route_read has made. */
 void conf_route_fini(struct conf *conf);
 
-/* A file of `path`, relative to the configuration's directory; NULL with errno. */
+/* A file of `path`, relative to the configuration's directory; NULL with errno (ENODEV: it is no file). */
 FILE *conf_route_open(const struct conf *conf, const char *path);
 
 /* ---- conf_image_route.c ---- */

@@ -88,6 +88,8 @@ struct handover_listener {
     uint32_t index;
     uint32_t dual_stack;
     int32_t fds[BOARD_SLOTS_MAX];
+    uint32_t ordered; /* 0, of a program before: nobody knows */
+    uint32_t steered;
 };
 
 /* ---- the old program ---- */
@@ -108,7 +110,7 @@ static void fill(struct handover *h, const struct master *master)
         .listener_count = master->listeners.count,
         .name_count = master->names.count,
         .name_size = sizeof(struct names_answer),
-        .paused = master->paused,
+        .paused = master->paused && !master->resume_wanted,
         .daemon = master->daemon,
         .pid_written = master->pid_written,
         .board = master->board.fd,
@@ -144,8 +146,12 @@ static int write_listeners(int fd, const struct master *master)
 {
     for (uint32_t i = 0; i < master->listeners.count; i++) {
         const struct master_listener *l = &master->listeners.items[i];
-        struct handover_listener out = {
-            .address = l->address, .id = l->id, .index = l->index, .dual_stack = l->dual_stack};
+        struct handover_listener out = {.address = l->address,
+                                        .id = l->id,
+                                        .index = l->index,
+                                        .dual_stack = l->dual_stack,
+                                        .ordered = l->ordered,
+                                        .steered = l->steered};
         for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++)
             out.fds[s] = l->fds[s];
         int error = write_all(fd, &out, sizeof out);
@@ -286,6 +292,8 @@ static int take_listeners(struct master *master, const struct handover *h, int f
         items[i].index = in.index;
         items[i].address = in.address;
         items[i].dual_stack = in.dual_stack != 0;
+        items[i].ordered = in.ordered != 0;
+        items[i].steered = in.steered != 0;
         for (uint32_t s = 0; s < BOARD_SLOTS_MAX; s++)
             items[i].fds[s] = is_socket(in.fds[s]) ? in.fds[s] : -1;
     }
@@ -372,8 +380,8 @@ static void catch_up(struct master *master)
 
 static int begin(struct master *master)
 {
-    int error = conf_load(&master->conf, master->conf_path, stderr);
-    if (error)
+    int error = conf_is_file(master->conf_path, stderr);
+    if (error || (error = conf_load(&master->conf, master->conf_path, stderr)))
         return error;
     conf_tls_forget(master->conf); /* the reload that follows reads them again */
     error = privileges_resolve(&master->privileges, master->conf->user, stderr);
@@ -426,7 +434,7 @@ static void go_on(struct master *master, const struct handover *h)
         operate_open(master);
     board_wave_tell(&master->board); /* a program before may not have said what it wrote */
     /* The image of this program's layout, for workers of this program. */
-    reload_ask(master);
+    reload_again(master);
 }
 
 int handover_resume(struct master *master, int fd)

@@ -235,7 +235,7 @@ static int respawn_keeper(void *context, void (*disown)(void *worker), void *wor
 {
     struct keeper *keeper = context;
     int32_t dead = LOAD_ACQUIRE(&keeper->shown->keeper_pid);
-    if (dead > 1 && dead != keeper->self)
+    if (dead > 1)
         (void)waitpid(dead, NULL, WNOHANG); /* ours if it was respawned, too; the master's if not */
     /* The new keeper inherits the score: it must open nothing while we place its pidfd. */
     set_oom_score(keeper->oom_score);

@@ -10,6 +10,7 @@
 
 enum { LOG_FILE_MODE = 0640 };
 
+/* Not blocking: for a pipe that nobody reads, or whose reader has stopped, nobody is to wait. */
 static int open_one(const char *path, FILE *errors)
 {
     int fd;
@@ -18,11 +19,13 @@ static int open_one(const char *path, FILE *errors)
     else if (strcmp(path, "stdout") == 0)
         fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
     else
-        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, LOG_FILE_MODE);
+        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+                  LOG_FILE_MODE);
     if (fd >= 0)
         return fd;
     int error = -errno;
-    fprintf(errors, "holdfast: cannot open the log %s: %s\n", path, strerror(-error));
+    fprintf(errors, "holdfast: cannot open the log %s: %s\n", path,
+            error == -ENXIO ? "it is a pipe that nobody reads, or a socket" : strerror(-error));
     return error;
 }
 

@@ -123,6 +123,7 @@ struct master {
     uint64_t phase_ms;  /* when it began */
     uint64_t killed_ms; /* STOPPING: when we last killed what is left */
     bool childless;     /* no process descends from us any more */
+    uint64_t alone_ms;  /* ending: since when none of our own processes is left; 0: one is */
 
     struct conf *conf; /* in use; owned */
     char *board_name;  /* these three hold what they were at the start; owned */
@@ -153,6 +154,7 @@ struct master {
     int signals;            /* signalfd */
     uint64_t beat_ms;       /* when we last showed that we live */
     bool reload_wanted;
+    bool resume_wanted; /* and by HUP: it ends a pause */
     uint64_t reload_ms; /* when it was asked for */
 };
 

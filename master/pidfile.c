@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PID_FILE_MODE = 0644 };
@@ -17,7 +18,7 @@ enum { PID_FILE_MODE = 0644 };
 int32_t pidfile_read(const char *path)
 {
     char text[32];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return -errno;
     ssize_t n = read(fd, text, sizeof text - 1);
@@ -28,7 +29,7 @@ int32_t pidfile_read(const char *path)
     char *end;
     errno = 0;
     long pid = strtol(text, &end, 10);
-    if (errno || end == text || (*end != '\n' && *end != '\0') || pid <= 1 || pid > INT32_MAX)
+    if (errno || end == text || (*end != '\n' && *end != '\0') || pid < 1 || pid > INT32_MAX)
         return -EINVAL;
     return (int32_t)pid;
 }
@@ -37,9 +38,14 @@ int32_t pidfile_read(const char *path)
 static int replace(const char *path, const char *text, size_t length)
 {
     char temporary[PATH_MAX];
+    struct stat st;
+    /* "/dev/null", of one who wants no PID file, must be there for all others. */
+    if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+        return S_ISDIR(st.st_mode) ? -EISDIR : -ENODEV;
     int n = snprintf(temporary, sizeof temporary, "%s.%d", path, (int)getpid());
     if (n < 0 || (size_t)n >= sizeof temporary)
         return -ENAMETOOLONG;
+    (void)unlink(temporary); /* of one with our PID that was killed here, in a container, say */
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, PID_FILE_MODE);
     if (fd < 0)
         return -errno;
@@ -60,7 +66,7 @@ int pidfile_write(const char *path, int32_t *owner)
     char text[32];
     int32_t other = pidfile_read(path);
     *owner = 0;
-    if (other > 1 && other != (int32_t)getpid() && process_is_named(other, PROCESS_MASTER)) {
+    if (other > 0 && other != (int32_t)getpid() && process_is_named(other, PROCESS_MASTER)) {
         *owner = other;
         return -EEXIST;
     }

@@ -54,7 +54,7 @@ static int read_stat(int32_t pid, struct process_stat *out)
 
 static bool runs_as(int32_t pid, const char *name, struct process_stat *stat)
 {
-    return pid > 1 && read_stat(pid, stat) == 0 && stat->state != 'Z' && stat->state != 'X' &&
+    return pid > 0 && read_stat(pid, stat) == 0 && stat->state != 'Z' && stat->state != 'X' &&
            strcmp(stat->name, name) == 0;
 }
 

@@ -53,6 +53,12 @@ void reload_ask(struct master *master)
         log_write(LOG_LEVEL_WARN, "reload_ignored", "reason=stopping");
         return;
     }
+    reload_again(master);
+    master->resume_wanted = true;
+}
+
+void reload_again(struct master *master)
+{
     if (!master->reload_wanted)
         master->reload_ms = clock_mono_ms();
     master->reload_wanted = true;
@@ -70,8 +76,8 @@ static void give_up(struct next *next)
 /* Every fallible step; bind before build, build before publish. */
 static int prepare(struct master *master, struct next *next, FILE *errors)
 {
-    int error = conf_load(&next->conf, master->conf_path, errors);
-    if (error)
+    int error = conf_is_file(master->conf_path, errors);
+    if (error || (error = conf_load(&next->conf, master->conf_path, errors)))
         return error;
     next->workers = reload_workers(next->conf);
     error = logs_open(&next->logs, next->conf, errors);
@@ -158,7 +164,8 @@ static void commit(struct master *master, struct next *next)
     conf_tls_forget(master->conf);
     names_keep(&master->names, master->conf);
     STORE_RELAXED(&master->board.header->reloads, master->board.header->reloads + 1);
-    master->paused = false;
+    if (master->resume_wanted)
+        master->paused = false;
     checker_tell(master);
     operate_move(&master->operate);
     resize(master, next->workers);
@@ -249,4 +256,5 @@ void reload_step(struct master *master, uint64_t now_ms)
     }
     master->reload_wanted = false;
     reload(master);
+    master->resume_wanted = false;
 }

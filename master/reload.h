@@ -5,8 +5,14 @@
 
 #include "master/master.h"
 
-/* Remember that a reload was asked for; several until reload_step has done it are one. */
+/*
+ * Remember that a reload was asked for, by HUP; several until reload_step has done it are one. It ends a
+ * pause once it has succeeded.
+ */
 void reload_ask(struct master *master);
+
+/* The same for a program that has just taken over: what is paused stays so. */
+void reload_again(struct master *master);
 
 /*
  * Once every slot uses the generation before (or has had a second to do so): read, check, bind,

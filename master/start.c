@@ -194,8 +194,9 @@ static int publish_first(struct master *master)
 /* What is looked up or read, and changes nothing outside this process. */
 static int prepare_process(struct master *master)
 {
-    int error = conf_load(&master->conf, master->conf_path, stderr);
-    if (error || (error = keep_names(master)))
+    int error = conf_is_file(master->conf_path, stderr);
+    if (error || (error = conf_load(&master->conf, master->conf_path, stderr)) ||
+        (error = keep_names(master)))
         return error;
     master->workers = reload_workers(master->conf);
     error = privileges_resolve(&master->privileges, master->conf->user, stderr);

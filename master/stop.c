@@ -20,6 +20,7 @@
 
 enum {
     STOP_PATIENCE_MS = 2000,
+    EXIT_MS = 200,      /* for a keeper between its goodbye and its end */
     KILL_EVERY_MS = 20, /* a worker that is just replacing its keeper may slip through one round */
 };
 
@@ -81,11 +82,32 @@ static void end_throttled(const struct master *master)
     }
 }
 
+/* Only children that are not ours are left: of a shell that has exec'ed us, or orphans in a container. */
+static bool is_alone(struct master *master, uint64_t now_ms)
+{
+    bool some = master->checker.pid != 0 || master->renewal.trial != 0;
+    for (uint32_t i = 0; i < BOARD_SLOTS_MAX; i++)
+        some |= master->slots[i].running;
+    if (some)
+        master->alone_ms = 0;
+    else if (master->alone_ms == 0)
+        master->alone_ms = now_ms;
+    return !some && master_since(now_ms, master->alone_ms) >= EXIT_MS;
+}
+
+/* It has nothing to finish, and was told; one that hangs would be waited for until somebody else kills it. */
+static void end_hung_checker(const struct master *master, uint64_t now_ms)
+{
+    if (master->checker.pid != 0 && master_since(now_ms, master->phase_ms) >= STOP_PATIENCE_MS)
+        (void)!process_signal(master->checker.pid, PROCESS_CHECKER, SIGKILL);
+}
+
 bool stop_step(struct master *master, uint64_t now_ms)
 {
-    if (master->childless)
+    if (master->childless || is_alone(master, now_ms))
         return true;
     end_throttled(master);
+    end_hung_checker(master, now_ms);
     if (master->phase == MASTER_STOPPING &&
         master_since(now_ms, master->phase_ms) >= STOP_PATIENCE_MS &&
         master_since(now_ms, master->killed_ms) >= KILL_EVERY_MS) {

@@ -16,7 +16,7 @@ bool stop_step(struct master *master, uint64_t now_ms);
 
 /*
  * The end, also of a start that failed half-way: close all sockets, remove the board's name and the
- * PID file. No child may live any more.
+ * PID file. No child of ours may live any more.
  */
 void stop_finish(struct master *master);
 

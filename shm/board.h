@@ -294,7 +294,7 @@ struct board_tunnel {
 _Static_assert(sizeof(struct board_tunnel) == 96,
                "with 128 in the arena: under 256 bytes a tunnel");
 
-/* The id of a slot's tunnel, by its record's number: never used twice. Never 0. */
+/* The id of a slot's tunnel, by its record's number: comes again after 32,768 others of that record. Never 0. */
 static inline uint64_t board_tunnel_id(uint32_t slot, uint16_t generation, uint32_t tunnel)
 {
     return (uint64_t)slot << 56 | (uint64_t)generation << 32 | (tunnel + 1);

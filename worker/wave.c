@@ -114,7 +114,19 @@ uint32_t wave_left(const struct worker *w, uint32_t tunnel, enum reason *reason)
     return left_ms < FAR_MS ? (uint32_t)left_ms : (uint32_t)FAR_MS;
 }
 
-/* Those that an operator has named, if they are ours: once more does no harm, a number is never used twice. */
+void wave_clock_set(struct worker *w, int64_t step_ms)
+{
+    for (uint32_t i = 0; i < w->tunnels_used; i++) {
+        struct board_tunnel *pub = board_tunnel(w->board, w->slot, i);
+        /* Death amid it: some have the age that the clock says. */
+        if (step_ms >= 0 || pub->opened_real_ms >= (uint64_t)-step_ms)
+            STORE_RELAXED(&pub->opened_real_ms, pub->opened_real_ms + (uint64_t)step_ms);
+        else
+            STORE_RELAXED(&pub->opened_real_ms, 0u);
+    }
+}
+
+/* Those that an operator has named, if they are ours: once more does no harm, a number does not come again so soon. */
 static void close_named(struct worker *w)
 {
     for (uint32_t i = 0; i < BOARD_CLOSE_IDS; i++) {

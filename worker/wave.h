@@ -15,6 +15,12 @@
 uint32_t wave_left(const struct worker *w, uint32_t tunnel, enum reason *reason);
 
 /*
+ * Somebody has set the real clock, by so many milliseconds: w->real_ms goes by it already. Tunnels have grown
+ * no older by that, and none is to end for it.
+ */
+void wave_clock_set(struct worker *w, int64_t step_ms);
+
+/*
  * If waves have begun since this was last called, arm the timers of the tunnels that they take; close
  * those that an operator has named. After a control message and once a second: the cost of one load
  * while nothing has changed.

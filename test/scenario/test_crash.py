@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Processes that are killed: their tunnels are served on, no byte lost, and nobody is refused."""
+import contextlib
 import os
+import pathlib
 import random
 import signal
 import threading
@@ -115,6 +117,28 @@ def tunnels_live_on_through_kills_of_keepers_and_workers(scene):
     mass.run_echoes(2)
     check_all_right(proxy, mass)
     hf.wait_equal(lambda: len(proxy.left()), 5, "processes: master, two keepers, two workers")
+
+
+def parents_of_zombies():
+    """PIDs that processes have that have ended and were not waited for."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            found += [int(parent)] if state == "Z" else []
+    return found
+
+
+@story
+def keepers_that_died_are_waited_for(scene):
+    proxy = scene.holdfast(configuration(scene, scene.backend()))
+    slot = proxy.slots()[0]
+    for _ in range(5):
+        keeper = proxy.slots()[0]["keeper_pid"]
+        kill(keeper)
+        hf.wait_for(lambda: proxy.slots()[0]["keeper_pid"] not in (keeper, 0), "a new keeper")
+    hf.wait_for(lambda: proxy.pid not in parents_of_zombies(), "the first one is the master's")
+    equal(parents_of_zombies().count(slot["worker_pid"]), 0, "zombies of the worker")
 
 
 @story

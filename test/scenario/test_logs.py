@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The logs: whole, valid lines, whatever peers send and whatever the disk does."""
+import contextlib
 import json
 import os
 import re
@@ -199,6 +200,28 @@ def a_reader_of_the_log_that_stops_reading_stops_nobody(scene):
     for line in data.split(b"\n")[:-1]:
         json.loads(line)
     os.close(reader)
+
+
+@story
+def a_reader_of_the_error_log_that_stops_reading_stops_nobody(scene):
+    fifo = scene.dir / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    proxy = scene.holdfast(configuration(scene, scene.backend(),
+                                         error_log={"path": str(fifo), "level": "debug"}))
+    writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    for size in (4096, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * size)
+    worker = proxy.workers()[0]
+    os.kill(worker, signal.SIGKILL)  # its keeper, its successor and the master have to tell
+    proxy.crashes_expected = 1
+    hf.wait_for(lambda: proxy.running(1) and proxy.workers() != [worker], "a successor")
+    proxy.reload()
+    proxy.stop()
+    os.close(reader)
+    os.close(writer)
 
 
 @story

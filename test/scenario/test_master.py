@@ -23,6 +23,10 @@ def run(*args, scene=None):
                           capture_output=True, text=True, timeout=3 * hf.PATIENCE_S, env=env)
 
 
+def parent(process):
+    return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+
+
 def check_serves(proxy):
     with Client(proxy.address) as client:
         equal(client.get("/whoami").status, 200, "status")
@@ -36,7 +40,50 @@ def refuses(proxy):
     return False
 
 
+def refused_with_pid_file(scene, path):
+    conf = configuration(scene, scene.backend(), pid_file=str(path))
+    file = scene.dir / "refused.conf"
+    file.write_text(hf.settings(conf))
+    done = run("-c", str(file), scene=scene)
+    equal(done.returncode, 1, "exit status")
+    check("cannot write the PID file" in done.stderr, done.stderr)
+
+
 # ---- starting ----
+
+@story
+def what_is_no_file_is_not_replaced_by_a_pid_file(scene):
+    pipe = scene.dir / "pipe"
+    os.mkfifo(pipe)
+    refused_with_pid_file(scene, pipe)
+    check(pipe.is_fifo(), "it was replaced")
+    refused_with_pid_file(scene, scene.dir)
+
+
+@story
+def it_may_be_the_first_process_of_a_container(scene):
+    own = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if subprocess.run([*own, "true"], capture_output=True).returncode != 0:
+        print("# skipped: no PID namespace may be made", flush=True)
+        return
+    conf = configuration(scene, scene.backend())
+    file, pid_file = scene.dir / "first.conf", Path(conf["pid_file"])
+    file.write_text(hf.settings(conf))
+    pid_file.with_name(pid_file.name + ".1").touch()  # of one that was killed while it wrote it
+    program = [str(hf.BUILD / "holdfast"), "-c", str(file)]
+    with open(scene.dir / "stderr", "wb") as log:
+        outside = subprocess.Popen([*own, *program], stdin=subprocess.DEVNULL, stderr=log)
+    scene.later(outside.kill)
+    hf.wait_for(lambda: "started" in (scene.dir / "stderr").read_text(), "it has started")
+    equal(pid_file.read_text(), "1\n", "PID file")
+    first = Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text().split()[0]
+    for word, statuses in (("reload", [0]), ("stop", [0, -signal.SIGKILL])):  # it ends with the first
+        done = subprocess.run(["nsenter", "-t", first, "-p", "-m", *program, "-s", word],
+                              capture_output=True, text=True, timeout=hf.PATIENCE_S)
+        check(done.returncode in statuses, f"-s {word}: {done.returncode} {done.stderr}")
+    equal(outside.wait(hf.PATIENCE_S), 0, "exit status")
+    check(not pid_file.exists(), "the PID file was left behind")
+
 
 @story
 def it_serves_at_once_names_its_processes_and_leaves_nothing(scene):
@@ -327,6 +374,30 @@ def TERM_and_INT_end_at_once_with_a_fin_for_all(scene):
         for tunnel in tunnels:
             tunnel.expect_end()
             tunnel.close()
+
+
+@story
+def children_that_are_not_its_own_keep_it_from_no_end(scene):
+    script = scene.dir / "script"
+    script.write_text(f'#!/bin/sh\nenv -u HF_SCENE sleep 1000 &\nexec {hf.BUILD}/holdfast "$@"\n')
+    script.chmod(0o755)
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        proxy = scene.holdfast(configuration(scene, scene.backend(), workers=2), program=script)
+        child = next(int(path.parent.name) for path in Path("/proc").glob("[0-9]*/comm")
+                     if path.read_text() == "sleep\n" and parent(path.parent) == proxy.pid)
+        try:
+            proxy.stop(number)
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+@story
+def QUIT_does_not_wait_for_a_checker_that_hangs(scene):
+    proxy = scene.holdfast(configuration(scene, scene.backend(), upstream={
+        "health": {"type": "tcp", "interval": "1s"}}))
+    checker = next(pid for pid in proxy.left() if hf.comm(pid) == "hf-checker")
+    os.kill(checker, signal.SIGSTOP)
+    proxy.stop(signal.SIGQUIT)
 
 
 @story

@@ -474,6 +474,30 @@ def a_file_that_is_gone_fails_the_reload(scene):
 
 
 @story
+def a_pipe_in_place_of_a_file_fails_the_reload_and_nobody_waits_for_its_other_end(scene):
+    proxy, mass = with_tunnels(scene, count=5)
+    good = copy.deepcopy(proxy.conf)
+    pipe = scene.dir / "pipe"
+    os.mkfifo(pipe)
+    cases = [{"error_log": {"path": str(pipe)}}, {"access_log": {"path": str(pipe)}},
+             {"error_pages": [f"503 {pipe}"]}, {"deny": [f"file:{pipe}"]}]
+    for number, case in enumerate(cases):
+        proxy.conf = {**copy.deepcopy(good), **case}
+        proxy.reload(wait=False)
+        hf.wait_equal(lambda: proxy.stat()["overview"]["reloads_failed"], number + 1, f"{case}")
+    proxy.file.write_text(f'@include "{pipe}"\n')
+    proxy.send(hf.signal.SIGHUP)
+    hf.wait_equal(lambda: proxy.stat()["overview"]["reloads_failed"], 5, "with an include")
+    os.replace(pipe, proxy.file)
+    proxy.send(hf.signal.SIGHUP)
+    hf.wait_equal(lambda: proxy.stat()["overview"]["reloads_failed"], 6, "all of it")
+    log = proxy.log()
+    for word in ("a pipe that nobody reads", "is no file", "it is no file"):
+        check(word in log, f"the log does not say {word}")
+    check_none_lost(proxy, mass)
+
+
+@story
 def a_reload_may_come_while_handshakes_are_under_way(scene):
     proxy = scene.holdfast(configuration(scene, scene.backend(), workers=2))
     mass = Mass(scene, proxy.address)

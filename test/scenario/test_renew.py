@@ -193,6 +193,22 @@ def an_upgrade_replaces_every_program_and_keeps_every_pid(scene):
 
 
 @story
+def what_accepts_nothing_goes_on_so_after_an_upgrade(scene):
+    proxy, mass = with_tunnels(scene, 5)
+    proxy.send(signal.SIGWINCH)
+    proxy.wait_log("paused")
+    proxy.install()
+    proxy.send(signal.SIGUSR2)
+    # The new program's first reload is followed: what it says of the mode, too.
+    hf.wait_for(lambda: {slot["generation"] for slot in proxy.slots()} == {2}, "the new image")
+    equal({slot["state"] for slot in proxy.slots()}, {"draining"}, "states")
+    mass.run_echoes(2)
+    proxy.reload()
+    whoami(proxy)
+    check_all_right(proxy, mass)
+
+
+@story
 def a_slot_that_comes_back_is_not_renewed_once_more(scene):
     proxy, mass = with_tunnels(scene, 0)
     proxy.recycle(mass)
@@ -206,6 +222,22 @@ def a_slot_that_comes_back_is_not_renewed_once_more(scene):
     proxy.recycle(mass)
     equal(proxy.sum("starts") - starts, 3, "workers started with the next recycle")
     equal(proxy.said("renew_failed"), 0, "failures to renew")
+
+
+@story
+def after_an_upgrade_too_new_clients_go_to_those_workers_who_stay(scene):
+    proxy, mass = with_tunnels(scene, 0, conf={"hang_timeout": "0s"})
+    proxy.upgrade(mass)
+    leaving, reloads = proxy.workers()[1], proxy.said("reloaded ")
+    os.kill(leaving, signal.SIGSTOP)  # whom it gets waits
+    proxy.conf["workers"] = 1
+    proxy.reload(wait=False)
+    hf.wait_for(lambda: proxy.said("reloaded ") > reloads, "one worker is to leave")
+    clients = [Client(proxy.address) for _ in range(40)]
+    for client in clients:
+        equal(client.get("/whoami").status, 200, "status")
+        client.close()
+    os.kill(leaving, signal.SIGCONT)
 
 
 @story

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE 1
+
 #include "common/log.h"
 
 #include "common/clock.h"
@@ -187,6 +189,23 @@ static unsigned count_written(void)
     return count;
 }
 
+START_TEST(a_pipe_that_is_full_loses_lines_and_keeps_nobody_waiting)
+{
+    int pipes[2];
+    char byte = 'x';
+    uint64_t lost = log_lost();
+    ck_assert_int_eq(pipe2(pipes, O_NONBLOCK), 0);
+    while (write(pipes[1], &byte, 1) == 1)
+        continue;
+    ck_assert_int_eq(fcntl(pipes[1], F_SETFL, 0), 0); /* as a shell would have opened it */
+    log_set_fd(pipes[1]);
+    log_write(LOG_LEVEL_INFO, "closed", "n=%d", 1);
+    ck_assert_uint_eq(log_lost() - lost, 1);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+END_TEST
+
 START_TEST(a_peer_gets_so_many_lines_a_second)
 {
     struct log_limit limit;
@@ -287,6 +306,7 @@ int main(void)
     tcase_add_test(tc, a_long_line_is_cut_and_still_a_line);
     tcase_add_test(tc, an_event_as_long_as_a_line_is_cut);
     tcase_add_test(tc, lines_that_cannot_be_written_are_counted);
+    tcase_add_test(tc, a_pipe_that_is_full_loses_lines_and_keeps_nobody_waiting);
     tcase_add_test(tc, a_peer_gets_so_many_lines_a_second);
     tcase_add_test(tc, one_peer_does_not_silence_another);
     tcase_add_test(tc, escaping_leaves_no_byte_that_could_break_a_line);

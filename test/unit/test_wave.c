@@ -213,6 +213,23 @@ START_TEST(a_clock_that_was_set_back_makes_nobody_old)
 }
 END_TEST
 
+START_TEST(a_clock_that_is_set_makes_nobody_older_or_younger)
+{
+    const int64_t steps[] = {1000 * (int64_t)HOUR_MS, -2000 * (int64_t)HOUR_MS, -HOUR_MS, HOUR_MS};
+    arena.rules[1].max_age_ms = 2 * HOUR_MS;
+    worker.real_ms = 5000 * (uint64_t)HOUR_MS;
+    worker.tunnels_used = TUNNEL + 1;
+    board_tunnel(&board, SLOT, TUNNEL)->opened_real_ms = worker.real_ms - HOUR_MS;
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        worker.real_ms += (uint64_t)steps[i];
+        wave_clock_set(&worker, steps[i]);
+        ck_assert_uint_eq(left(), HOUR_MS);
+    }
+    wave_clock_set(&worker, 1 - (int64_t)worker.real_ms); /* before the clock began */
+    ck_assert_uint_eq(board_tunnel(&board, SLOT, TUNNEL)->opened_real_ms, 0);
+}
+END_TEST
+
 START_TEST(one_that_is_being_closed_is_not_asked_again)
 {
     begin(0);
@@ -250,6 +267,7 @@ int main(void)
     tcase_add_test(tcase, a_drain_ends_at_its_time_and_begins_a_window_before);
     tcase_add_test(tcase, max_age_is_shorter_by_up_to_its_spread);
     tcase_add_test(tcase, a_clock_that_was_set_back_makes_nobody_old);
+    tcase_add_test(tcase, a_clock_that_is_set_makes_nobody_older_or_younger);
     tcase_add_test(tcase, one_that_is_being_closed_is_not_asked_again);
     tcase_add_test(tcase, a_far_end_is_asked_for_again);
     suite_add_tcase(suite, tcase);
