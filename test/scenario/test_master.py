@@ -23,8 +23,8 @@ def run(*args, scene=None):
                           capture_output=True, text=True, timeout=3 * hf.PATIENCE_S, env=env)
 
 
-def parent(process):
-    return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+def children(pid):
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def check_serves(proxy):
@@ -76,7 +76,7 @@ def it_may_be_the_first_process_of_a_container(scene):
     scene.later(outside.kill)
     hf.wait_for(lambda: "started" in (scene.dir / "stderr").read_text(), "it has started")
     equal(pid_file.read_text(), "1\n", "PID file")
-    first = Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text().split()[0]
+    first = str(children(outside.pid)[0])
     for word, statuses in (("reload", [0]), ("stop", [0, -signal.SIGKILL])):  # it ends with the first
         done = subprocess.run(["nsenter", "-t", first, "-p", "-m", *program, "-s", word],
                               capture_output=True, text=True, timeout=hf.PATIENCE_S)
@@ -383,8 +383,8 @@ def children_that_are_not_its_own_keep_it_from_no_end(scene):
     script.chmod(0o755)
     for number in (signal.SIGTERM, signal.SIGQUIT):
         proxy = scene.holdfast(configuration(scene, scene.backend(), workers=2), program=script)
-        child = next(int(path.parent.name) for path in Path("/proc").glob("[0-9]*/comm")
-                     if path.read_text() == "sleep\n" and parent(path.parent) == proxy.pid)
+        child, = hf.wait_for(lambda: [pid for pid in children(proxy.pid) if hf.comm(pid) == "sleep"],
+                             "somebody else's child")
         try:
             proxy.stop(number)
         finally:
