@@ -94,15 +94,15 @@ class Crowd(Mass):
     def check_flat(self, window_s, parts=10, of=None, some=False):
         """Closes by time (or age), from the first on, are the same in all parts of a window, but for what
         timers and a busy machine do. Turns of all tunnels lie evenly; chance has a say with `some` of
-        them, those of one server or of a share."""
+        them, those of one of two servers."""
         times = of or self.told
         first = min(times)
         found = [0] * parts
         for at in times:
             found[min(parts - 1, int((at - first) / window_s * parts))] += 1
         mean = len(times) / parts
-        within = 0.2 + self.lag_s / (window_s / parts)  # that much of a part we may have missed
-        if some:
-            within += 4 * math.sqrt(0.5 / mean)  # standard deviations of a half that is drawn at random
+        # Four standard deviations of a half that is drawn at random count where they are few.
+        within = max(0.35, 4 * math.sqrt(0.5 / mean)) if some else 0.2
+        within += self.lag_s / (window_s / parts)  # that much of a part we may have missed
         hf.check(all(abs(one - mean) <= within * mean for one in found),
                  f"closes in {parts} parts of {window_s} s: {found}, seen {self.lag_s:.3f} s late")

@@ -379,11 +379,11 @@ def TERM_and_INT_end_at_once_with_a_fin_for_all(scene):
 @story
 def children_that_are_not_its_own_keep_it_from_no_end(scene):
     script = scene.dir / "script"
-    script.write_text(f'#!/bin/sh\nenv -u HF_SCENE sleep 1000 &\nexec {hf.BUILD}/holdfast "$@"\n')
+    script.write_text(f'#!/bin/sh\nenv -u HF_SCENE tail -f /dev/null &\nexec {hf.BUILD}/holdfast "$@"\n')
     script.chmod(0o755)
     for number in (signal.SIGTERM, signal.SIGQUIT):
         proxy = scene.holdfast(configuration(scene, scene.backend(), workers=2), program=script)
-        child, = hf.wait_for(lambda: [pid for pid in children(proxy.pid) if hf.comm(pid) == "sleep"],
+        child, = hf.wait_for(lambda: [pid for pid in children(proxy.pid) if hf.comm(pid) == "tail"],
                              "somebody else's child")
         try:
             proxy.stop(number)

@@ -356,11 +356,8 @@ def requests_in_flight_keep_the_configuration_they_began_with(scene):
 
 @story
 def a_reload_that_wants_tls_asks_nobody_in_the_clear(scene):
-    def handler(peer):
-        while peer.read_head():
-            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-
-    backend = scene.scripted(handler)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    backend = scene.scripted(hf.answering(answer, answer))
     proxy = scene.holdfast(configuration(scene, backend, route={"connect_timeout": "300ms"}))
     with Client(proxy.address) as client:
         equal(client.get("/").status, 200, "status before")

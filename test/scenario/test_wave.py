@@ -252,7 +252,7 @@ def servers_that_are_added_get_a_share_of_old_tunnels_at_shed_rate(scene):
     for backend in (one, two):
         has = tunnels(proxy, backend)
         check(fair <= has < fair * 1.05, f"one has {has} tunnels, its share is {fair}")
-    people.check_flat(surplus / rate, parts=5, some=True)
+    people.check_flat(surplus / rate, parts=5)
     proxy.wait_reason("shed", gone)
     people.open(gone)  # they come back, and three has its share
     check(tunnels(proxy, three) >= fair * 0.9, "the new server has less than its share")
