@@ -121,8 +121,11 @@ static int next_extension(struct slice *rest, struct slice *name)
     return is_token(*name) ? 1 : -EPROTO;
 }
 
-/* RFC 6455 9.1: who finds an offer that is not well-formed must not go on. */
-static bool extensions_are_readable(const struct http_head *head, const char *buf)
+/*
+ * Is this one among the offers? -EPROTO: they are not well-formed, and who finds that must not go on
+ * (RFC 6455 9.1).
+ */
+static int find_offer(const struct http_head *head, const char *buf, struct slice wanted)
 {
     for (uint32_t i = 0; i < head->field_count; i++) {
         if (head->fields[i].id != HTTP_FIELD_SEC_WEBSOCKET_EXTENSIONS)
@@ -130,12 +133,14 @@ static bool extensions_are_readable(const struct http_head *head, const char *bu
         struct slice rest = http_field_value(buf, &head->fields[i]);
         struct slice name;
         int rc;
-        while ((rc = next_extension(&rest, &name)) > 0)
-            ;
+        while ((rc = next_extension(&rest, &name)) > 0) {
+            if (slice_ieq(name, wanted)) /* some write it in their own way */
+                return 1;
+        }
         if (rc < 0)
-            return false;
+            return rc;
     }
-    return true;
+    return 0;
 }
 
 int ws_request_check(const struct http_head *head, const char *buf)
@@ -161,22 +166,7 @@ int ws_request_check(const struct http_head *head, const char *buf)
     if (http_head_count(head, HTTP_FIELD_SEC_WEBSOCKET_KEY) != 1 ||
         !is_key(http_field_value(buf, key)))
         return -EBADMSG;
-    return extensions_are_readable(head, buf) ? 0 : -EBADMSG;
-}
-
-static bool offered_extension(const struct http_head *head, const char *buf, struct slice wanted)
-{
-    for (uint32_t i = 0; i < head->field_count; i++) {
-        if (head->fields[i].id != HTTP_FIELD_SEC_WEBSOCKET_EXTENSIONS)
-            continue;
-        struct slice rest = http_field_value(buf, &head->fields[i]);
-        struct slice name;
-        while (next_extension(&rest, &name) > 0) {
-            if (slice_ieq(name, wanted)) /* some write it in their own way */
-                return true;
-        }
-    }
-    return false;
+    return find_offer(head, buf, SLICE("")) < 0 ? -EBADMSG : 0;
 }
 
 static const char *bad_accept(const struct http_head *request, const char *request_buf,
@@ -224,7 +214,7 @@ static const char *bad_extension(const struct http_head *request, const char *re
         struct slice name;
         int rc;
         while ((rc = next_extension(&rest, &name)) > 0) {
-            if (!offered_extension(request, request_buf, name))
+            if (find_offer(request, request_buf, name) <= 0)
                 return "extension that was not offered";
         }
         if (rc < 0)

@@ -13,8 +13,7 @@ static bool is_alnum(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-/* The same name, or one that a CGI-like server cannot tell from it: another mark stands for a mark. */
-static bool alike(struct slice name, struct slice wanted)
+bool edit_alike(struct slice name, struct slice wanted)
 {
     if (name.n != wanted.n)
         return false;
@@ -30,7 +29,7 @@ bool edit_drops(const struct request *r, struct image_array edits, struct slice 
 {
     for (uint32_t i = 0; i < edits.count; i++) {
         const struct image_edit *edit = image_edit(r->image, edits, i);
-        if (edit->kind != EDIT_ADD && alike(name, image_slice(r->image, edit->name)))
+        if (edit->kind != EDIT_ADD && edit_alike(name, image_slice(r->image, edit->name)))
             return true;
     }
     return false;

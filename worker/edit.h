@@ -10,6 +10,9 @@
 
 struct request;
 
+/* The same name, or one that a CGI-like server cannot tell from it: another mark stands for a mark. */
+bool edit_alike(struct slice name, struct slice wanted);
+
 /*
  * Do the edits drop a field of this name that was received? What they set or remove they drop in all
  * spellings: to many a server "X_User" is "X-User".

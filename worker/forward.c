@@ -83,19 +83,11 @@ static enum image_forward policy_of(const struct image_route *route, uint8_t id)
     }
 }
 
-/* What a client says of its own certificate, whatever it writes for '-': CGI-like backends see no difference. */
+/* What a client says of its own certificate, in all spellings. */
 static bool claims_certificate(struct slice name)
 {
-    static const char family[] = "x-client-cert-";
-    size_t i = 0;
-    while (i < name.n && i < sizeof family - 1) {
-        char c = name.p[i] >= 'A' && name.p[i] <= 'Z' ? (char)(name.p[i] + 32) : name.p[i];
-        bool mark = (c < 'a' || c > 'z') && (c < '0' || c > '9');
-        if (c != family[i] && !(mark && family[i] == '-'))
-            return false;
-        i++;
-    }
-    return i == sizeof family - 1;
+    struct slice family = SLICE("X-Client-Cert-");
+    return name.n >= family.n && edit_alike((struct slice){name.p, family.n}, family);
 }
 
 static bool drop_field(const struct request *r, const struct http_field *field, struct slice name)

@@ -99,6 +99,14 @@ static void commit(struct request *r, struct slice answer, uint32_t head_len, ui
     became_tunnel(r, backend);
 }
 
+/* What we add may be the client's, so that the length tells nothing of the server. */
+static void refuse_at_length(struct request *r, struct buf *answer)
+{
+    buf_release(&r->client->conn.w->pool, answer);
+    r->answer.over_limit = 1;
+    refuse_101(r, "head too large");
+}
+
 void upgrade_answered(struct request *r, uint32_t len)
 {
     struct conn *client = &r->client->conn;
@@ -117,9 +125,7 @@ void upgrade_answered(struct request *r, uint32_t len)
     }
     struct buf answer = {NULL, 0, 0, 0};
     if (buf_acquire(&w->pool, &answer) < 0 || forward_switching(r, &answer) < 0) {
-        buf_release(&w->pool, &answer);
-        r->answer.over_limit = 1; /* ours: what we add may be the client's */
-        refuse_101(r, "head too large");
+        refuse_at_length(r, &answer);
         return;
     }
     uint32_t head_len = buf_len(&answer);
@@ -127,9 +133,7 @@ void upgrade_answered(struct request *r, uint32_t len)
     uint8_t care = care_of(ws_extensions_of(&r->answer, in->data + in->start));
     in->start += len;
     if (buf_append(&answer, buf_slice(in)) < 0) {
-        buf_release(&w->pool, &answer);
-        r->answer.over_limit = 1; /* ours: what we add may be the client's */
-        refuse_101(r, "head too large");
+        refuse_at_length(r, &answer);
         return;
     }
     commit(r, buf_slice(&answer), head_len, care);

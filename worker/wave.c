@@ -7,6 +7,7 @@
 
 enum {
     FAR_MS = 1 << 30,     /* farther away is looked at again then: timers do not go so far */
+    CLOCK_STEP_MS = 1000, /* of the real clock; less is drift, or sleep between two looks */
     SHED_LATE_MS = 10000, /* who was spared at its turn for so long stays */
 };
 
@@ -114,8 +115,11 @@ uint32_t wave_left(const struct worker *w, uint32_t tunnel, enum reason *reason)
     return left_ms < FAR_MS ? (uint32_t)left_ms : (uint32_t)FAR_MS;
 }
 
-void wave_clock_set(struct worker *w, int64_t step_ms)
+void wave_look_at_clock(struct worker *w, uint64_t ahead_ms)
 {
+    int64_t step_ms = (int64_t)(w->real_ms - w->mono_ms - ahead_ms);
+    if (ahead_ms == 0 || (step_ms <= CLOCK_STEP_MS && step_ms >= -CLOCK_STEP_MS))
+        return;
     for (uint32_t i = 0; i < w->tunnels_used; i++) {
         struct board_tunnel *pub = board_tunnel(w->board, w->slot, i);
         /* Death amid it: some have the age that the clock says. */

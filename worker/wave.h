@@ -15,10 +15,10 @@
 uint32_t wave_left(const struct worker *w, uint32_t tunnel, enum reason *reason);
 
 /*
- * Somebody has set the real clock, by so many milliseconds: w->real_ms goes by it already. Tunnels have grown
- * no older by that, and none is to end for it.
+ * Both clocks have been read; before, the real one was so far ahead of the monotonic one (0: never read). If
+ * somebody has set it since, by more than a second, tunnels have grown no older by that, and none ends for it.
  */
-void wave_clock_set(struct worker *w, int64_t step_ms);
+void wave_look_at_clock(struct worker *w, uint64_t ahead_ms);
 
 /*
  * If waves have begun since this was last called, arm the timers of the tunnels that they take; close

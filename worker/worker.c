@@ -30,7 +30,6 @@
 
 enum {
     BEAT_MS = 1000,
-    CLOCK_STEP_MS = 1000,              /* less is drift, or sleep between two looks */
     STORM_MIN = 16,                    /* clients accepted in a second */
     LOOK_MS = 5,                       /* how often what nobody tells us about is looked at */
     EVENTS_AT_ONCE = ARENA_EVENTS / 2, /* the other half is for those that come meanwhile */
@@ -41,12 +40,10 @@ enum {
 
 static void update_clock(struct worker *w)
 {
-    uint64_t before = w->real_ms - w->mono_ms; /* 0: we have just begun */
+    uint64_t ahead_ms = w->real_ms - w->mono_ms;
     w->mono_ms = clock_mono_ms();
     w->real_ms = clock_real_ms();
-    int64_t step_ms = (int64_t)(w->real_ms - w->mono_ms - before);
-    if (before != 0 && (step_ms > CLOCK_STEP_MS || step_ms < -CLOCK_STEP_MS))
-        wave_clock_set(w, step_ms);
+    wave_look_at_clock(w, ahead_ms);
     w->now_ms = (uint32_t)w->mono_ms;
     STORE_RELAXED(&w->me->beat_ms, w->mono_ms);
 }

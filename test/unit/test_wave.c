@@ -215,18 +215,38 @@ END_TEST
 
 START_TEST(a_clock_that_is_set_makes_nobody_older_or_younger)
 {
-    const int64_t steps[] = {1000 * (int64_t)HOUR_MS, -2000 * (int64_t)HOUR_MS, -HOUR_MS, HOUR_MS};
+    const int64_t steps[] = {
+        1000 * (int64_t)HOUR_MS, -2000 * (int64_t)HOUR_MS, -HOUR_MS, HOUR_MS, 1001, -1001};
+    struct board_tunnel *pub = board_tunnel(&board, SLOT, TUNNEL);
     arena.rules[1].max_age_ms = 2 * HOUR_MS;
     worker.real_ms = 5000 * (uint64_t)HOUR_MS;
     worker.tunnels_used = TUNNEL + 1;
-    board_tunnel(&board, SLOT, TUNNEL)->opened_real_ms = worker.real_ms - HOUR_MS;
+    pub->opened_real_ms = worker.real_ms - HOUR_MS;
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        uint64_t ahead_ms = worker.real_ms - worker.mono_ms;
         worker.real_ms += (uint64_t)steps[i];
-        wave_clock_set(&worker, steps[i]);
+        wave_look_at_clock(&worker, ahead_ms);
         ck_assert_uint_eq(left(), HOUR_MS);
     }
-    wave_clock_set(&worker, 1 - (int64_t)worker.real_ms); /* before the clock began */
-    ck_assert_uint_eq(board_tunnel(&board, SLOT, TUNNEL)->opened_real_ms, 0);
+    uint64_t ahead_ms = worker.real_ms - worker.mono_ms;
+    worker.real_ms = 1; /* it was opened before that clock began */
+    wave_look_at_clock(&worker, ahead_ms);
+    ck_assert_uint_eq(pub->opened_real_ms, 0);
+}
+END_TEST
+
+START_TEST(time_that_passes_is_no_clock_that_is_set)
+{
+    struct board_tunnel *pub = board_tunnel(&board, SLOT, TUNNEL);
+    uint64_t opened_ms = pub->opened_real_ms;
+    worker.real_ms = worker.mono_ms + 5000 * (uint64_t)HOUR_MS;
+    worker.tunnels_used = TUNNEL + 1;
+    wave_look_at_clock(&worker, 0); /* the first time */
+    uint64_t ahead_ms = worker.real_ms - worker.mono_ms;
+    worker.real_ms += HOUR_MS + 1000; /* and a second of drift */
+    worker.mono_ms += HOUR_MS;
+    wave_look_at_clock(&worker, ahead_ms);
+    ck_assert_uint_eq(pub->opened_real_ms, opened_ms);
 }
 END_TEST
 
@@ -268,6 +288,7 @@ int main(void)
     tcase_add_test(tcase, max_age_is_shorter_by_up_to_its_spread);
     tcase_add_test(tcase, a_clock_that_was_set_back_makes_nobody_old);
     tcase_add_test(tcase, a_clock_that_is_set_makes_nobody_older_or_younger);
+    tcase_add_test(tcase, time_that_passes_is_no_clock_that_is_set);
     tcase_add_test(tcase, one_that_is_being_closed_is_not_asked_again);
     tcase_add_test(tcase, a_far_end_is_asked_for_again);
     suite_add_tcase(suite, tcase);
