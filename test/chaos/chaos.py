@@ -289,10 +289,22 @@ class Chaos:
                     row[0] = time.monotonic() + row[1] * self.random.uniform(0.5, 1.5)
 
     def settle(self):
-        """All clients have ended: wait for the proxy to have seen it."""
+        """All clients have ended: wait for the proxy to have seen it, and who was killed last."""
         hf.check(self.load.ends_within(DRAIN_S), "ws-load does not end")
         hf.wait_equal(lambda: (self.proxy.sum("tunnels_open"), self.proxy.sum("clients_open")),
                       (0, 0), "tunnels and clients that the board calls open", REPLACED_S)
+        hf.wait_for(lambda: self.crashes_unasked() >= -self.ends_unknown(),
+                    "all kills are on the board", REPLACED_S)
+
+    def crashes_unasked(self):
+        """Workers that have died, by the board's count, beyond those killed here."""
+        return self.proxy.sum("crashes") - self.kills
+
+    def ends_unknown(self):
+        """At most how many kills nobody may have learnt of: a parked worker whose keeper was killed
+        before is not the child of the new one. It ended as it was told to, or by a kill in those
+        milliseconds."""
+        return self.keeper_kills if self.upgrades + self.recycles > 0 else 0
 
 
 # ---- what came of it ----
@@ -332,11 +344,8 @@ def disagreements(chaos, load):
     accepted, closed = (chaos.proxy.counter(f"connections_{name}") for name in ("accepted", "closed"))
     if accepted != closed:
         yield f"{accepted} connections accepted, {closed} closed"
-    own = chaos.proxy.sum("crashes") - chaos.kills
-    # A parked worker whose keeper was killed before is not the child of the new one: how it ended,
-    # as it was told to or by a kill in those milliseconds, nobody learns.
-    unknown = chaos.keeper_kills if chaos.upgrades + chaos.recycles > 0 else 0
-    if (own > 0 and not chaos.asked.crash_point) or own < -unknown:
+    own = chaos.crashes_unasked()
+    if (own > 0 and not chaos.asked.crash_point) or own < -chaos.ends_unknown():
         yield f"{chaos.kills} workers killed, but the board counts {own} crashes more"
 
 
@@ -432,7 +441,8 @@ def run(scene, asked, show=print):
         wrong += problems(chaos, load)
         wrong += [line for line in chaos.load.complaints().splitlines()
                   if not line.startswith(("ws-load: begin", "ws-load: end"))][:SHOWN]
-    chaos.proxy.crashes_expected = chaos.proxy.sum("crashes")
+    chaos.proxy.crashes_expected = None if asked.crash_point else chaos.proxy.sum("crashes")
+    chaos.proxy.died_of = "KILL|SEGV"
     chaos.proxy.killed = chaos.kills
     return wrong
 
