@@ -10,6 +10,7 @@
 #include "shm/vault.h"
 #include "worker/access_log.h"
 #include "worker/buf.h"
+#include "worker/date.h"
 #include "worker/timer.h"
 #include "worker/worker.h"
 
@@ -58,6 +59,7 @@ struct worker {
     uint64_t mono_ms;
     uint64_t real_ms;
     uint32_t now_ms; /* mono_ms mod 2^32 */
+    struct date date;
 
     struct image *image;           /* for new requests; NULL before the first control message */
     struct rules_place *rules;     /* by route of `image`: where its rules are (rules.c) */
