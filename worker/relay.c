@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/relay.h"
 
+#include "worker/chunk.h"
 #include "worker/crash_point.h"
 #include "worker/guard.h"
 #include "worker/relay_made.h"
@@ -113,7 +114,7 @@ static enum relay_result flush(struct worker *w, uint32_t tunnel, uint32_t d, en
     unblock(dir);
     CRASH_POINT(flush_chunk_free);
     relay_op_end(w);
-    tunnel_chunk_free(w, chunk);
+    chunk_free(w, chunk);
     return RELAY_MORE;
 }
 
@@ -139,7 +140,7 @@ static void park(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t n, uint
     CRASH_POINT(park_positions);
     dir->tx += sent;
     COMMIT_FENCE();
-    tunnel_chunk_give(w, &op->scratch);
+    chunk_give(w, &op->scratch);
     CRASH_POINT(park_scratch);
     relay_op_end(w);
     relay_note_blocked(w, tunnel, d);

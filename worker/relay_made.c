@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/relay_made.h"
 
+#include "worker/chunk.h"
 #include "worker/crash_point.h"
 #include "worker/guard.h"
 #include "worker/tls_burst.h"
@@ -306,13 +307,13 @@ static void change_chunks(const struct step *s, uint32_t before)
     struct vault_op *vop = vault_op(w);
     uint32_t now = s->src ? s->src->in_chunk : 0;
     if (s->t->dir[s->d].chunk == op->out)
-        tunnel_chunk_give(w, &op->out);
+        chunk_give(w, &op->out);
     if (before != 0 && before != now)
-        tunnel_chunk_free(w, before);
+        chunk_free(w, before);
     if (now != 0 && now == op->scratch)
-        tunnel_chunk_give(w, &op->scratch);
+        chunk_give(w, &op->scratch);
     if (now != 0 && now == vop->rest)
-        tunnel_chunk_give(w, &vop->rest);
+        chunk_give(w, &vop->rest);
 }
 
 static bool over(const struct step *s)
@@ -379,7 +380,7 @@ static void drop_rest(const struct step *s)
     s->src->in_len = 0;
     s->src->in_chunk = 0;
     COMMIT_FENCE();
-    tunnel_chunk_free(s->w, chunk);
+    chunk_free(s->w, chunk);
 }
 
 /* One recv behind the input that is there. Returns the bytes; 0: *result is what the step came to. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/starved.h"
 
+#include "worker/chunk.h"
 #include "worker/tunnel.h"
 #include "worker/tunnel_tls.h"
 
@@ -106,7 +107,7 @@ static uint32_t held_ms(const struct worker *w, uint32_t tunnel)
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t held[2] = {t->dir[i].chunk, sides[i] ? sides[i]->in_chunk : 0};
         for (uint32_t j = 0; j < 2; j++) {
-            uint32_t ms = held[j] ? w->now_ms - w->chunk_ms[held[j]] : 0;
+            uint32_t ms = held[j] ? chunk_held_ms(w, held[j]) : 0;
             longest_ms = ms > longest_ms ? ms : longest_ms;
         }
     }

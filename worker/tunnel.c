@@ -3,6 +3,7 @@
 
 #include "shm/board_gauge.h"
 #include "shm/board_reserve.h"
+#include "worker/chunk.h"
 #include "worker/conn.h"
 #include "worker/crash_point.h"
 #include "worker/guard.h"
@@ -17,41 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Free chunks below this number keep their memory; above it they give it back to the kernel. */
-enum { CHUNKS_KEPT = 64 };
-
 /* Records that are given memory on the board at a time: 48 KiB. */
 enum { TUNNELS_RESERVED = 512 };
-
-/* ---- chunks ---- */
-
-uint32_t tunnel_chunk_take(struct worker *w)
-{
-    if (w->free_chunk_count == 0)
-        return 0;
-    STORE_RELAXED(&w->me->chunks_used, w->me->chunks_used + 1);
-    uint32_t chunk = w->free_chunks[--w->free_chunk_count];
-    w->chunk_ms[chunk] = w->now_ms;
-    return chunk;
-}
-
-void tunnel_chunk_give(struct worker *w, uint32_t *own)
-{
-    w->chunk_ms[*own] = w->now_ms;
-    *own = tunnel_chunk_take(w);
-}
-
-void tunnel_chunk_free(struct worker *w, uint32_t chunk)
-{
-    w->free_chunks[w->free_chunk_count++] = (uint16_t)chunk;
-    STORE_RELAXED(&w->me->chunks_used, w->me->chunks_used - 1);
-    if (chunk >= CHUNKS_KEPT)
-        madvise(arena_chunk(w->arena, chunk), ARENA_CHUNK_SIZE, MADV_REMOVE);
-}
 
 /* ---- records ---- */
 
@@ -97,7 +68,7 @@ static void stage(struct worker *w, uint32_t tunnel, uint32_t d, const struct tu
     tunnel_tls_count(w, tunnel, d, o);
     if (o->held[d].n + o->tls[d].plain.n + o->tls[!d].wire_out.n == 0)
         return;
-    dir->chunk = (uint16_t)tunnel_chunk_take(w);
+    dir->chunk = (uint16_t)chunk_take(w);
     dir->rx += tunnel_tls_stage(w, tunnel, d, o, arena_chunk(w->arena, dir->chunk));
 }
 
@@ -213,7 +184,7 @@ static void drop_chunks(struct worker *w, struct arena_tunnel *t)
         if (t->dir[d].chunk != 0) {
             uint32_t chunk = t->dir[d].chunk;
             t->dir[d].chunk = 0;
-            tunnel_chunk_free(w, chunk);
+            chunk_free(w, chunk);
         }
     }
 }
@@ -583,28 +554,10 @@ void tunnel_run_ready(struct worker *w)
 
 /* ---- start ---- */
 
-/* A chunk of the op's own may have become a direction's in the last step of a dead worker. */
-static void keep_own(const struct arena_header *header, uint8_t *used, uint32_t *chunk)
-{
-    if (*chunk >= header->chunks_max || used[*chunk])
-        *chunk = 0;
-    used[*chunk] = 1;
-}
-
-int tunnel_init(struct worker *w)
+/* From the highest record that was ever used down. Marks the chunks that are not free. */
+static void list_tunnels(struct worker *w, uint8_t *used_chunks)
 {
     const struct arena_header *header = w->arena->header;
-    w->free_tunnels = malloc(header->tunnels_max * sizeof *w->free_tunnels);
-    w->free_chunks = malloc(header->chunks_max * sizeof *w->free_chunks);
-    /* Both directions once, and once more for those that are put back while the list is run. */
-    w->ready = malloc((size_t)header->tunnels_max * 4 * sizeof *w->ready);
-    w->chunk_ms = malloc(header->chunks_max * sizeof *w->chunk_ms);
-    uint8_t *used = calloc(header->chunks_max, 1);
-    if (!w->free_tunnels || !w->free_chunks || !w->ready || !w->chunk_ms || !used ||
-        starved_init(w) < 0) {
-        free(used);
-        return -ENOMEM;
-    }
     w->tunnels_used =
         w->me->tunnels_high < header->tunnels_max ? w->me->tunnels_high : header->tunnels_max;
     for (uint32_t i = w->tunnels_used; i > 0; i--) {
@@ -615,33 +568,25 @@ int tunnel_init(struct worker *w)
         }
         for (uint32_t d = 0; d < 2; d++) {
             if (t->dir[d].chunk < header->chunks_max)
-                used[t->dir[d].chunk] = 1;
+                used_chunks[t->dir[d].chunk] = 1;
         }
     }
-    int rc = tunnel_tls_init(w, used);
-    if (rc < 0) {
-        free(used);
-        return rc;
+}
+
+int tunnel_init(struct worker *w)
+{
+    const struct arena_header *header = w->arena->header;
+    w->free_tunnels = malloc(header->tunnels_max * sizeof *w->free_tunnels);
+    /* Both directions once, and once more for those that are put back while the list is run. */
+    w->ready = malloc((size_t)header->tunnels_max * 4 * sizeof *w->ready);
+    uint8_t *used_chunks = calloc(header->chunks_max, 1);
+    int rc = w->free_tunnels && w->ready && used_chunks ? starved_init(w) : -ENOMEM;
+    if (rc == 0) {
+        list_tunnels(w, used_chunks);
+        rc = tunnel_tls_init(w, used_chunks);
     }
-    used[0] = 1;
-    struct arena_op *op = &w->arena->header->op;
-    struct vault_op *vop = &w->vault.header->op;
-    keep_own(header, used, &op->scratch);
-    keep_own(header, used, &op->out);
-    keep_own(header, used, &vop->rest);
-    for (uint32_t i = header->chunks_max; i > 0; i--) {
-        if (!used[i - 1])
-            w->free_chunks[w->free_chunk_count++] = (uint16_t)(i - 1);
-        else
-            w->chunk_ms[i - 1] = w->now_ms; /* as if anew */
-    }
-    free(used);
-    STORE_RELAXED(&w->me->chunks_used, header->chunks_max - 1 - w->free_chunk_count);
-    if (op->scratch == 0)
-        op->scratch = tunnel_chunk_take(w);
-    if (op->out == 0)
-        op->out = tunnel_chunk_take(w);
-    if (vop->rest == 0)
-        vop->rest = tunnel_chunk_take(w);
-    return 0;
+    if (rc == 0)
+        rc = chunk_init(w, used_chunks);
+    free(used_chunks);
+    return rc;
 }

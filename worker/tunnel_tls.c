@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/tunnel_tls.h"
 
+#include "worker/chunk.h"
 #include "worker/guard.h"
 #include "worker/tls_burst.h"
 
@@ -70,7 +71,7 @@ static void fill_side(struct worker *w, uint32_t side, uint32_t index,
     entry->burst = from->burst;
     entry->burst_ms = w->now_ms;
     if (from->wire_in.n > 0) {
-        entry->in_chunk = (uint16_t)tunnel_chunk_take(w);
+        entry->in_chunk = (uint16_t)chunk_take(w);
         entry->in_len = (uint16_t)from->wire_in.n;
         memcpy(arena_chunk(w->arena, entry->in_chunk), from->wire_in.p, from->wire_in.n);
     }
@@ -167,7 +168,7 @@ void tunnel_tls_drop(struct worker *w, uint32_t tunnel)
         uint32_t chunk = entry->in_chunk;
         wipe(w, entry);
         if (chunk != 0)
-            tunnel_chunk_free(w, chunk);
+            chunk_free(w, chunk);
     }
     /* Death before this: nothing is left in the entries, and the record is still ours to close. */
     COMMIT_FENCE();
