@@ -174,10 +174,13 @@ class Scene:
         self.backends = 0
 
     def port(self, host=None):
-        """A port that is free now."""
-        with socket.socket() as probe:
-            probe.bind((host or self.host, 0))
-            return probe.getsockname()[1]
+        """A port that nobody listens at. It is kept for who asks for it by its number, from whom it
+        would be taken else, now and then, by a server that takes any."""
+        kept = self.stack.enter_context(socket.socket())
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            kept.setsockopt(socket.SOL_SOCKET, option, 1)
+        kept.bind((host or self.host, 0))
+        return kept.getsockname()[1]
 
     def backend(self, name=None, host=None, port=0):
         self.backends += 1
