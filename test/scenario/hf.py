@@ -121,6 +121,18 @@ def wait_equal(function, expected, what, timeout=PATIENCE_S):
         raise Failure(f"{what}: stays {last[0]!r:.400}, expected {expected!r:.400}") from None
 
 
+def settled(function):
+    """What it returns when it does so several times in a row."""
+    seen = []
+
+    def is_calm():
+        seen.append(function())
+        return seen[-10:] == 10 * seen[-1:]
+
+    wait_for(is_calm, "it settles")
+    return seen[-1]
+
+
 # ---- processes ----
 
 def alive(pid):
