@@ -233,12 +233,14 @@ def the_last_word_of_who_has_ended_is_not_said_twice(scene):
         may_read.clear()
         return size, rest
 
-    pieces = 0  # that the backend's socket takes
     client = Socket(proxy.address, "/")
     while proxy.counter("blocked") == 0:
-        send(client)
-        pieces += 1
-    pieces -= 1
+        before = proxy.sum("rx_bytes")
+        client.send(piece)
+        hf.wait_for(lambda: proxy.sum("rx_bytes") == before + len(piece) or proxy.counter("blocked"),
+                    "it is read")
+    # That the backend's socket takes: the last one that was read was too many.
+    pieces = proxy.sum("rx_bytes") // len(piece) - 1
     client.finish()
     end(client)
     deaths = 0
