@@ -225,6 +225,7 @@ def close_server_ends_its_tunnels_over_drain_window_and_it_serves_on(scene):
     for tunnel in late:
         tunnel.echo(b"opened later")
     proxy.wait_reason("closed_by_operator", had)
+    proxy.wait_sum("crashes", 1)
 
 
 # ---- what is wrong is said ----
