@@ -619,6 +619,9 @@ class Scripted:
     def stop(self):
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
+        # Or it would accept, by the same number, what comes to the next socket.
+        self.thread.join(PATIENCE_S)
+        check(not self.thread.is_alive(), "a backend does not stop")
         self.sock.close()
         for peer in self.peers:
             with contextlib.suppress(OSError):
