@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/client.h"
 
+#include "common/clock.h"
 #include "worker/client_proxy.h"
 #include "worker/client_tls.h"
 #include "worker/request.h"
@@ -94,6 +95,15 @@ static void refuse_proxy(struct worker *w, const struct addr *peer, const char *
     log_limited(&w->limit_client, LOG_LEVEL_INFO, "proxy_refused", "peer=%s why=\"%s\"", text, why);
 }
 
+/*
+ * From now on its first request may be on the way. By the clock, not by that of the turn, which has maybe
+ * begun long before it came: it would be told to go too early.
+ */
+static void begin_fresh(struct client *client)
+{
+    client->ready_ms = (uint32_t)clock_mono_ms();
+}
+
 int client_open(struct worker *w, int fd, const struct addr *address,
                 const struct image_listener *listener)
 {
@@ -122,7 +132,7 @@ int client_open(struct worker *w, int fd, const struct addr *address,
     client->address = *address;
     addr_unmap(&client->address);
     client->port = listener ? addr_port(&listener->address) : 0;
-    client->ready_ms = w->now_ms;
+    begin_fresh(client);
     client->state = proxy ? CLIENT_PROXY : client->tls ? CLIENT_TLS : CLIENT_IDLE;
     idle_link(client);
     conn_timer_set(&client->conn, client->state == CLIENT_TLS ? header->tls.handshake_timeout_ms
@@ -170,7 +180,8 @@ static bool is_idle(const struct client *client)
 /* It has come so lately that its first request may be on the way. */
 static bool is_fresh(const struct client *client, uint32_t fresh_ms)
 {
-    return client->requests == 0 && client->conn.w->now_ms - client->ready_ms < fresh_ms;
+    int32_t since_ms = (int32_t)(client->conn.w->now_ms - client->ready_ms);
+    return client->requests == 0 && since_ms < (int32_t)fresh_ms;
 }
 
 static void close_idle(struct client *client)
@@ -218,7 +229,7 @@ static void shake_hands(struct client *client)
     case CONN_TLS_DONE: break;
     }
     set_state(client, CLIENT_IDLE);
-    client->ready_ms = conn->w->now_ms;
+    begin_fresh(client);
     conn_timer_set(conn, conn->w->image->header->front.header_timeout_ms);
 }
 
@@ -372,7 +383,7 @@ static void read_proxy(struct client *client)
         return;
     }
     set_state(client, client->tls ? CLIENT_TLS : CLIENT_IDLE);
-    client->ready_ms = conn->w->now_ms;
+    begin_fresh(client);
     if (client->tls) {
         shake_hands(client);
         return;

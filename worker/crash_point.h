@@ -83,7 +83,9 @@ enum crash_point {
 /*
  * Worker, at its start: HOLDFAST_CRASH_POINT=name:every makes it kill itself each `every`th time that
  * it comes by that place; name "random" means any place. name:every:segv: by SIGSEGV, not SIGKILL.
- * Two of them with a comma between: whichever comes first. `seed` differs from worker to worker.
+ * Two of them with a comma between: whichever comes first. `seed` is one more for each worker of a
+ * slot: were they drawn at random, many in a row would now and then die amid their adoption, and the
+ * next one be held back for longer than anybody waits.
  */
 void crash_point_init(unsigned seed);
 void crash_point_pass(enum crash_point point);

@@ -343,7 +343,7 @@ static int begin(struct worker *w, const struct worker_start *start)
     log_init(STDERR_FILENO, LOG_LEVEL_INFO, who);
     assert_set_last_words(w->me->last_words, sizeof w->me->last_words);
     update_clock(w);
-    crash_point_init((unsigned)getpid());
+    crash_point_init((unsigned)w->board->header->master_pid + w->slot * 101u + w->me->starts);
     STORE_RELAXED(&w->me->started_real_ms, w->real_ms);
     STORE_RELAXED(&w->me->state, (uint32_t)SLOT_STARTING);
     int rc = make_tables(w);

@@ -121,6 +121,18 @@ def wait_equal(function, expected, what, timeout=PATIENCE_S):
         raise Failure(f"{what}: stays {last[0]!r:.400}, expected {expected!r:.400}") from None
 
 
+def settled(function):
+    """What it returns when it does so several times in a row."""
+    seen = []
+
+    def is_calm():
+        seen.append(function())
+        return seen[-10:] == 10 * seen[-1:]
+
+    wait_for(is_calm, "it settles")
+    return seen[-1]
+
+
 # ---- processes ----
 
 def alive(pid):
@@ -174,10 +186,13 @@ class Scene:
         self.backends = 0
 
     def port(self, host=None):
-        """A port that is free now."""
-        with socket.socket() as probe:
-            probe.bind((host or self.host, 0))
-            return probe.getsockname()[1]
+        """A port that nobody listens at. It is kept for who asks for it by its number, from whom it
+        would be taken else, now and then, by a server that takes any."""
+        kept = self.stack.enter_context(socket.socket())
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            kept.setsockopt(socket.SOL_SOCKET, option, 1)
+        kept.bind((host or self.host, 0))
+        return kept.getsockname()[1]
 
     def backend(self, name=None, host=None, port=0):
         self.backends += 1
@@ -604,6 +619,9 @@ class Scripted:
     def stop(self):
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
+        # Or it would accept, by the same number, what comes to the next socket.
+        self.thread.join(PATIENCE_S)
+        check(not self.thread.is_alive(), "a backend does not stop")
         self.sock.close()
         for peer in self.peers:
             with contextlib.suppress(OSError):

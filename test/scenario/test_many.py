@@ -8,7 +8,7 @@ from hf import check, configuration, equal, story
 from hf_mass import Mass
 
 # A tunnel takes a descriptor here, one or two in the backend, two in a worker.
-MANY = min(600 if hf.SANITIZED else 5000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 3)
+MANY = min(600 if hf.SANITIZED else 5000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 6 * 2)
 
 
 def raise_limit():
@@ -52,7 +52,9 @@ def thousands_of_tunnels_echo_through_reloads_and_every_figure_is_right(scene):
     backends = proxy.stat("backends")["backends"]
     equal({name: sum(row[name] for row in backends) for name in totals}, totals,
           "the backends' traffic")
-    equal([row["tunnels"] for row in backends], [MANY // 2, MANY // 2], "tunnels of each backend")
+    # The two workers may choose the last ones at the same time.
+    check(all(abs(row["tunnels"] - MANY // 2) <= 1 for row in backends),
+          f"tunnels of each backend: {[row['tunnels'] for row in backends]} of {MANY}")
     rows = {row["client"]: figures(row)
             for row in proxy.stat("tunnels", "--limit", "0")["tunnels"]}
     equal(len(rows), MANY, "tunnels shown")

@@ -102,7 +102,7 @@ class Renewable(hf.Holdfast):
 
 
 def with_tunnels(scene, count=TUNNELS, conf=None, sizes=(1, 125, 126, 1000, 5000), **options):
-    conf = {"workers": 2, "upgrade_timeout": "500ms", **(conf or {})}
+    conf = {"workers": 2, **(conf or {})}
     proxy = Renewable(scene, configuration(scene, scene.backend("one"), **conf), **options)
     mass = Mass(scene, proxy.address, sizes=sizes)
     mass.open(count)
@@ -119,7 +119,7 @@ def check_all_right(proxy, mass):
     proxy.wait_counter("tunnels_opened", len(mass.members))
     totals = mass.totals()
     hf.wait_equal(lambda: {name: proxy.sum(name) for name in totals}, totals, "traffic")
-    equal(len(proxy.left()), 1 + 2 * proxy.conf["workers"], "processes of ours")
+    hf.wait_equal(lambda: len(proxy.left()), 1 + 2 * proxy.conf["workers"], "processes of ours")
     mass.resume()
 
 
@@ -138,7 +138,7 @@ def a_recycle_replaces_the_workers_and_loses_nothing(scene):
     proxy.recycle(mass)
     equal(proxy.keepers(), keepers, "keepers")
     check(not set(workers) & set(proxy.workers()), "a worker was not replaced")
-    equal(proxy.counter("tunnels_adopted") - adopted, TUNNELS, "adopted")
+    proxy.wait_counter("tunnels_adopted", adopted + TUNNELS)
     check_all_right(proxy, mass)
     equal(whoami(proxy), b"one", "answer")
     proxy.recycle(mass)
@@ -301,26 +301,33 @@ def a_program_with_more_counters_reasons_and_keys_follows_and_goes(scene):
 
 @story
 def a_request_in_flight_is_finished_and_new_clients_wait(scene):
-    proxy = Renewable(scene, configuration(scene, scene.backend("one"), upgrade_timeout="10s"))
+    go_on = threading.Event()
+
+    def answer(peer):
+        while head := peer.read_head():
+            if b"/slow" in head:
+                go_on.wait(hf.PATIENCE_S)
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none")
+
+    # Far longer than we wait for anything.
+    proxy = Renewable(scene, configuration(scene, scene.scripted(answer), upgrade_timeout="10m"))
     old = proxy.workers()[0]
     idle, slow = Client(proxy.address), Client(proxy.address)
     idle.get("/whoami")
-    slow.request("GET", "/slow?ms=700")
+    slow.request("GET", "/slow")
     proxy.wait_sum("requests_open", 1)
-    begin = time.monotonic()
     proxy.command("recycle")
     idle.expect_end()
     equal(proxy.workers(), [old], "the worker that finishes the request")
     waiting = [Client(proxy.address) for _ in range(20)]
     for client in waiting:
         client.request("GET", "/whoami")
+    go_on.set()
     equal(slow.answer().status, 200, "status of the request in flight")
     slow.expect_end()
     for client in waiting:
         equal(client.answer().body, b"one", "answer")
         client.close()
-    seconds = time.monotonic() - begin
-    check(seconds < (10 if hf.SANITIZED else 2), f"it took {seconds:.1f} s")
     hf.wait_for(lambda: proxy.said("renewed kind=recycle"), "the recycle is done")
     check(proxy.workers()[0] != old, "the worker was not replaced")
 
@@ -358,14 +365,12 @@ def a_request_that_takes_too_long_is_given_up_and_counted(scene):
     proxy = Renewable(scene, configuration(scene, scene.backend("one"), upgrade_timeout="200ms"))
     old = proxy.workers()[0]
     tunnel, slow = Socket(proxy.address), Client(proxy.address)
-    slow.request("GET", "/slow?ms=5000")
+    slow.request("GET", "/slow?ms=600000")
     proxy.wait_sum("requests_open", 1)
     before = proxy.reason("shutdown")
-    begin = time.monotonic()
     proxy.command("recycle")
     with contextlib.suppress(ConnectionResetError):  # or in order, nothing was answered yet
         slow.expect_end()
-    check(time.monotonic() - begin < 4, "it was not given up")
     hf.wait_for(lambda: proxy.said("renewed kind=recycle"), "the recycle is done")
     check(proxy.workers()[0] != old, "the worker was not replaced")
     equal(proxy.reason("shutdown") - before, 1, "requests given up")
@@ -554,7 +559,7 @@ def a_trial_does_not_keep_the_master_from_its_work(scene):
     mass.run(tried.exists, "the trial has begun")
     generation = proxy.generation()
     proxy.reload(wait=False)
-    mass.run(lambda: proxy.running(2, generation + 1), "a reload works meanwhile", timeout=5)
+    mass.run(lambda: proxy.running(2, generation + 1), "a reload works meanwhile")
     equal(proxy.said("upgrade_refused"), 0, "trials that have ended")
     mass.run_echoes(2)
     mass.close()
@@ -577,12 +582,17 @@ def a_program_whose_workers_crash_at_once_is_rolled_back(scene):
     proxy.install_script('export HOLDFAST_CRASH_POINT=event_handled:1:segv\nexec "$real" "$@"',
                          CRASHING)
     proxy.upgrade(mass, "upgrade_failed")
+    slots = 1
+    if not proxy.said("upgrade_failed kind=upgrade slot=0"):
+        # Nothing happened in the first slot until it was taken to be proven: both have come so far.
+        mass.run(lambda: proxy.said("renewed kind=roll_back"), "both slots are back")
+        slots = 2
     mass.run(lambda: proxy.running(2), "both workers run")
-    equal(proxy.said("program_rolled_back"), 1, "roll-backs")
+    check(1 <= proxy.said("program_rolled_back") <= slots, "roll-backs")
     equal([os.stat(f"/proc/{pid}/exe").st_ino for pid in proxy.all_pids()], exes,
           "programs that run")
-    equal(proxy.sum("crashes"), 3, "crashes")
-    proxy.crashes_expected = 3
+    proxy.crashes_expected = proxy.sum("crashes")
+    check(3 <= proxy.crashes_expected <= 3 * slots, f"{proxy.crashes_expected} crashes")
     check_all_right(proxy, mass)
     proxy.install()
     proxy.upgrade(mass)
@@ -593,7 +603,7 @@ def a_program_whose_workers_crash_at_once_is_rolled_back(scene):
 
 def kill_in_recycles(scene, rounds, victim, name):
     rnd = random.Random()
-    proxy, mass = with_tunnels(scene, conf={"upgrade_timeout": "300ms"})
+    proxy, mass = with_tunnels(scene)
     ended = r"(renewed|upgrade_failed) kind=recycle"
     for _ in range(rounds):
         before = proxy.said(ended)
@@ -658,7 +668,7 @@ def a_worker_that_hangs_is_killed_and_its_tunnels_go_on(scene):
     os.kill(hung, signal.SIGSTOP)
     proxy.crashes_expected = 1
     mass.run(lambda: proxy.said(f"worker_hung slot=0 pid={hung}"), "it is found to hang")
-    mass.run(lambda: proxy.running(2), "both workers run")
+    mass.run(lambda: proxy.sum("crashes") == 1 and proxy.running(2), "both workers run")
     check(proxy.workers()[0] != hung, "the worker was not replaced")
     check_all_right(proxy, mass)
 
@@ -676,8 +686,8 @@ def a_tunnel_that_crashes_two_workers_is_quarantined_and_the_others_live_on(scen
     proxy.command("recycle")
     hf.wait_for(lambda: proxy.said("renewed kind=recycle"), "the recycle is done")
     poison.post(2, b"poison")
-    poison.post(2, b"more")  # a worker crashes when it passes for the first or the second time
     try:
+        poison.post(2, b"more")  # a worker crashes when it passes for the first or the second time
         while poison.sock.recv(65536):
             pass
         raise hf.Failure("closed in order, not reset")
@@ -758,9 +768,9 @@ def hundreds_of_reloads_lose_nothing_and_nothing_grows(scene):
         proxy.reload(wait=False)
         mass.run(lambda: proxy.running(2, generation), "the reload is done", every=0.01)
         if turn == RELOADS // 6:
-            before, kb_before = footprint(proxy), memory_kb(proxy)
+            before, kb_before = hf.settled(lambda: footprint(proxy)), memory_kb(proxy)
     equal(proxy.all_pids(), pids, "processes")
-    equal(footprint(proxy), before, "processes and descriptors")
+    hf.wait_equal(lambda: footprint(proxy), before, "processes and descriptors")
     grown = [after - then for after, then in zip(memory_kb(proxy), kb_before)]
     check(max(grown) < (20_000 if hf.SANITIZED else 512), f"memory has grown by {grown} KB")
     equal(proxy.stat()["overview"]["reloads"], RELOADS, "reloads counted")
