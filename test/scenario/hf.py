@@ -26,6 +26,9 @@ SANITIZED = "san-" in BUILD.name
 NEXT_BUILD = BUILD / "next"  # a program that comes after this one, see test/tools/make-next
 CRASH_BUILD = BUILD / "crash"  # holdfast with -DHOLDFAST_CRASH_POINTS, see worker/crash_point.h
 PATIENCE_S = 60 if SANITIZED else 20  # for what must come about, on a busy machine
+KERNEL_PORTS = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+OWN_PORTS = range(10_000, KERNEL_PORTS if KERNEL_PORTS > 20_000 else 60_000)  # the kernel gives none of them
+WIDE_PORTS = 1_000  # the first of them, for all addresses: nobody has one of them on any address
 STORIES = []
 
 
@@ -143,6 +146,23 @@ def comm(pid):
     return "gone"
 
 
+@contextlib.contextmanager
+def stopped(*pids):
+    """What is done meanwhile these processes find done, however slow we are at it."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def sleeps(pid):
+    """It waits for something to do: what it had to do is done."""
+    return pathlib.Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] == "S"
+
+
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
@@ -169,15 +189,22 @@ class Scene:
         self.dir.chmod(0o755)  # workers that gave up root go in
         self.random = random.Random()
         self.host = "127." + ".".join(str(self.random.randint(1, 254)) for _ in range(3))
+        self.ports = set()
         self.problems = []
         self.holdfasts = []
         self.backends = 0
 
-    def port(self, host=None):
-        """A port that is free now."""
-        with socket.socket() as probe:
-            probe.bind((host or self.host, 0))
-            return probe.getsockname()[1]
+    def port(self, wide=False):
+        """A port that is free, and stays so until the story binds it: it is given to nobody else. `wide`:
+        on all addresses."""
+        ports = OWN_PORTS[:WIDE_PORTS] if wide else OWN_PORTS[WIDE_PORTS:]
+        while True:
+            port = self.random.choice(ports)
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("0.0.0.0" if wide else self.host, port))
+                if port not in self.ports:
+                    self.ports.add(port)
+                    return port
 
     def backend(self, name=None, host=None, port=0):
         self.backends += 1
@@ -417,21 +444,20 @@ class Holdfast:
         """End it, and nothing of it may be left."""
         self.ended = True
         check(self.process.poll() is None, f"holdfast has ended: {self.process.returncode}")
-        slots = self.slots()
+        if self.crashes_expected is not None:  # who has seen the successor may be ahead of the count
+            wait_equal(lambda: sum(slot["crashes"] for slot in self.slots()), self.crashes_expected,
+                       "crashed workers")
         self.send(number)
         self.wait_exit()
         if self.crashes_expected is None:
             strange = re.findall(rf"worker_died .*reason=(?!signal signal=(?:{self.died_of})\b|unknown).*",
                                  self.log())
             equal(strange, [], "workers that died of something else")
-        else:
-            equal(sum(slot["crashes"] for slot in slots), self.crashes_expected, "crashed workers")
         self.check_gone()
 
     def check_gone(self):
         left = self.left()
-        equal([pathlib.Path(f"/proc/{pid}/comm").read_text() for pid in left], [],
-              "processes left behind")
+        equal([comm(pid) for pid in left], [], "processes left behind")
         check(not pathlib.Path("/dev/shm" + self.board).exists(), "the board was left behind")
         check(not pathlib.Path(self.conf["pid_file"]).exists(), "the PID file was left behind")
         check(not pathlib.Path(self.conf["pid_file"]).with_suffix(".sock").exists(),
