@@ -26,9 +26,6 @@ SANITIZED = "san-" in BUILD.name
 NEXT_BUILD = BUILD / "next"  # a program that comes after this one, see test/tools/make-next
 CRASH_BUILD = BUILD / "crash"  # holdfast with -DHOLDFAST_CRASH_POINTS, see worker/crash_point.h
 PATIENCE_S = 60 if SANITIZED else 20  # for what must come about, on a busy machine
-KERNEL_PORTS = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-OWN_PORTS = range(10_000, KERNEL_PORTS if KERNEL_PORTS > 20_000 else 60_000)  # the kernel gives none of them
-WIDE_PORTS = 1_000  # the first of them, for all addresses: nobody has one of them on any address
 STORIES = []
 
 
@@ -189,22 +186,18 @@ class Scene:
         self.dir.chmod(0o755)  # workers that gave up root go in
         self.random = random.Random()
         self.host = "127." + ".".join(str(self.random.randint(1, 254)) for _ in range(3))
-        self.ports = set()
         self.problems = []
         self.holdfasts = []
         self.backends = 0
 
-    def port(self, wide=False):
-        """A port that is free, and stays so until the story binds it: it is given to nobody else. `wide`:
-        on all addresses."""
-        ports = OWN_PORTS[:WIDE_PORTS] if wide else OWN_PORTS[WIDE_PORTS:]
-        while True:
-            port = self.random.choice(ports)
-            with socket.socket() as probe, contextlib.suppress(OSError):
-                probe.bind(("0.0.0.0" if wide else self.host, port))
-                if port not in self.ports:
-                    self.ports.add(port)
-                    return port
+    def port(self, host=None):
+        """A port that nobody listens at. It is kept for who asks for it by its number, from whom it
+        would be taken else, now and then, by a server that takes any."""
+        kept = self.stack.enter_context(socket.socket())
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            kept.setsockopt(socket.SOL_SOCKET, option, 1)
+        kept.bind((host or self.host, 0))
+        return kept.getsockname()[1]
 
     def backend(self, name=None, host=None, port=0):
         self.backends += 1

@@ -232,7 +232,7 @@ def thousands_of_hostile_requests_kill_nothing_and_smuggle_nothing(scene):
     backend = Strict()
     conf = configuration(scene, scene.scripted(backend.serve), workers=2,
                          access_log={"path": str(scene.dir / "access.log")})
-    port = scene.port(wide=True)
+    port = scene.port("0.0.0.0")
     conf["listeners"].append({"address": f"*:{port}"})
     proxy = scene.holdfast(conf)
     found = {"statuses": {}, "errors": []}

@@ -554,7 +554,7 @@ def a_backend_on_a_unix_socket_is_served(scene):
 def several_listeners_serve_ipv4_and_ipv6(scene):
     conf = configuration(scene, scene.backend())
     conf["listeners"].append({"address": hf.text_address((scene.host, scene.port()))})
-    wide = scene.port(wide=True)
+    wide = scene.port("0.0.0.0")
     conf["listeners"].append({"address": f"*:{wide}"})
     proxy = scene.holdfast(conf)
     for address, source in ((proxy.listener(0), "127.0.0.1"), (proxy.listener(1), "127.0.0.1"),
