@@ -211,9 +211,9 @@ def a_reconnect_storm_after_a_server_died(scene):
     proxy = scene.holdfast(configuration(
         scene, *[(backend, {"max_conns": limit, "fail_timeout": "1h"}) for backend in backends],
         workers=4, upstream={"balance": "hash", "hash_key": "$remote_port", "max_load": 1.25,
-                             "queue": 5000, "queue_timeout": "15s"}))
+                             "queue": 5000, "queue_timeout": f"{hf.PATIENCE_S}s"}))
     storm = Storm(scene, proxy.address)
-    storm.rush(5000, timeout=60)
+    storm.rush(5000, timeout=3 * hf.PATIENCE_S)
     equal(len(storm.opened), 5000, "tunnels before")
     backends[0].process.kill()
     backends[0].process.wait()
@@ -231,12 +231,12 @@ def a_reconnect_storm_after_a_server_died(scene):
     thread = hf.threading.Thread(target=look)
     thread.start()
     try:
-        storm.rush(5000, timeout=60)
+        storm.rush(5000, timeout=3 * hf.PATIENCE_S)
     finally:
         watch.set()
         thread.join()
     equal((len(storm.opened), storm.refused, storm.broken), (5000, {}, 0), "back, refused, broken")
-    check(storm.longest_s < 15, f"one waited {storm.longest_s:.1f} s")
+    check(storm.longest_s < hf.PATIENCE_S, f"one waited {storm.longest_s:.1f} s")
     check(high[0] <= limit, f"{high[0]} conns on a server")
     proxy.wait_sum("tunnels_open", 5000)
     after = [row["tunnels"] for row in proxy.stat("backends")["backends"]]
