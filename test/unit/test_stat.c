@@ -146,7 +146,7 @@ START_TEST(a_tunnel_that_is_pinged_and_limited_shows_it)
     HAS("\"pings\":17,\"limits_hit\":3,");
     ck_assert_ptr_null(strstr(output, "\"pings\":99"));
     SHOW("tunnels", "--sort", "limits", "--limit", "1");
-    HAS(" rx/s  tx/s  rx fr/s  tx fr/s  rtt us  ping  limits ");
+    HAS(" rx/s  tx/s  rx fr/s  tx fr/s  rtt us   ping  limits ");
     HAS(" 48.8K     1     10.0      0.0    1234  1m05s       3 ");
     SHOW("tunnels", "--json", "--sort", "rate", "--limit", "1");
     HAS("\"pings\":17,");
