@@ -3,12 +3,14 @@
 #include "master/checker.h"
 
 #include "common/clock.h"
+#include "master/process.h"
 #include "master/slots.h"
 #include "shm/control.h"
 #include "shm/image.h"
 #include "shm/keys.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -63,6 +65,7 @@ static int start(struct master *master)
     checker->control = ends[0];
     checker->ever = true;
     checker->unsent = true;
+    checker->hung = false;
     checker->started_ms = clock_mono_ms();
     return 0;
 }
@@ -143,6 +146,23 @@ static void read_answers(struct master *master)
     }
 }
 
+/* One that does not come round any more finds nothing out: it is worth no more than a dead one. */
+static void end_hung(struct master *master, uint64_t now_ms)
+{
+    struct master_checker *checker = &master->checker;
+    uint32_t limit_ms = master->conf->hang_timeout_ms;
+    uint32_t beat_ms = LOAD_RELAXED(&master->board.header->checker_beat_ms);
+    if ((int32_t)(beat_ms - (uint32_t)checker->started_ms) < 0)
+        beat_ms = (uint32_t)checker->started_ms; /* of its predecessor */
+    int32_t silent_ms = (int32_t)((uint32_t)now_ms - beat_ms);
+    if (limit_ms == 0 || checker->hung || silent_ms < 0 || (uint32_t)silent_ms <= limit_ms)
+        return;
+    checker->hung = true;
+    log_write(LOG_LEVEL_ERROR, "checker_hung", "pid=%d silent_ms=%d", checker->pid, silent_ms);
+    board_event(&master->board, MASTER_EVENT_WRITER, "checker_hung pid=%d", checker->pid);
+    (void)!process_signal(checker->pid, PROCESS_CHECKER, SIGKILL);
+}
+
 void checker_step(struct master *master, uint64_t now_ms)
 {
     struct master_checker *checker = &master->checker;
@@ -159,6 +179,8 @@ void checker_step(struct master *master, uint64_t now_ms)
         send_state(master, now_ms);
     if (checker->control >= 0)
         read_answers(master);
+    if (checker->pid != 0)
+        end_hung(master, now_ms);
 }
 
 bool checker_reaped(struct master *master, int32_t pid, int status)

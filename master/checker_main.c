@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The checker's process (master/checker.h): its loop around checker_targets.c. */
 #define _GNU_SOURCE 1
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/sha1.h"
 #include "master/checker.h"
@@ -20,6 +21,7 @@ enum {
     CONTROL = 3, /* our own descriptors: everything else that was the master's is closed */
     ERROR_LOG = 4,
     EVENTS_MAX = 64,
+    BEAT_MS = 1000,
 };
 #define CONTROL_EVENT UINT64_MAX
 
@@ -133,6 +135,16 @@ static void handle(struct work *work, const struct epoll_event *event)
         checker_targets_event(&work->targets, event->data.u64, event->events);
 }
 
+/* Show that we live, and do what is due. Returns the milliseconds until the next time, at most. */
+static int run(struct work *work)
+{
+    STORE_RELAXED(&work->targets.board->header->checker_beat_ms, (uint32_t)clock_mono_ms());
+    int check_ms = checker_targets_run(&work->targets);
+    int name_ms = checker_names_run(work->names);
+    int wait_ms = name_ms < check_ms ? name_ms : check_ms;
+    return wait_ms < BEAT_MS ? wait_ms : BEAT_MS;
+}
+
 NORETURN void checker_main(const struct checker_start *start)
 {
     struct work work = {.names = NULL};
@@ -143,10 +155,7 @@ NORETURN void checker_main(const struct checker_start *start)
         _exit(1);
     }
     for (;;) {
-        int check_ms = checker_targets_run(&work.targets);
-        int name_ms = checker_names_run(work.names);
-        int n = epoll_wait(work.targets.epoll, events, EVENTS_MAX,
-                           name_ms < check_ms ? name_ms : check_ms);
+        int n = epoll_wait(work.targets.epoll, events, EVENTS_MAX, run(&work));
         bool told = false;
         for (int i = 0; i < n; i++) {
             if (events[i].data.u64 == CONTROL_EVENT)

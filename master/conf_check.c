@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <sys/un.h>
 
+enum { HANG_TIMEOUT_MIN_MS = 2000 };
+
 struct check {
     const struct conf *conf;
     struct conf_errors *errors;
@@ -92,6 +94,11 @@ static void check_top(const struct check *check)
 {
     check_resolver(check);
     const struct conf *conf = check->conf;
+    if (conf->hang_timeout_ms != 0 && conf->hang_timeout_ms < HANG_TIMEOUT_MIN_MS)
+        conf_error_field(check->errors, conf, &conf->hang_timeout_ms,
+                         "is less than %d ms: processes show once a second that they live, so "
+                         "those with nothing to do would be killed, too",
+                         HANG_TIMEOUT_MIN_MS);
     if (conf->board && (conf->board[0] != '/' || strchr(conf->board + 1, '/') ||
                         strlen(conf->board) < 2 || strlen(conf->board) > 200))
         conf_error_field(check->errors, conf, &conf->board,

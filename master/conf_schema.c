@@ -68,7 +68,8 @@ static const struct conf_key KEYS[] = {
      .doc = "how long a client connection waits for its next request; 0s: it is closed after each"},
     {CONF_TOP, "hang_timeout", CONF_DURATION, AT(conf, hang_timeout_ms), .max = DURATION_MAX,
      .preset = "10s",
-     .doc = "a worker that hangs for so long is killed and its tunnels are adopted; 0s: never"},
+     .doc = "a worker that hangs for so long is killed and its tunnels are adopted, a checker is "
+            "replaced; 2s at least, or 0s: never"},
     {CONF_TOP, "upgrade_timeout", CONF_DURATION, AT(conf, upgrade_timeout_ms), .min = 1,
      .max = 600000, .preset = "5s",
      .doc = "requests in flight may finish for so long before a worker makes room for a new program"},

@@ -74,6 +74,7 @@ struct master_checker {
     bool wanted; /* there is something to check, or to take back */
     bool ever;   /* one was started, by us or by the program before us */
     bool unsent; /* the newest state has still to be sent */
+    bool hung;   /* and was killed for it */
     int control; /* our end of its socket; -1 */
     int32_t pid; /* 0: none runs */
     uint64_t started_ms;

@@ -86,7 +86,7 @@ struct board_header {
     char software[32];           /* M: version of the program */
     char program[256];           /* M: path of the program that keepers exec to renew themselves */
     uint32_t upgrade_timeout_ms; /* M: requests may finish for so long before a worker parks */
-    uint32_t hang_timeout_ms;    /* M: a worker silent for so long is killed; 0: never */
+    uint32_t hang_timeout_ms;    /* M: who is silent for so long is killed; 0: never */
     uint32_t upgrades;           /* M: done */
     uint32_t upgrades_failed;    /* M: refused or rolled back */
     uint32_t certificates;       /* M: entries of board_certificate in use, the first ones */
@@ -95,7 +95,7 @@ struct board_header {
     uint64_t hash_key[2];        /* M: random: of the tables whose keys clients choose */
     struct board_wave quit;      /* M: all tunnels, after QUIT */
     uint32_t wave_serial;        /* M: grows whenever tunnels may have another end than before */
-    uint32_t pad;
+    uint32_t checker_beat_ms;    /* C: monotonic, low half, at least every second */
     uint64_t close_ids[BOARD_CLOSE_IDS]; /* M: tunnels that an operator has closed last; 0: none */
     uint64_t care_off; /* M: struct board_care [slot][tunnel]; 0: of a program before, without it */
 };

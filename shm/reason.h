@@ -59,7 +59,9 @@
     X(REASON_RATE_LIMIT, "rate_limit", "more messages, bytes or control frames than allowed")      \
     X(REASON_MAX_AGE, "max_age", "the tunnel was open for max_age")                                \
     X(REASON_SHED, "shed", "its server had more than its share after others were added (shed)")    \
-    X(REASON_CLOSED_BY_OPERATOR, "closed_by_operator", "an operator has asked for it")
+    X(REASON_CLOSED_BY_OPERATOR, "closed_by_operator", "an operator has asked for it")             \
+    X(REASON_HELD_MEMORY, "held_memory",                                                           \
+      "it held bytes in transit for longest, while others waited for memory for theirs")
 
 enum reason {
 #define X(name, word, doc) name,

@@ -10,6 +10,8 @@
 #include "shm/vault.h"
 #include "worker/access_log.h"
 #include "worker/buf.h"
+#include "worker/date.h"
+#include "worker/starved.h"
 #include "worker/timer.h"
 #include "worker/worker.h"
 
@@ -58,6 +60,7 @@ struct worker {
     uint64_t mono_ms;
     uint64_t real_ms;
     uint32_t now_ms; /* mono_ms mod 2^32 */
+    struct date date;
 
     struct image *image;           /* for new requests; NULL before the first control message */
     struct rules_place *rules;     /* by route of `image`: where its rules are (rules.c) */
@@ -111,14 +114,13 @@ struct worker {
     uint32_t *free_sides; /* entries of the vault */
     uint32_t free_side_count;
     uint32_t sides_used; /* entries below this one have been used */
-    uint32_t *starved;   /* tunnel << 1 | direction: TLS, waits for a free chunk; a ring */
-    uint32_t starved_first;
-    uint32_t starved_count;
+    struct starved_ring starved;
     uint32_t *free_tunnels;
     uint32_t free_tunnel_count;
     uint16_t *free_chunks;
     uint32_t free_chunk_count;
-    uint32_t *ready; /* tunnel << 1 | direction */
+    uint32_t *chunk_ms; /* by chunk: when it became a tunnel's, monotonic mod 2^32 */
+    uint32_t *ready;    /* tunnel << 1 | direction */
     uint32_t ready_count;
     uint32_t waves_seen;   /* board_header.wave_serial when tunnels were last looked at for it */
     uint32_t tunnels_used; /* records below this one have been used */

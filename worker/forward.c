@@ -5,13 +5,13 @@
  */
 #include "common/forwarded.h"
 #include "worker/conn_tls.h"
+#include "worker/date.h"
 #include "worker/edit.h"
 #include "worker/request.h"
 #include "worker/template.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
 
 enum { HTTPS_PORT = 443 };
 
@@ -286,6 +286,19 @@ static bool put_hsts(struct writer *wr, const struct request *r)
     return true;
 }
 
+static void put_date(struct writer *wr, const struct request *r)
+{
+    put_field(wr, SLICE("Date"), date_now(r->client->conn.w));
+}
+
+/* A server without a clock sends none: then who receives an answer writes its time (RFC 9110 6.6.1). */
+static void put_missing_date(struct writer *wr, const struct request *r)
+{
+    const struct http_field *had = http_head_find(&r->answer, HTTP_FIELD_DATE);
+    if ((!had || had->hop_by_hop) && !drops(r, r->route->response_edits, SLICE("Date")))
+        put_date(wr, r);
+}
+
 static void put_answer_fields(struct writer *wr, const struct request *r)
 {
     const struct buf *in = &r->backend->conn.in;
@@ -320,6 +333,7 @@ int forward_answer(struct request *r, struct buf *out, bool chunked, bool close)
 {
     struct writer wr = begin(out);
     put_status_line(&wr, r);
+    put_missing_date(&wr, r);
     put_answer_fields(&wr, r);
     put_sticky(&wr, r);
     put_edits(&wr, r, r->route->response_edits);
@@ -349,6 +363,7 @@ int forward_switching(struct request *r, struct buf *out)
     struct writer wr = begin(out);
     put_status_line(&wr, r);
     put(&wr, SLICE("Upgrade: websocket\r\nConnection: Upgrade\r\n"));
+    put_missing_date(&wr, r);
     put_answer_fields(&wr, r);
     put_sticky(&wr, r);
     put_edits(&wr, r, r->route->response_edits);
@@ -450,14 +465,9 @@ int forward_refusal(struct request *r, struct buf *out, uint16_t status, bool cl
     struct writer wr = begin(out);
     struct slice phrase = reason_phrase(status);
     char text[192];
-    char date[64];
-    time_t now_s = (time_t)(r->client->conn.w->real_ms / 1000);
-    struct tm tm;
-    gmtime_r(&now_s, &tm);
-    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-    int n = snprintf(text, sizeof text, "HTTP/1.1 %u %.*s\r\nDate: %s\r\n", status, (int)phrase.n,
-                     phrase.p, date);
+    int n = snprintf(text, sizeof text, "HTTP/1.1 %u %.*s\r\n", status, (int)phrase.n, phrase.p);
     put(&wr, (struct slice){text, (size_t)n});
+    put_date(&wr, r);
     if (status == 426)
         put(&wr, SLICE("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"));
     if (status == 503 || status == 429)

@@ -139,7 +139,7 @@ static void park(struct worker *w, uint32_t tunnel, uint32_t d, uint32_t n, uint
     CRASH_POINT(park_positions);
     dir->tx += sent;
     COMMIT_FENCE();
-    op->scratch = tunnel_chunk_take(w);
+    tunnel_chunk_give(w, &op->scratch);
     CRASH_POINT(park_scratch);
     relay_op_end(w);
     relay_note_blocked(w, tunnel, d);

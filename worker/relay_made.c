@@ -306,13 +306,13 @@ static void change_chunks(const struct step *s, uint32_t before)
     struct vault_op *vop = vault_op(w);
     uint32_t now = s->src ? s->src->in_chunk : 0;
     if (s->t->dir[s->d].chunk == op->out)
-        op->out = tunnel_chunk_take(w);
+        tunnel_chunk_give(w, &op->out);
     if (before != 0 && before != now)
         tunnel_chunk_free(w, before);
     if (now != 0 && now == op->scratch)
-        op->scratch = tunnel_chunk_take(w);
+        tunnel_chunk_give(w, &op->scratch);
     if (now != 0 && now == vop->rest)
-        vop->rest = tunnel_chunk_take(w);
+        tunnel_chunk_give(w, &vop->rest);
 }
 
 static bool over(const struct step *s)
@@ -335,7 +335,7 @@ static bool has_record(const struct step *s)
 static enum relay_result starve(const struct step *s, uint32_t tunnel)
 {
     worker_count(s->w, COUNTER_CHUNKS_SHORT);
-    tunnel_tls_starve(s->w, tunnel, s->d);
+    starved_add(s->w, tunnel, s->d);
     return RELAY_WAIT;
 }
 
@@ -367,6 +367,21 @@ static enum relay_result source_ended(const struct step *s, uint32_t tunnel)
     return relay_source_ended(s->w, tunnel, s->d);
 }
 
+/*
+ * The source has ended in mid-record: nothing can make a whole one of that any more. No step is in
+ * flight. Death before the chunk is let go: nobody owns it, so the successor lets it go.
+ */
+static void drop_rest(const struct step *s)
+{
+    if (!s->src || s->src->in_chunk == 0)
+        return;
+    uint32_t chunk = s->src->in_chunk;
+    s->src->in_len = 0;
+    s->src->in_chunk = 0;
+    COMMIT_FENCE();
+    tunnel_chunk_free(s->w, chunk);
+}
+
 /* One recv behind the input that is there. Returns the bytes; 0: *result is what the step came to. */
 static uint32_t read_input(struct step *s, uint32_t tunnel, enum relay_result *result,
                            enum reason *reason)
@@ -376,8 +391,9 @@ static uint32_t read_input(struct step *s, uint32_t tunnel, enum relay_result *r
     CRASH_POINT(made_received);
     if (got > 0)
         return (uint32_t)got;
-    if (got == 0 && s->walk) {
+    if (got == 0) {
         relay_op_end(s->w);
+        drop_rest(s);
         *result = source_ended(s, tunnel);
     } else {
         *result = relay_read_ended(s->w, tunnel, s->d, got, reason);
@@ -467,7 +483,7 @@ enum relay_result relay_made_once(struct worker *w, uint32_t tunnel, uint32_t d,
         *reason = REASON_NO_MEMORY;
         return RELAY_FAILED;
     }
-    if (UNLIKELY(w->free_chunk_count < TUNNEL_CHUNKS_A_STEP))
+    if (UNLIKELY(w->free_chunk_count < STARVED_CHUNKS_A_STEP))
         return starve(&s, tunnel);
     find_input(&s);
     return run_step(&s, tunnel, !words && !has_record(&s), reason);

@@ -34,7 +34,15 @@ uint32_t tunnel_chunk_take(struct worker *w)
     if (w->free_chunk_count == 0)
         return 0;
     STORE_RELAXED(&w->me->chunks_used, w->me->chunks_used + 1);
-    return w->free_chunks[--w->free_chunk_count];
+    uint32_t chunk = w->free_chunks[--w->free_chunk_count];
+    w->chunk_ms[chunk] = w->now_ms;
+    return chunk;
+}
+
+void tunnel_chunk_give(struct worker *w, uint32_t *own)
+{
+    w->chunk_ms[*own] = w->now_ms;
+    *own = tunnel_chunk_take(w);
 }
 
 void tunnel_chunk_free(struct worker *w, uint32_t chunk)
@@ -590,8 +598,10 @@ int tunnel_init(struct worker *w)
     w->free_chunks = malloc(header->chunks_max * sizeof *w->free_chunks);
     /* Both directions once, and once more for those that are put back while the list is run. */
     w->ready = malloc((size_t)header->tunnels_max * 4 * sizeof *w->ready);
+    w->chunk_ms = malloc(header->chunks_max * sizeof *w->chunk_ms);
     uint8_t *used = calloc(header->chunks_max, 1);
-    if (!w->free_tunnels || !w->free_chunks || !w->ready || !used) {
+    if (!w->free_tunnels || !w->free_chunks || !w->ready || !w->chunk_ms || !used ||
+        starved_init(w) < 0) {
         free(used);
         return -ENOMEM;
     }
@@ -622,6 +632,8 @@ int tunnel_init(struct worker *w)
     for (uint32_t i = header->chunks_max; i > 0; i--) {
         if (!used[i - 1])
             w->free_chunks[w->free_chunk_count++] = (uint16_t)(i - 1);
+        else
+            w->chunk_ms[i - 1] = w->now_ms; /* as if anew */
     }
     free(used);
     STORE_RELAXED(&w->me->chunks_used, header->chunks_max - 1 - w->free_chunk_count);

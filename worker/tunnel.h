@@ -91,8 +91,12 @@ uint64_t tunnel_event_data(const struct arena_tunnel *record, uint32_t tunnel, u
 /* Rebuild free lists from the records: on start. Then `closing` records must be finished. */
 int tunnel_init(struct worker *w) MUST_CHECK;
 
-/* Chunks: 0 when none is free. Freed ones beyond the first few give their memory back. */
+/*
+ * Chunks: 0 when none is free. Freed ones beyond the first few give their memory back. _give: one of the
+ * journal's own has become a tunnel's, and gets a successor.
+ */
 uint32_t tunnel_chunk_take(struct worker *w);
+void tunnel_chunk_give(struct worker *w, uint32_t *own);
 void tunnel_chunk_free(struct worker *w, uint32_t chunk);
 
 #endif

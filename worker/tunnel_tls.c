@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FED_FROM = 16 }; /* free chunks with which all that wait for one are woken at once */
-
 int tunnel_tls_engine(struct worker *w)
 {
     if (!w->tls_engine)
@@ -193,69 +191,6 @@ bool tunnel_tls_must_run(const struct worker *w, uint32_t tunnel, uint32_t d)
     return over && !(w->tunnels[tunnel].dir[d].flags & DIR_EOF);
 }
 
-/* ---- directions that wait for chunks ---- */
-
-static bool is_starved(const struct worker *w, uint32_t entry)
-{
-    const struct arena_tunnel *t = &w->tunnels[entry >> 1];
-    return t->state == TUNNEL_OPEN && t->dir[entry & 1].flags & DIR_STARVED;
-}
-
-static uint32_t starved_max(const struct worker *w)
-{
-    return w->arena->header->tunnels_max * 2;
-}
-
-static void append_starved(struct worker *w, uint32_t entry)
-{
-    w->starved[(w->starved_first + w->starved_count++) % starved_max(w)] = entry;
-}
-
-static uint32_t take_starved(struct worker *w)
-{
-    uint32_t entry = w->starved[w->starved_first];
-    w->starved_first = (w->starved_first + 1) % starved_max(w);
-    w->starved_count--;
-    return entry;
-}
-
-/* Tunnels that have ended leave their places in the list; who has their record since may have more. */
-static void list_starved(struct worker *w)
-{
-    w->starved_count = 0;
-    for (uint32_t entry = 0; entry < w->tunnels_used * 2; entry++) {
-        if (is_starved(w, entry))
-            append_starved(w, entry);
-    }
-}
-
-void tunnel_tls_starve(struct worker *w, uint32_t tunnel, uint32_t d)
-{
-    struct arena_dir *dir = &w->tunnels[tunnel].dir[d];
-    if (dir->flags & DIR_STARVED)
-        return;
-    if (w->starved_count == starved_max(w))
-        list_starved(w); /* but for this one all of them: there is room */
-    dir->flags |= DIR_STARVED;
-    append_starved(w, tunnel << 1 | d);
-}
-
-/* Each turn one, at least: few may be free for as long as slow receivers hold the others. */
-void tunnel_tls_feed(struct worker *w)
-{
-    uint32_t left = w->free_chunk_count < FED_FROM ? 1 : UINT32_MAX;
-    while (w->starved_count > 0 && left > 0 && w->free_chunk_count >= TUNNEL_CHUNKS_A_STEP) {
-        uint32_t entry = take_starved(w);
-        if (!is_starved(w, entry))
-            continue;
-        uint32_t tunnel = entry >> 1;
-        uint32_t d = entry & 1;
-        tunnel_mark_ready(w, tunnel, d); /* first: a successor runs what is marked either way */
-        w->tunnels[tunnel].dir[d].flags &= (uint8_t)~DIR_STARVED;
-        left--;
-    }
-}
-
 /* ---- start ---- */
 
 static void claim_entry(struct worker *w, uint32_t tunnel, uint8_t *owned, uint8_t *used_chunks)
@@ -285,9 +220,8 @@ int tunnel_tls_init(struct worker *w, uint8_t *used_chunks)
     struct vault_header *header = w->vault.header;
     uint32_t max = header->sides_max;
     w->free_sides = malloc(max * sizeof *w->free_sides);
-    w->starved = malloc((size_t)w->arena->header->tunnels_max * 2 * sizeof *w->starved);
     uint8_t *owned = calloc(max, 1);
-    if (!w->free_sides || !w->starved || !owned) {
+    if (!w->free_sides || !owned) {
         free(owned);
         return -ENOMEM;
     }

@@ -56,13 +56,6 @@ bool tunnel_tls_content_bytes(const struct worker *w, uint32_t tunnel, uint32_t 
 /* More to do without an event, as a successor finds it: a close_notify that was not acted on. */
 bool tunnel_tls_must_run(const struct worker *w, uint32_t tunnel, uint32_t d);
 
-/* Chunks that a step may need: scratch, output and rest of the input may each become the tunnel's. */
-enum { TUNNEL_CHUNKS_A_STEP = 3 };
-
-/* A direction waits for free chunks; tunnel_tls_feed, once a turn, runs it when there are some. */
-void tunnel_tls_starve(struct worker *w, uint32_t tunnel, uint32_t d);
-void tunnel_tls_feed(struct worker *w);
-
 /* On start: rebuild the list of free entries, wipe what no tunnel owns. Marks used chunks. */
 int tunnel_tls_init(struct worker *w, uint8_t *used_chunks) MUST_CHECK;
 

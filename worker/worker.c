@@ -13,6 +13,7 @@
 #include "worker/disown.h"
 #include "worker/park.h"
 #include "worker/queue.h"
+#include "worker/starved.h"
 #include "worker/tunnel.h"
 #include "worker/tunnel_tls.h"
 #include "worker/wave.h"
@@ -150,6 +151,7 @@ static void give_back_memory(struct worker *w)
 static void each_second(struct worker *w)
 {
     give_back_memory(w);
+    starved_relieve(w);
     access_log_flush(&w->access_log);
     wave_look(w);
     if (w->mode != SLOT_MODE_RUN)
@@ -296,7 +298,7 @@ static void one_turn(struct worker *w)
     if (w->ready_count > 0)
         tunnel_run_ready(w);
     timer_run(&w->timers, w->now_ms, timer_due, w);
-    tunnel_tls_feed(w);
+    starved_feed(w);
     client_shake_next(w);
     accept_regulate(w);
     conn_free_dead(w);

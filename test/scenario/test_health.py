@@ -204,6 +204,32 @@ def a_killed_checker_is_replaced_and_nobody_s_health_changes(scene):
 
 
 @story
+def a_checker_that_hangs_is_replaced(scene):
+    one = scene.backend("one")
+    proxy = checked(scene, "tcp", one, hang_timeout="2s")
+    wait_health(proxy, one, "up")
+    pid = checker(proxy)
+    os.kill(pid, signal.SIGSTOP)
+    proxy.wait_log(rf"checker_hung pid={pid} silent_ms=(?:[2-9]\d{3}|\d{5,})")
+    wait_for(lambda: checker(proxy) not in (0, pid), "another checker")
+    before = row(proxy, one)["checks"]
+    wait_for(lambda: row(proxy, one)["checks"] > before, "checks go on")
+    wait_equal(lambda: [len(events(proxy, word)) for word in ("checker_hung", "checker_died")], [1, 1],
+               "events")
+
+
+@story
+def who_has_nothing_to_do_does_not_hang(scene):
+    """With the least hang_timeout there is, for some of it."""
+    proxy = checked(scene, "tcp", scene.backend("one"), hang_timeout="2s", health={
+        "interval": "1h", "fast_interval": "1h"})
+    pid, begin = wait_for(lambda: checker(proxy), "the checker"), time.monotonic()
+    wait_for(lambda: time.monotonic() > begin + 4, "twice as long")
+    equal(checker(proxy), pid, "the checker's PID")
+    equal([len(events(proxy, word)) for word in ("checker_hung", "worker_hung")], [0, 0], "events")
+
+
+@story
 def the_checker_is_small_and_unprivileged(scene):
     backend = scene.backend()
     proxy = checked(scene, "tcp", backend)

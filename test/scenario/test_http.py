@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain HTTP/1.1 through Holdfast: framing, streaming, fields, routes. See test_http_trouble.py for
 what goes wrong."""
+import email.utils
 import threading
+import time
 
 import hf
+import hf_ws
 from hf import check, configuration, equal, story
 from hf_http import Client, pattern
 
@@ -258,6 +261,42 @@ def trailers_of_an_answer_are_passed_on_and_those_of_a_request_dropped(scene):
     equal(bodies, [b"3\r\nabc\r\n0\r\n\r\n"], "body that the backend got")
 
 
+SENT_DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+def is_now(text):
+    then = email.utils.parsedate_to_datetime(text).timestamp()
+    return len(text) == len(SENT_DATE) and abs(time.time() - then) < hf.PATIENCE_S
+
+
+@story
+def an_answer_without_a_date_gets_one(scene):
+    """RFC 9110 6.6.1; one that is sent, set or removed stays as it is."""
+    def handler(peer):
+        while head := peer.read_head():
+            date = f"Date: {SENT_DATE}\r\n" if b"GET /sent" in head else ""
+            peer.send(f"HTTP/1.1 200 OK\r\n{date}Content-Length: 0\r\n\r\n".encode())
+
+    conf = configuration(scene, scene.scripted(handler))
+    conf["sites"][0]["routes"] = [
+        {"path": "/removed", "upstream": "app", "response_headers": ["-Date"]},
+        {"path": "/set", "upstream": "app", "response_headers": [f"Date: {SENT_DATE}"]},
+        {"path": "/", "upstream": "app"}]
+    proxy = scene.holdfast(conf)
+    with Client(proxy.address) as client:
+        equal([client.get(path).get("Date") for path in ("/sent", "/set", "/removed")],
+              [SENT_DATE, SENT_DATE, None], "dates")
+        for _ in range(2):
+            check(is_now(client.get("/none").get("Date")), "not the date of today")
+
+
+@story
+def a_handshake_that_succeeds_has_a_date(scene):
+    proxy = scene.holdfast(configuration(scene, scene.scripted(hf_ws.accepting(hf_ws.echoing))))
+    with hf_ws.Socket(proxy.address) as client:
+        check(is_now(client.upgraded.get("Date")), "not the date of today")
+
+
 def wait_stalled(function, what):
     """Until a number has stopped to grow."""
     seen = [-1, 0]
@@ -401,7 +440,7 @@ def fields_of_the_backends_hop_do_not_reach_the_client(scene):
     proxy = scene.holdfast(configuration(scene, scene.scripted(handler)))
     with Client(proxy.address) as client:
         names = [name for name, _ in client.get("/").headers]
-        equal(names, ["X-Kept", "x-kept", "Content-Length"], "fields of the answer")
+        equal(names, ["Date", "X-Kept", "x-kept", "Content-Length"], "fields of the answer")
 
 
 POLICIES = {  # what the backend gets of "given" when the client sent it, and when it sent none

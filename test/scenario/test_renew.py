@@ -653,7 +653,7 @@ def a_keeper_may_die_when_the_old_worker_has_just_left(scene):
 
 @story
 def a_worker_that_hangs_is_killed_and_its_tunnels_go_on(scene):
-    proxy, mass = with_tunnels(scene, conf={"hang_timeout": "1s"})
+    proxy, mass = with_tunnels(scene, conf={"hang_timeout": "2s"})
     hung = proxy.workers()[0]
     os.kill(hung, signal.SIGSTOP)
     proxy.crashes_expected = 1

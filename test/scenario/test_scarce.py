@@ -1,24 +1,33 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """What happens when something runs out: clients wait, what is open goes on."""
+import os
 import select
+import socket
 import subprocess
+import threading
 
 import hf
+import hf_tls
 import hf_ws
 from hf import check, configuration, equal, story
 from hf_http import Client
 from hf_ws import Socket
 
 LIMIT = 256  # open files of each process: some 100 are our own, so some 75 tunnels
+MANY = 660  # so some 270 tunnels, and as many chunks
+
+
+def run_limited(scene, conf, limit=LIMIT):
+    """Holdfast that may open few files."""
+    wrapper = scene.dir / "limited"
+    wrapper.write_text(f'#!/bin/sh\nulimit -n {limit}\nexec {hf.BUILD / "holdfast"} "$@"\n')
+    wrapper.chmod(0o755)
+    return scene.holdfast(conf, program=wrapper)
 
 
 def limited(scene, **options):
-    """Holdfast that may open few files."""
-    wrapper = scene.dir / "limited"
-    wrapper.write_text(f'#!/bin/sh\nulimit -n {LIMIT}\nexec {hf.BUILD / "holdfast"} "$@"\n')
-    wrapper.chmod(0o755)
-    return scene.holdfast(configuration(scene, scene.backend("one"), **options), program=wrapper)
+    return run_limited(scene, configuration(scene, scene.backend("one"), **options))
 
 
 def ask(proxy, path="/ws"):
@@ -211,6 +220,67 @@ def a_full_dev_shm_ends_nobody_who_counts_clients(scene):
     equal(proxy.reason("client_tunnels"), len(tunnels), "refused by their count")
     for tunnel in tunnels:
         tunnel.echo(b"still here")
+
+
+HALF = b"\x17\x03\x03\x10\x00never whole"  # of a TLS record
+
+
+@story
+def who_waits_for_a_chunk_gets_that_of_who_held_it_for_longest(scene):
+    """Some stop in mid-record, client and server, until all chunks are held."""
+    may_hold = threading.Event()
+
+    def hold(peer):
+        may_hold.wait(hf.PATIENCE_S)
+        os.write(peer.sock.fileno(), HALF)
+        peer.sock.recv(1)
+
+    pair = hf_tls.certificate(scene, "backend", "backend.test")
+    holding = hf_tls.Backend(scene, hf_tls.server_context(pair), hf_ws.accepting(hold))
+    conf = hf_tls.configuration(scene, scene.backend())
+    conf["upstreams"].append({"name": "tls", "tls": True, "tls_ca": str(pair[0]),
+                              "tls_server_name": "backend.test", "servers": hf.servers(holding)})
+    conf["sites"][0]["routes"].insert(0, {"path": "/hold", "upstream": "tls"})
+    proxy = run_limited(scene, conf, MANY)
+    chunks = int(proxy.wait_log(r"tunnels_per_worker=(\d+)")[1])  # as many, if there are enough
+    check(256 < chunks < 300, f"{chunks} tunnels")
+    tls = hf_tls.context()
+    other = hf_tls.Wire(proxy.listener(1), tls).shake().upgrade("/")
+    holders = [hf_tls.Wire(proxy.listener(1), tls).shake().upgrade("/hold")
+               for _ in range((chunks - 4) // 2)]
+    may_hold.set()
+    for holder in holders:
+        holder.sock.sendall(HALF)
+    proxy.wait_sum("chunks_used", chunks - 3)  # all but two, and one that is never used
+    other.sock.sendall(other.frame(b"at last"))
+    hf.wait_for(lambda: proxy.counter("chunks_short") > 0, "somebody waits")
+    equal(proxy.reason("held_memory"), 0, "ended at once")
+    other.expect(b"at last")
+    ended = chunks // 16
+    proxy.wait_log(rf"chunks_short waiting=\d+ ended={ended}")
+    gone, _, _ = select.select([holder.sock for holder in holders], [], [], 0)
+    equal((len(gone), proxy.reason("held_memory")), (ended, ended), "ended")
+    other.sock.sendall(other.frame(b"and on"))
+    other.expect(b"and on")
+
+
+@story
+def half_a_record_and_an_end_hold_no_chunk(scene):
+    """The other direction may go on for long."""
+    seen = threading.Event()
+
+    def stay(peer):
+        peer.read_end()
+        seen.wait(hf.PATIENCE_S)
+
+    proxy = scene.holdfast(hf_tls.configuration(scene, scene.scripted(hf_ws.accepting(stay))))
+    client = hf_tls.Wire(proxy.listener(1)).shake().upgrade("/")
+    client.sock.sendall(client.frame(b"never whole")[:10])
+    proxy.wait_sum("chunks_used", 4)
+    client.sock.shutdown(socket.SHUT_WR)
+    proxy.wait_sum("chunks_used", 3)
+    equal(proxy.sum("tunnels_open"), 1, "tunnels")
+    seen.set()
 
 
 if __name__ == "__main__":

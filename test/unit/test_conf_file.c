@@ -267,6 +267,9 @@ START_TEST(a_value_that_cannot_be_is_refused)
          "0123456789/0123456789/0123456789/0123456789/0123456789/0123456789, is longer than the "
          "107 "
          "bytes that an address of a UNIX socket may have"},
+        {"hang_timeout = \"1s\";",
+         "hang_timeout: is less than 2000 ms: processes show once a second that they live, so "
+         "those with nothing to do would be killed, too"},
         {"max_line = \"16k\"; max_head = \"8k\";",
          "max_line: is more than max_head (8192 bytes), which counts the request line, too"},
         {"host_header = \"$uri\";",
