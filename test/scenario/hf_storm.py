@@ -16,7 +16,7 @@ class Storm:
 
     def __init__(self, scene, address, path="/", source=None):
         self.address, self.path, self.source = address, path.encode(), source
-        self.opened, self.refused, self.heads = [], {}, []
+        self.opened, self.unanswered, self.refused, self.heads = [], [], {}, []
         self.broken = 0     # connections that ended without an answer
         self.longest_s = 0  # between a handshake and its answer
         scene.later(self.close)
@@ -33,15 +33,16 @@ class Storm:
             socks[sock.fileno()] = sock
         return socks
 
-    def rush(self, count, timeout=hf.PATIENCE_S):
-        """This many handshakes at once; returns when each is answered or broken."""
+    def rush(self, count, timeout=hf.PATIENCE_S, left=0):
+        """This many handshakes at once; returns when each is answered or broken, but so many that are
+        `left`: they stay, too."""
         waiting = self.connect(count)
         begun, got = {}, {}
         epoll = select.epoll()
         for fd in waiting:
             epoll.register(fd, select.EPOLLOUT | select.EPOLLIN)
         deadline = time.monotonic() + timeout
-        while waiting:
+        while len(waiting) > left:
             hf.check(time.monotonic() < deadline, f"{len(waiting)} handshakes without an answer")
             for fd, events in epoll.poll(0.1, 1024):
                 if fd not in begun and events & select.EPOLLOUT:
@@ -51,6 +52,7 @@ class Storm:
                 elif events & ~select.EPOLLOUT:
                     self.readable(fd, waiting, begun, got)
         epoll.close()
+        self.unanswered += waiting.values()
 
     def readable(self, fd, waiting, begun, got):
         sock = waiting[fd]
@@ -82,3 +84,5 @@ class Storm:
 
     def close(self):
         self.drop(len(self.opened))
+        for sock in self.unanswered:
+            sock.close()

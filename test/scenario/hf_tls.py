@@ -117,8 +117,12 @@ class Backend(hf.Scripted):
 class Wire:
     """A TLS client that shows its records: what it seals is sent by the story, cut as it likes."""
 
-    def __init__(self, address, made=None, name="site.test"):
-        self.sock = socket.create_connection(address, hf.PATIENCE_S)
+    def __init__(self, address, made=None, name="site.test", receive_buffer=None):
+        self.sock = socket.socket()
+        self.sock.settimeout(hf.PATIENCE_S)
+        if receive_buffer:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = (made or context()).wrap_bio(self.incoming, self.outgoing, server_hostname=name)

@@ -149,8 +149,10 @@ def other_versions_and_connect_are_refused(scene):
 @story
 def a_head_that_does_not_come_is_408(scene):
     proxy = scene.holdfast(configuration(scene, scene.backend(), header_timeout="300ms"))
-    with Client(proxy.address) as client:
+    with hf.stopped(*proxy.workers()):
+        client = Client(proxy.address)
         client.send(b"GET / HTTP/1.1\r\nHo")
+    with client:
         equal(client.answer().status, 408, "status")
         client.expect_end()
     with Client(proxy.address) as client:
@@ -161,9 +163,11 @@ def a_head_that_does_not_come_is_408(scene):
 @story
 def a_head_that_drips_is_408_all_the_same(scene):
     proxy = scene.holdfast(configuration(scene, scene.backend(), header_timeout="500ms"))
-    with Client(proxy.address) as client:
-        client.sock.settimeout(0.05)
+    with hf.stopped(*proxy.workers()):
+        client = Client(proxy.address)
         client.send(b"GET / HTTP/1.1\r\n")
+    with client:
+        client.sock.settimeout(0.05)
         for n in range(400):
             try:
                 client.send(b"X-%d: 1\r\n" % n)
@@ -234,7 +238,8 @@ def a_dead_backend_is_passed_over(scene):
         for _ in range(6):
             equal(client.get("/whoami", "Connection: keep-alive").body, b"alive", "who answers")
     check(proxy.counter("retries") >= 1, "no retry counted")
-    proxy.wait_counter("backend_connects_failed", proxy.counter("retries"))
+    hf.wait_for(lambda: proxy.counter("backend_connects_failed") == proxy.counter("retries"),
+                "a retry for each connect that failed")
 
 
 @story
@@ -362,9 +367,9 @@ def a_kept_connection_that_ends_instead_of_an_answer_is_tried_anew_on_its_server
         equal(client.answer().status, 502, "status of POST")
     equal(sum(head.startswith(b"POST") for head in backend.heads), 1, "times that it got POST")
     equal(len(backend.heads), 5 + 4 + 1, "requests that it got")
-    row = proxy.stat("backends")["backends"][0]
-    equal((row["failures"], row["fails"], row["ejections"]), (1, 0, 0),
-          "failures of the server: one request, which says nothing about the next")
+    hf.wait_equal(lambda: [proxy.stat("backends")["backends"][0][field]
+                           for field in ("failures", "fails", "ejections")], [1, 0, 0],
+                  "failures of the server: one request, which says nothing about the next")
 
 
 # ---- backends that lie ----

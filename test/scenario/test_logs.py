@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 
 import hf
 from hf import check, configuration, equal, story
@@ -154,8 +155,10 @@ def requests_that_fail_are_logged_with_their_reason(scene):
              "bad_handshake"),
             (b"GET / HTTP/1.1\r\nHost", "header_timeout")]
     for raw, _ in sent:
-        with Client(proxy.address) as client:
+        with hf.stopped(*proxy.workers()):
+            client = Client(proxy.address)
             client.send(raw)
+        with client:
             client.answer()
     proxy.stop()
     lines = json_lines(scene.dir / "access.log")
@@ -249,8 +252,7 @@ def lines_are_on_disk_after_a_second_and_survive_a_kill(scene):
     hf.wait_for(lambda: "/whoami?one" in log.read_text(), "the line is written")
     proxy.crashes_expected = 1
     os.kill(proxy.workers()[0], signal.SIGKILL)
-    hf.wait_for(lambda: proxy.counter("connections_accepted") == 1 and proxy.running(1),
-                "a successor runs")
+    hf.wait_for(lambda: proxy.sum("crashes") == 1 and proxy.running(1), "a successor runs")
     with Client(proxy.address) as client:
         client.get("/whoami?two")
     proxy.stop()
@@ -283,6 +285,7 @@ def the_error_log_has_levels_and_one_line_an_event(scene):
 @story
 def a_flood_of_bad_requests_does_not_flood_the_log(scene):
     proxy = scene.holdfast(configuration(scene, scene.backend()))
+    begun = time.monotonic()
     for _ in range(1000):
         with Client(proxy.address) as client:
             client.send(b"bad\r\n\r\n")
@@ -290,7 +293,8 @@ def a_flood_of_bad_requests_does_not_flood_the_log(scene):
             client.rest()
     proxy.wait_reason("bad_request", 1000)
     lines = proxy.log().count("bad_request")
-    check(0 < lines < 200, f"{lines} lines")
+    seconds = time.monotonic() - begun + 2  # of which the first and the last may be a part
+    check(0 < lines <= 10 * seconds, f"{lines} lines in {seconds:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The master's command line and signals. Reload has a file of its own."""
+import contextlib
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import hf
 from hf import check, configuration, equal, story
+from hf_health import checker
 from hf_http import Client
 from hf_mass import Mass
 from hf_ws import Socket
@@ -25,6 +27,14 @@ def run(*args, scene=None):
 
 def children(pid):
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def has_open(pid, path):
+    links = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # it has just been closed
+            links.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+    return path in links
 
 
 def check_serves(proxy):
@@ -262,6 +272,8 @@ def USR1_opens_the_logs_anew(scene):
                     "what was buffered goes to the file of its time")
     mass.rest()
     proxy.wait_sum("tunnels_open", 20)
+    hf.wait_for(lambda: not any(has_open(pid, f"{access}.2") for pid in proxy.workers()),
+                "all workers write to the last file")
     with Client(proxy.address) as client:
         client.get("/whoami?after")
     proxy.stop()
@@ -308,19 +320,31 @@ def WINCH_is_obeyed_while_workers_are_starting(scene):
 
 @story
 def QUIT_waits_for_tunnels_and_requests(scene):
-    proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2,
-                                         drain_window="1h"))
+    told = threading.Event()
+
+    def slow(peer):
+        peer.read_head()
+        told.wait(hf.PATIENCE_S)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow")
+
+    conf = configuration(scene, scene.backend(), workers=2, drain_window="1h")
+    conf["upstreams"].append({"name": "slow", "servers": hf.servers(scene.scripted(slow))})
+    conf["sites"][0]["routes"].append({"path": "/slow", "upstream": "slow"})
+    proxy = scene.holdfast(conf)
     tunnels = [Socket(proxy.address) for _ in range(10)]
     idle = Client(proxy.address)
     idle.get("/whoami")
     busy = Client(proxy.address)
-    busy.request("GET", "/slow?ms=500")
+    busy.request("GET", "/slow")
     hf.wait_for(lambda: proxy.sum("requests_open") == 1, "the request is under way")
     proxy.send(signal.SIGQUIT)
     proxy.wait_log("quitting")
     idle.expect_end()
-    equal(busy.answer().body, b"one", "the answer")
+    told.set()
+    equal(busy.answer().body, b"slow", "the answer")
     busy.expect_end()
+    idle.close()
+    busy.close()
     hf.wait_for(lambda: refuses(proxy), "new connections are refused")
     for tunnel in tunnels:
         tunnel.echo(b"still here")
@@ -336,15 +360,13 @@ def QUIT_waits_for_tunnels_and_requests(scene):
 def QUIT_serves_those_who_wait_to_be_accepted(scene):
     proxy = scene.holdfast(configuration(scene, scene.backend("one"), workers=2))
     workers = proxy.workers()
-    for pid in workers:
-        os.kill(pid, signal.SIGSTOP)
-    clients = [Client(proxy.address) for _ in range(100)]
-    for client in clients:
-        client.request("GET", "/whoami")
-    proxy.send(signal.SIGQUIT)
-    proxy.wait_log("quitting")
-    for pid in workers:
-        os.kill(pid, signal.SIGCONT)
+    with hf.stopped(*workers):
+        clients = [Client(proxy.address) for _ in range(100)]
+        for client in clients:
+            client.request("GET", "/whoami")
+        proxy.send(signal.SIGQUIT)
+        proxy.wait_log("quitting")
+        hf.wait_for(lambda: hf.sleeps(proxy.pid), "all workers are told")
     for client in clients:
         answer = client.answer()
         equal((answer.body, answer.get("Connection")), (b"one", "close"), "answer")
@@ -395,8 +417,7 @@ def children_that_are_not_its_own_keep_it_from_no_end(scene):
 def QUIT_does_not_wait_for_a_checker_that_hangs(scene):
     proxy = scene.holdfast(configuration(scene, scene.backend(), upstream={
         "health": {"type": "tcp", "interval": "1s"}}))
-    checker = next(pid for pid in proxy.left() if hf.comm(pid) == "hf-checker")
-    os.kill(checker, signal.SIGSTOP)
+    os.kill(hf.wait_for(lambda: checker(proxy), "the checker"), signal.SIGSTOP)
     proxy.stop(signal.SIGQUIT)
 
 

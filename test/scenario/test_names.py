@@ -9,7 +9,6 @@ import resource
 import shutil
 import sys
 import signal
-import socket
 import subprocess
 
 import hf
@@ -29,9 +28,7 @@ class Dns:
         self.scene, self.hosts, self.services = scene, {}, []
         self.anything = None  # the address of all names that are nowhere else
         self.file, self.log = scene.dir / "hosts", scene.dir / "queries"
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((scene.host, 0))
-            self.port = probe.getsockname()[1]
+        self.port = scene.port()
         self.process = None
         scene.later(self.stop)
 
@@ -83,6 +80,7 @@ def servers(proxy):
 
 def wait_servers(proxy, *addresses):
     wait_equal(lambda: sorted(servers(proxy)), sorted(map(hf.text_address, addresses)), "servers")
+    wait_for(lambda: proxy.running(proxy.conf["workers"]), "all workers know them")
 
 
 def named(scene, dns, address, **options):
@@ -230,6 +228,13 @@ def answers_change_under_load_and_no_tunnel_is_lost(scene):
     check(len(events(proxy, "names_followed")) >= 6, "generations")
 
 
+def resolved_since(proxy, at):
+    """Names that the log has behind these bytes."""
+    with open(proxy.stderr, encoding="utf-8") as log:
+        log.seek(at)
+        return set(re.findall(r" resolved name=([^: ]+)", log.read()))
+
+
 @story
 def names_that_reloads_drop_are_let_go(scene):
     """200 reloads with ten names each that never were before: neither memory grows nor what is asked."""
@@ -245,8 +250,8 @@ def names_that_reloads_drop_are_let_go(scene):
         proxy.conf["upstreams"][0]["servers"] = hf.servers(
             *[f"{name}:{one.address[1]}" for name in names])
         proxy.reload(wait=False)
-        wait_for(lambda: proxy.stderr.read_bytes()[at:].count(b" resolved name=") == len(names),
-                 f"the names of reload {turn}")
+        wait_equal(lambda: resolved_since(proxy, at) & set(names), set(names),
+                   f"the names of reload {turn}")
         if turn in (50, 200):
             rss.append([hf.status_kb(pid, "RssAnon") for pid in (proxy.pid, checker(proxy))])
     equal(len(re.findall("checker_died", proxy.log())), 0, "deaths of the checker")
@@ -259,17 +264,19 @@ def names_that_reloads_drop_are_let_go(scene):
     equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
 
 
-def forbid_descriptors(pid):
-    """It can open no file from now on; those that are open stay. Returns the limits that it had."""
+def forbid_descriptors(pid, first=None):
+    """It can open no file from now on; those that are open stay. Returns the limits that it had. `first`:
+    the number that it must not get, if not the lowest one that is free."""
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     taken = {int(entry) for entry in os.listdir(f"/proc/{pid}/fd")}
     free = next(number for number in range(len(taken) + 1) if number not in taken)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free if first is None else first, hard))
     return soft, hard
 
 
 @contextlib.contextmanager
 def no_descriptors(pid):
+    wait_for(lambda: hf.sleeps(pid), "nothing is open for a moment only")
     limits = forbid_descriptors(pid)
     try:
         yield
@@ -306,7 +313,7 @@ def names_are_followed_as_soon_as_that_is_possible(scene):
 def a_checker_that_cannot_be_started_is_started_later(scene):
     dns, proxy, two = followed(scene)
     with no_descriptors(proxy.pid):
-        os.kill(checker(proxy), signal.SIGKILL)
+        os.kill(wait_for(lambda: checker(proxy), "the checker"), signal.SIGKILL)
         proxy.wait_log("checker_fork_failed")
         dns.change(app_test=[two.address[0]])
         equal(Socket(proxy.address, "/ws").served_by(), "one", "server")
@@ -325,7 +332,7 @@ def a_checker_that_loses_a_configuration_gets_it_again(scene):
     proxy = named(scene, dns, f"a.test:{one.address[1]}", **options)
     wait_servers(proxy, one.address)
     before = checker(proxy)
-    forbid_descriptors(before)
+    forbid_descriptors(before, first=3)  # what is free now may be that of a question to the resolver
     proxy.conf["upstreams"][0]["servers"] = hf.servers(f"b.test:{two.address[1]}")
     proxy.reload()
     wait_servers(proxy, two.address)

@@ -59,12 +59,17 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def free_port(family, host, port=0):
-    """The port, bound for a moment to see that it is free; raises OSError if it is not."""
-    with socket.socket(family) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        return sock.getsockname()[1]
+def free_port(family, host, port=0, given=set()):
+    """The port, bound for a moment to see that it is free, and one of its own if it is not named; raises
+    OSError if it is not free."""
+    while True:
+        with socket.socket(family) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+            found = sock.getsockname()[1]
+        if port or found not in given:
+            given.add(found)
+            return found
 
 
 # How to write the nth server. Each returns (the text that is hashed, what listens for it).

@@ -141,13 +141,15 @@ def a_client_that_leaves_amid_a_backends_handshake_costs_no_session(scene):
 @story
 def a_handshake_with_a_backend_that_takes_too_long_is_followed_by_a_full_one(scene):
     backend, proxy = verified_backend(scene, hf.answering(OK))
-    proxy.conf["connect_timeout"] = "500ms"
-    proxy.reload()
     resumes(proxy, backend, False, True)
     go = threading.Event()
     backend.before = lambda peer: go.wait(hf.PATIENCE_S)
+    proxy.conf["connect_timeout"] = "200ms"
+    proxy.reload()
     with Client(proxy.address) as client:
         equal(client.get("/").status, 504, "status")
+    del proxy.conf["connect_timeout"]
+    proxy.reload()
     backend.before = lambda peer: None
     go.set()
     resumes(proxy, backend, False, True)
@@ -181,7 +183,8 @@ def openssl_leaves_a_connection_to_a_backend_when_the_answer_begins(scene):
         answer.set()
         equal(client.answer().body, b"ok", "body")
         # The kept connection's own, which KeyUpdates need.
-        equal(found(), {"CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"}, "secrets in memory")
+        hf.wait_equal(found, {"CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"},
+                      "secrets in memory")
 
 
 @story
@@ -196,7 +199,7 @@ def a_session_leaves_memory_when_a_reload_ends_it(scene):
     check(any(master in part for part in memory_of(pid)), "the session is kept")
     proxy.conf["upstreams"][0]["tls_server_name"] = "other.test"
     proxy.reload()
-    check(not any(master in part for part in memory_of(pid)), "the session is still kept")
+    hf.wait_for(lambda: not any(master in part for part in memory_of(pid)), "the session is let go")
 
 
 @story

@@ -38,7 +38,7 @@ static inline void fixture_tunnel(uint32_t slot, uint32_t index, const char *ip,
     tunnel->site = (uint16_t)(index % 2);
     tunnel->backend = (uint16_t)backend;
     tunnel->opened_real_ms = clock_real_ms() - 1000 * (index + 1);
-    tunnel->active_ms = clock_mono_ms() - 500 * (index + 1);
+    tunnel->active_ms = clock_mono_ms() - 5000 * (index + 1);
     tunnel->bytes[0] = rx;
     tunnel->bytes[1] = 10 * rx;
     tunnel->frames[0] = rx / 10;

@@ -83,6 +83,7 @@ int main(void)
 {
     Suite *suite = suite_create("pattern");
     TCase *tc = tcase_create("pattern");
+    tcase_set_timeout(tc, 60);
 
     tcase_add_test(tc, groups_are_given_out);
     tcase_add_test(tc, groups_beyond_the_ninth_do_no_harm);

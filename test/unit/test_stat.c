@@ -130,7 +130,7 @@ static struct board_care *old_with_care(struct board_tunnel *tunnel)
     tunnel->rtt_us = 1234;
     tunnel->flags = TUNNEL_HAS_CARE;
     struct board_care *care = board_care(&board, 0, 1);
-    care->pinged_ms = clock_mono_ms() - 5000;
+    care->pinged_ms = clock_mono_ms() - 65000;
     care->pings = 17;
     care->limits_hit = 3;
     return care;
@@ -142,12 +142,12 @@ START_TEST(a_tunnel_that_is_pinged_and_limited_shows_it)
     board_care(&board, 0, 0)->pings = 99; /* of another tunnel that was there */
     SHOW("tunnels", "--json");
     HAS("\"rx_rate\":50000,\"tx_rate\":1,\"rx_frame_rate\":10.000,\"tx_frame_rate\":0.003,"
-        "\"rtt_us\":1234,\"ping_ms\":50");
+        "\"rtt_us\":1234,\"ping_ms\":65");
     HAS("\"pings\":17,\"limits_hit\":3,");
     ck_assert_ptr_null(strstr(output, "\"pings\":99"));
     SHOW("tunnels", "--sort", "limits", "--limit", "1");
-    HAS(" rx/s  tx/s  rx fr/s  tx fr/s  rtt us  ping  limits ");
-    HAS(" 48.8K     1     10.0      0.0    1234  5.0s       3 ");
+    HAS(" rx/s  tx/s  rx fr/s  tx fr/s  rtt us   ping  limits ");
+    HAS(" 48.8K     1     10.0      0.0    1234  1m05s       3 ");
     SHOW("tunnels", "--json", "--sort", "rate", "--limit", "1");
     HAS("\"pings\":17,");
     SHOW("tunnels", "--json", "--sort", "rtt", "--limit", "1");
@@ -217,7 +217,7 @@ static const struct {
     {{"--client", "unix:"}, 2},
     {{"--worker", "1"}, 3},
     {{"--worker", "64"}, 0},
-    {{"--idle-over", "1400ms"}, 2},
+    {{"--idle-over", "14s"}, 2},
     {{"--limit", "4"}, 4},
     {{"--limit", "2", "--sort", "rx"}, 2},
     {{"--limit", "0"}, 6},
@@ -351,7 +351,7 @@ START_TEST(a_master_that_is_gone_stopped_or_silent_is_a_note)
     SHOW("workers", "--json");
     HAS("\"state\":\"gone\"");
     board.header->master_pid = 1; /* exists, and is not ours to signal unless we are root */
-    board.header->beat_ms = clock_mono_ms() - 7100;
+    board.header->beat_ms = clock_mono_ms() - 7000;
     SHOW("overview");
     HAS("master PID 1 is not answering for 7 s");
     board.header->beat_ms = clock_mono_ms() + 1000000;

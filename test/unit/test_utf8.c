@@ -59,7 +59,7 @@ int main(void)
     Suite *suite = suite_create("utf8");
     TCase *tc = tcase_create("utf8");
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 300);
     tcase_add_test(tc, every_character_is_valid_and_no_beginning_of_one);
     tcase_add_test(tc, of_two_bytes_only_ascii_and_whole_characters_are_valid);
     tcase_add_test(tc, overlong_forms_are_refused);
