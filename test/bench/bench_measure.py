@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One measurement: a fresh proxy, the load generator, and what the kernel says about both."""
+import contextlib
 import http.client
 import json
 import pathlib
@@ -14,7 +15,8 @@ LOAD_PATIENCE_S = 240
 SETTLED_KB = 32       # PSS that stays within this
 SETTLED_LOOKS = 20    # for so many looks: a worker may give memory back a second after a storm
 LOOK_MS = 150
-SETTLE_S = 25         # or is taken as it is after so long
+SETTLE_S = 12.5       # or is taken as it is after so long, for each second of a measurement
+SETTLE_MAX_S = 25
 POKES = 100           # requests at each look: allocators give back what is free when they are used
 SOURCES = 256         # addresses that clients connect from: a hash of them reaches all backends
 PROBE_MS = 1
@@ -118,14 +120,15 @@ class Trial:
         files, such as libraries: of those other programs that come and go have a share."""
         total = 0
         for pid in self.proxy.pids():
-            text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-            total += sum(int(line.split()[1]) for line in text.splitlines()
-                         if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+                total += sum(int(line.split()[1]) for line in text.splitlines()
+                             if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
         return total * 1024
 
     def settled_pss(self):
         """The same when it no longer changes. Some backend must be there."""
-        deadline = time.monotonic() + SETTLE_S
+        deadline = time.monotonic() + min(SETTLE_S * self.bench.seconds, SETTLE_MAX_S)
         looks = [self.pss_bytes()]
         client = http.client.HTTPConnection(*self.stage.plain, timeout=hf.PATIENCE_S)
         while time.monotonic() < deadline:

@@ -55,10 +55,9 @@ class Stage:
         a, b = scene.random.randint(1, 254), scene.random.randint(1, 200)
         self.host = f"127.{a}.{b}.1"
         self.sources = f"127.{a}.{b + 1}.1"
-        self.backends = [(host, scene.port(host)) for host in
-                         (f"127.{a}.{b}.{last}" for last in range(2, 6))]
-        self.plain = self.host, scene.port(self.host)
-        self.secure = self.host, scene.port(self.host)
+        self.backends = [(f"127.{a}.{b}.{last}", scene.port()) for last in range(2, 6)]
+        self.plain = self.host, scene.port()
+        self.secure = self.host, scene.port()
 
 
 class Proxy:

@@ -17,6 +17,7 @@ enum {
     EVENTS_MAX = 512,
     WAIT_MAX_MS = 20,
     RAMP_MAX_S = 120,
+    NOTHING_MAX_S = 20, /* a measurement goes on for so long while all that happens is nothing */
     FAULTS_SHOWN = 5,
     FAULTS_MAX = 1000, /* then a run is given up */
     TEXT_FRAME = 0x81,
@@ -167,10 +168,13 @@ static void step(struct bench_load *load)
         if (in_phase_ns >= options->warm_ms * 1000000)
             begin_measuring(load);
         break;
-    case PHASE_RUN:
-        if (in_phase_ns >= options->run_ms * 1000000)
+    case PHASE_RUN: {
+        bool some = load->done > 0 || load->faults > 0;
+        uint64_t most_ms = options->run_ms + (some ? 0 : NOTHING_MAX_S * 1000);
+        if (in_phase_ns >= most_ms * 1000000)
             end_measuring(load);
         break;
+    }
     case PHASE_GATED:
     case PHASE_HOLD:
     case PHASE_OVER: break;

@@ -8,7 +8,7 @@ import threading
 import hf
 import hf_ws
 from hf import check, equal
-from hf_ws import CLOSE, Socket, frame, xor
+from hf_ws import CLOSE, PING, PONG, Socket, frame, xor
 
 
 class Server:
@@ -78,6 +78,16 @@ class Ends:
     def end(self):
         for server in self.servers:
             server.leave()
+
+
+def but_pings(end, answer=True):
+    """The next frame to this end that is no ping; those before it are answered, or not."""
+    while True:
+        got = end.take()
+        if got[0] != PING:
+            return got
+        if answer:
+            end.post(PONG, got[1])
 
 
 def code_of(close):

@@ -52,7 +52,7 @@ def a_short_run_measures_every_case(scene):
 
 def load(relay, backend, *words):
     return subprocess.run([str(hf.BUILD / "bench-load"), "-a", hf.text_address(relay), "-b",
-                           hf.text_address(backend), "-n", "4", "-t", "300", *words],
+                           hf.text_address(backend), "-n", "4", "-s", "125", "-t", "1000", *words],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=3 * hf.PATIENCE_S)
 

@@ -10,32 +10,16 @@ import threading
 import hf
 import hf_ws
 from hf import check, equal, story
-from hf_ends import LEAVING, Ends, code_of, drain
-from hf_ws import BINARY, CLOSE, PING, PONG, TEXT
+from hf_ends import LEAVING, Ends, but_pings, code_of, drain
+from hf_ws import BINARY, CLOSE, PING, TEXT
 
-ASKED = {"ping_interval": "50ms", "ping_timeout": "150ms"}
+ASKED = {"ping_interval": "50ms", "ping_timeout": "150ms"}  # who owes a pong has no time for anything
+PATIENT = {"ping_interval": "50ms", "ping_timeout": "20s"}
 MASK = b"mask"
 
 
 def messages(*payloads):
     return b"".join(hf_ws.frame(TEXT, payload, mask=MASK) for payload in payloads)
-
-
-def answering_pings(client):
-    """The next frame that is no ping; those are answered until then."""
-    while True:
-        got = client.take()
-        if got[0] != PING:
-            return got
-        client.post(PONG, got[1])
-
-
-def behind_pings(client):
-    """The next frame that is no ping; nobody answers those."""
-    while True:
-        got = client.take()
-        if got[0] != PING:
-            return got
 
 
 def expect_reset(server):
@@ -55,6 +39,20 @@ def one_is_given_up(ends, **options):
     silent, _ = ends.open(**options)
     ends.proxy.wait_reason("peer_dead", 1)
     silent.close()
+
+
+def asked_and_not(ends):
+    """Two tunnels: one whose client owes a pong, and has time, and one whose client need not."""
+    asked = ends.open()
+    equal(asked[0].take()[0], PING, "opcode")
+    return asked, ends.open()
+
+
+def their_time_is_over(ends):
+    """Who owes a pong is given up from now on."""
+    ends.proxy.conf["sites"][0]["routes"][0].update(ASKED)
+    ends.proxy.reload()
+    one_is_given_up(ends)
 
 
 @story
@@ -124,31 +122,35 @@ def a_close_behind_a_frame_that_is_too_big_keeps_none_from_the_server(scene):
 
 @story
 def who_has_ended_its_half_owes_no_pong(scene):
-    ends = Ends(scene, route={**ASKED, "close_timeout": "0s"})
-    client, server = ends.open()
-    client.post(TEXT, b"that was all")
-    client.finish()
-    equal(server.take(), (TEXT, b"that was all", True), "message")
-    server.expect_end()
-    one_is_given_up(ends)
-    server.post(TEXT, b"here you are")
-    equal(behind_pings(client), (TEXT, b"here you are", True), "answer")
-    server.peer.finish()
-    client.expect_end()
+    ends = Ends(scene, route={**PATIENT, "close_timeout": "0s"})
+    both = asked_and_not(ends)
+    for client, server in both:
+        client.post(TEXT, b"that was all")
+        client.finish()
+        equal(server.take(), (TEXT, b"that was all", True), "message")
+        server.expect_end()
+    their_time_is_over(ends)
+    for client, server in both:
+        server.post(TEXT, b"here you are")
+        equal(but_pings(client, answer=False), (TEXT, b"here you are", True), "answer")
+        server.peer.finish()
+        client.expect_end()
     no_one_was_given_up(ends, but=1)
 
 
 @story
 def who_has_sent_its_close_owes_no_pong(scene):
-    ends = Ends(scene, route={**ASKED, "close_timeout": "0s"})
-    client, server = ends.open()
-    client.post(CLOSE, b"\x03\xe8")
-    equal(server.take()[0], CLOSE, "opcode")
-    one_is_given_up(ends)
-    server.post(CLOSE, b"\x03\xe8")
-    equal(behind_pings(client)[0], CLOSE, "opcode")
-    server.peer.finish()
-    client.expect_end()
+    ends = Ends(scene, route={**PATIENT, "close_timeout": "0s"})
+    both = asked_and_not(ends)
+    for client, server in both:
+        client.post(CLOSE, b"\x03\xe8")
+        equal(server.take()[0], CLOSE, "opcode")
+    their_time_is_over(ends)
+    for client, server in both:
+        server.post(CLOSE, b"\x03\xe8")
+        equal(but_pings(client, answer=False)[0], CLOSE, "opcode")
+        server.peer.finish()
+        client.expect_end()
     no_one_was_given_up(ends, but=1)
 
 
@@ -156,12 +158,11 @@ def who_has_sent_its_close_owes_no_pong(scene):
 def who_waits_for_its_rate_is_neither_dead_nor_idle(scene):
     """Its pongs wait with the rest of what it sends."""
     ends = Ends(scene, route={**ASKED, "client_message_rate": "1/s", "idle_timeout": "400ms"})
-    client, server = ends.open()
-    client.send(messages(b"one", b"two"))
+    client, server = ends.open(early=messages(b"one", b"two"))  # it waits from the beginning
+    client.post(TEXT, b"three")
+    threading.Thread(target=lambda: but_pings(client), daemon=True).start()
     for payload in (b"one", b"two"):
         equal(server.take(), (TEXT, payload, True), "message")
-    client.post(TEXT, b"three")
-    threading.Thread(target=lambda: answering_pings(client), daemon=True).start()
     equal(server.take(), (TEXT, b"three", True), "message")
     server.post(TEXT, b"enough")
     no_one_was_given_up(ends)
@@ -226,23 +227,26 @@ def who_ends_and_then_resets_while_it_waits_for_its_rate_has_said_all(scene):
 
 @story
 def who_waits_for_its_receiver_is_not_dead(scene):
-    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "500ms",
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "1s",
                               "send_timeout": "20s", "close_timeout": "0s"})
     payload = bytes(24 << 20)  # beyond what the proxy's socket holds
-    whole = hf_ws.frame(BINARY, payload, mask=MASK)  # takes longer than a ping may
+    whole = hf_ws.frame(BINARY, payload, mask=MASK)
     client, server = ends.open()
     server.peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     answers = []
 
     def speak():
         client.send(whole)
-        answers.append(answering_pings(client))
+        answers.append(but_pings(client))
 
     speaker = threading.Thread(target=speak, daemon=True)
     speaker.start()
     hf.wait_for(lambda: ends.proxy.counter("blocked") > 0, "the server takes no more")
     one_is_given_up(ends)
-    equal(server.take() == (BINARY, payload, True), True, "message")
+    got = bytearray()
+    while len(got) < len(whole):
+        got += server.peer.sock.recv(1 << 20)
+    equal(got == whole, True, "message")
     server.post(TEXT, b"enough")
     speaker.join()
     equal(answers, [(TEXT, b"enough", True)], "the first that is no ping")
@@ -267,11 +271,12 @@ def who_waits_for_its_rate_can_say_goodbye(scene):
 
 @story
 def who_has_answered_a_close_is_not_given_up_for_a_ping(scene):
-    ends = Ends(scene, route={**ASKED, "close_timeout": "600ms"}, **LEAVING)
+    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "1s", "close_timeout": "1500ms"},
+                **LEAVING)
     client, server = ends.open()
     equal(client.take()[0], PING, "opcode")
     drain(ends.proxy)
-    close = behind_pings(client)
+    close = client.take()
     client.post(CLOSE, close[1])
     server.expect_close(1001)
     server.expect_end()
@@ -287,7 +292,7 @@ def what_follows_a_clients_answer_keeps_no_close_from_the_server(scene):
     drain(ends.proxy)
     close = client.take()
     client.send(hf_ws.frame(CLOSE, close[1], mask=MASK) + b"\x82\xff\x80")
-    server.peer.sock.settimeout(8)
+    server.peer.sock.settimeout(6)
     server.answer_close(1001)
     client.expect_end()
 
@@ -300,7 +305,7 @@ def half_a_head_before_the_end_keeps_no_close_from_the_server(scene):
     equal(code_of(client.take()), 1001, "code")
     client.send(b"\x81")
     client.finish()
-    server.peer.sock.settimeout(8)
+    server.peer.sock.settimeout(6)
     server.answer_close(1001)
     client.expect_end()
 
@@ -323,7 +328,7 @@ def a_server_that_ends_amid_a_frame_keeps_nobody_waiting(scene):
 
 @story
 def a_client_that_cannot_be_told_in_time_keeps_no_close_from_the_server(scene):
-    ends = Ends(scene, route={"close_timeout": "300ms"}, **LEAVING)
+    ends = Ends(scene, route={"close_timeout": "1s"}, **LEAVING)
     client, server = ends.open()
     whole = hf_ws.frame(BINARY, bytes(1000))
     server.send(whole[:500])
@@ -408,10 +413,11 @@ def a_reload_gives_a_new_rate_all_of_its_burst(scene):
 
 @story
 def pings_that_are_turned_off_give_nobody_up(scene):
-    ends = Ends(scene, route={"ping_interval": "50ms", "ping_timeout": "1s", "close_timeout": "0s"})
+    ends = Ends(scene, route={**PATIENT, "close_timeout": "0s"})
     routes = ends.proxy.conf["sites"][0]["routes"]
     client, server = ends.open()
     equal(client.take()[0], PING, "opcode")
+    routes[0].update(ASKED)
     routes.append({**routes[0], "path": "/asked"})
     routes[0]["ping_interval"] = "0s"
     ends.proxy.reload()

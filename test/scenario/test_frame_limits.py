@@ -100,16 +100,27 @@ WRONG = {
 }
 
 
+# Where the next frame of such a client begins nobody knows: it is not heard, and has its time.
+DEAF = ("length with the top bit", "no frame at all")
+
+
 def refused(name, data):
     def tale(scene):
-        ends = Ends(scene, route={"check_frames": True, "close_timeout": "500ms"})
+        ends = Ends(scene, route={"check_frames": True,
+                                  "close_timeout": "500ms" if name in DEAF else "20s"})
         client, server = ends.open()
         client.post(TEXT, b"before")
         client.send(data)
         equal(server.take(), (TEXT, b"before", True), "frame")
         if name == "message in a message":
             equal(server.take(), (TEXT, b"x", False), "frame")
-        client_refused(ends, client, server, 1002, "bad_frame")
+        if name in DEAF:
+            equal(code_of(client.take()), 1002, "code to the client")
+            server.expect_close(1001)
+            client.expect_end()
+            ends.proxy.wait_reason("bad_frame", 1)
+        else:
+            client_refused(ends, client, server, 1002, "bad_frame")
     tale.__name__ = f"what_is_no_frame_is_refused_{name.replace(' ', '_')}"
     return tale
 
@@ -187,8 +198,7 @@ def no_byte_of_an_unfinished_head_is_lost(scene):
 def who_is_over_a_rate_is_refused(scene):
     ends = Ends(scene, route={"client_message_rate": "5/s", "over_rate": "close"})
     client, server = ends.open()
-    for number in range(20):
-        client.post(TEXT, b"%d" % number)
+    client.send(b"".join(hf_ws.frame(TEXT, b"%d" % number, mask=MASK) for number in range(20)))
     equal(code_of(client.take()), 1008, "code")
     client.close()
     while server.take()[0] != CLOSE:
@@ -226,8 +236,7 @@ def bytes_of_a_server_wait(scene):
 def floods_of_control_frames_are_refused(scene):
     ends = Ends(scene, route={"client_control_rate": "10/s"})
     client, server = ends.open()
-    for _ in range(50):
-        client.post(PONG, b"")
+    client.send(hf_ws.frame(PONG, mask=MASK) * 50)
     equal(code_of(client.take()), 1008, "code")
     client.close()
     while server.take()[0] != CLOSE:

@@ -293,11 +293,13 @@ def a_storm_waits_for_its_turn_and_the_rest_is_told_when_to_come_back(scene):
                          handshake_queue="500ms")
     proxy = scene.holdfast(conf)
     storm = Storm(scene, proxy.address)
-    storm.rush(300)
+    begin = time.monotonic()
+    storm.rush(600)
+    took_s = time.monotonic() - begin
     opened, refused = len(storm.opened), storm.refused.get(503, 0)
-    equal(opened + refused, 300, "answered")
+    equal(opened + refused, 600, "answered")
     # 10 at once, 50 in the queue, and those whose turn came while the storm was accepted.
-    check(60 <= opened <= 200, f"{opened} opened")
+    check(60 <= opened <= 65 + 100 * took_s, f"{opened} opened in {took_s:.2f} s")
     check(0.3 <= storm.longest_s <= 5, f"waited {storm.longest_s} s")
     equal(proxy.reason("handshake_rate"), refused, "handshake_rate")
     seconds = [int(head.split(b"Retry-After: ")[1].split(b"\r\n")[0]) for head in storm.heads
@@ -366,10 +368,14 @@ def a_trusted_chain_gives_the_clients_address_everywhere(scene):
     equal(status(proxy.address, "X-Forwarded-For: 203.0.113.66, unknown, 10.9.9.9"), 101,
           "what nobody vouches for")
     socket.goodbye()
-    wait_for(lambda: log.read_text().count("203.0.113.7") >= 2, "the log")
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    check(any(line["client"].startswith("203.0.113.66") and line.get("reason") == "access_denied"
-              for line in lines), "the log names the client that was refused")
+
+    def logged(client, reason):
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        return any(line["client"].rpartition(":")[0] == client and line.get("reason") == reason
+                   for line in lines)
+
+    for client, reason in (("203.0.113.66", "access_denied"), ("203.0.113.7", "client_tunnels")):
+        wait_for(lambda c=client, r=reason: logged(c, r), f"the log names {client}: {reason}")
 
 
 @story

@@ -131,7 +131,7 @@ def a_server_that_came_back_is_not_trampled(scene):
         storm.rush(10)
         now = row(proxy, late)
         samples.append((now["slow_start_percent"], now["tunnels"]))
-    check(len(samples) >= 10, f"only {len(samples)} samples")
+    check(len(samples) >= 3, f"only {len(samples)} samples")
     storm.rush(40)
     after = row(proxy, late)["tunnels"]
     check(after >= samples[-1][1] + 30, f"started, it still gets little: {samples[-1]} then {after}")

@@ -14,11 +14,12 @@ from hf_crowd import Crowd, raise_limit
 from hf_http import Client
 from hf_ws import Socket
 
-MANY = 600 if hf.SANITIZED else 2500
+MANY = 1000 if hf.SANITIZED else 2500
 # Ten parts of ten ticks of the workers' timers each, so that none has a tick more than another.
 WINDOW_MS = 3200
 WINDOW_S = WINDOW_MS / 1000
 WINDOW = f"{WINDOW_MS}ms"
+LATE_S = 2  # that the last tunnel may end too late, when processes wait for a busy machine
 
 
 def start(scene, *backends, **options):
@@ -34,9 +35,20 @@ def tunnels(proxy, backend):
     return row(proxy, backend)["tunnels"]
 
 
+def expect_tunnels(proxy, *counts):
+    """A tunnel is counted out only after its ends have been closed."""
+    hf.wait_equal(lambda: tuple(tunnels(proxy, backend) for backend, _ in counts),
+                  tuple(count for _, count in counts), "tunnels")
+
+
 def kill_a_worker(proxy, number):
+    def victim():
+        slot = proxy.slots()[number]
+        return slot["state"] in ("running", "draining") and slot["worker_pid"]
+
+    pid = hf.wait_for(victim, "a worker runs")  # and is not the one that was killed before
     proxy.crashes_expected += 1
-    os.kill(proxy.slots()[number]["worker_pid"], signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
 
 
 def ends_by_itself(proxy):
@@ -56,7 +68,19 @@ def ended_by(people, count, begin, first_s, last_s):
     equal((len(people.told), people.resets), (count, 0), "tunnels that ended, resets")
     check(people.told[0] - begin > first_s, f"the first ended after {people.told[0] - begin:.3f} s")
     took = people.told[-1] - begin
-    check(took < last_s + 0.5 + people.lag_s, f"the last ended after {took:.3f} s")
+    check(took < last_s + LATE_S + people.lag_s, f"the last ended after {took:.3f} s")
+
+
+def all_came_round(proxy, since):
+    """Has each worker looked at its timers since then?"""
+    now = time.monotonic()
+    return all(now - slot["beat_age_ms"] / 1000 > since for slot in proxy.slots())
+
+
+def read_all(people):
+    """What was sent to them by now is read."""
+    people.run_for(0.1)
+    people.run(lambda: not people.epoll.poll(0, 1), "nothing is left to read")
 
 
 # ---- QUIT ----
@@ -127,7 +151,7 @@ def drain_by(scene, change):
     kill_a_worker(proxy, 1)
     ended_by(people, leaving, begin, total_s - WINDOW_S, total_s)
     people.check_flat(WINDOW_S, parts=5, some=True)
-    equal((tunnels(proxy, one), tunnels(proxy, two)), (0, staying), "tunnels")
+    expect_tunnels(proxy, (one, 0), (two, staying))
     proxy.wait_reason("drained", leaving)
 
 
@@ -151,12 +175,12 @@ def a_server_that_is_back_keeps_the_tunnels_that_it_still_has(scene):
     people.see_end(MANY // 6, "a third is gone")
     set_servers(proxy, one, two)
     proxy.reload()
-    people.run_for(0.1)
+    read_all(people)
     gone = len(people.told)
     check(gone < had, "all were closed before it was back")
     people.run_for(WINDOW_S)
     equal(len(people.told), gone, "tunnels that ended")
-    equal(tunnels(proxy, one), had - gone, "tunnels that it has kept")
+    expect_tunnels(proxy, (one, had - gone))
 
 
 @story
@@ -175,7 +199,7 @@ def a_wave_goes_on_through_an_upgrade(scene):
     check(len(people.told) < leaving, "the wave was over before")
     ended_by(people, leaving, begin, 0, total_s)
     people.check_flat(total_s, parts=5, some=True)
-    equal((tunnels(proxy, one), tunnels(proxy, two)), (0, staying), "tunnels")
+    expect_tunnels(proxy, (one, 0), (two, staying))
 
 
 @story
@@ -246,7 +270,10 @@ def servers_that_are_added_get_a_share_of_old_tunnels_at_shed_rate(scene):
     proxy.reload()  # it was added once
     people.see_end(surplus // 3, "a third is gone")
     kill_a_worker(proxy, 0)
-    people.run(lambda: time.monotonic() > begin + surplus / rate + 0.5, "the wave is over")
+    over = begin + surplus / rate + 0.2
+    people.run(lambda: time.monotonic() > over + 0.3 and len(people.told) > surplus * 0.95
+               and all_came_round(proxy, over), "the wave is over")
+    read_all(people)
     gone = len(people.told)
     check(abs(gone - surplus) < surplus * 0.05, f"{gone} of {surplus} were closed")
     for backend in (one, two):
@@ -267,7 +294,7 @@ def nothing_is_shed_that_ends_by_itself_or_beyond_its_percent(scene):
     proxy.reload()
     people.run(lambda: len(people.told) >= MANY * 0.09, "a tenth is gone")
     people.run_for(1)
-    check(MANY * 0.09 < len(people.told) < MANY * 0.11, f"{len(people.told)} of {MANY} were closed")
+    check(MANY * 0.09 <= len(people.told) < MANY * 0.11, f"{len(people.told)} of {MANY} were closed")
     gone = len(people.told)
     # Most leave by themselves amid a slow wave: who is left is within the share.
     proxy.conf["upstreams"][0].update({"shed": 100, "shed_rate": f"{MANY // 20}/s"})
@@ -280,7 +307,7 @@ def nothing_is_shed_that_ends_by_itself_or_beyond_its_percent(scene):
     for one_of_them in list(people.members.values())[:len(people.members) - fair]:
         people.leave(one_of_them)
     hf.wait_for(lambda: proxy.sum("tunnels_open") <= fair, "most have left")
-    people.run_for(0.2)  # closes that are on their way
+    read_all(people)  # closes that are on their way
     before = len(people.told)
     people.run_for(1)
     equal(len(people.told), before, "tunnels that were closed though their servers have no more "

@@ -15,12 +15,13 @@ TUNNELS = 12
 SECONDS = 2
 
 
-def load(scene, damage, direction=1, shape="bulk=1,half=1,chat=0,short=0,slow=0,idle=0,pingpong=0"):
+def load(scene, damage, direction=1, stall="8s",
+         shape="bulk=1,half=1,chat=0,short=0,slow=0,idle=0,pingpong=0"):
     """What ws-load reports, and how many tunnels were damaged."""
     relay = Tamper(scene, scene.backend(), damage, direction)
     done = subprocess.run(
         [str(hf.BUILD / "ws-load"), "-j", "-a", hf.text_address(relay.address), "-n", str(TUNNELS),
-         "-t", f"{SECONDS}s", "-r", "4m", "-x", shape],
+         "-t", f"{SECONDS}s", "-i", stall, "-r", "4m", "-x", shape],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=6 * hf.PATIENCE_S)
     result = json.loads(done.stdout)
     faults = sum(result[name] for name in ("lost", "corrupt", "stalled"))
@@ -29,9 +30,9 @@ def load(scene, damage, direction=1, shape="bulk=1,half=1,chat=0,short=0,slow=0,
     return result, relay.damaged
 
 
-def check_seen(scene, kinds, damage, direction=1):
+def check_seen(scene, kinds, damage, direction=1, **options):
     """Each tunnel that was damaged is reported, and as one of these kinds."""
-    result, damaged = load(scene, damage, direction)
+    result, damaged = load(scene, damage, direction, **options)
     check(damaged > 0, "no tunnel was damaged")
     equal(sum(result[kind] for kind in kinds), damaged, f"tunnels reported of {result}")
     equal(sum(result[kind] for kind in ("lost", "corrupt", "stalled")), damaged, "all faults")
@@ -56,7 +57,7 @@ def a_lost_byte_is_seen(scene):
 
 @story
 def a_doubled_byte_is_seen(scene):
-    check_seen(scene, ["corrupt", "lost"], lambda data: data[:1] + data)
+    check_seen(scene, ["corrupt", "stalled", "lost"], lambda data: data[:1] + data)
 
 
 @story
@@ -85,7 +86,7 @@ def a_lost_block_is_seen(scene):
 def silence_is_seen(scene):
     def fall_silent(data):
         raise Silence
-    check_seen(scene, ["stalled"], fall_silent)
+    check_seen(scene, ["stalled"], fall_silent, stall="4s")
 
 
 # ---- frames of the proxy's own ----
@@ -98,7 +99,7 @@ def owned(scene, play):
     backend = scene.scripted(accepting(lambda peer: play(Server(peer))))
     done = subprocess.run(
         [str(hf.BUILD / "ws-load"), "-j", "-P", "-G", "1012", "-a", hf.text_address(backend.address),
-         "-n", "1", "-t", "50ms", "-S", "idle", "-m", "10"],
+         "-n", "1", "-t", "50ms", "-i", "3s", "-S", "idle", "-m", "10"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=6 * hf.PATIENCE_S)
     return json.loads(done.stdout)
 

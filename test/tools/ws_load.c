@@ -35,6 +35,7 @@ static int usage(FILE *to)
         "  -n CONNS           tunnels held open (1000)\n"
         "  -t DURATION        \"30s\", \"500ms\" (10s); -d SECONDS is the same\n"
         "  -s SEED            (1)\n"
+        "  -i DURATION        for so long may nothing move that should (8s)\n"
         "  -x NAME=WEIGHT,..  change the mix of shapes\n"
         "  -r BYTES, -R N     bytes, messages a second of the shapes that would take all (64m,\n"
         "                     20000 for the mix, else 0: no limit)\n"
@@ -135,6 +136,7 @@ static bool parse_option(struct ws_load_options *o, int c)
     case 'n': return parse_u32(optarg, 1, CONNS_MAX, &o->conns);
     case 't': return parse_duration(optarg, &o->run_ms);
     case 'd': return parse_seconds(optarg, &o->run_ms);
+    case 'i': return parse_duration(optarg, &o->stall_ms);
     case 's': return parse_number(optarg, 0, UINT64_MAX, &o->seed);
     case 'A': return parse_u32(optarg, 0, CONNS_MAX, &o->active);
     case 'b': return parse_u32(optarg, 1, 60000, &o->sources);
@@ -159,7 +161,7 @@ static int parse_options(struct ws_load_options *o, int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     int c;
-    while ((c = getopt_long(argc, argv, "a:p:H:n:t:d:s:S:m:w:k:r:R:x:A:b:T:C:K:PG:jh", longs,
+    while ((c = getopt_long(argc, argv, "a:p:H:n:t:d:i:s:S:m:w:k:r:R:x:A:b:T:C:K:PG:jh", longs,
                             NULL)) != -1) {
         if (c == 'h')
             exit(usage(stdout));
@@ -215,6 +217,7 @@ int main(int argc, char **argv)
                                       .active = UINT32_MAX,
                                       .sources = 1,
                                       .run_ms = 10000,
+                                      .stall_ms = 8000,
                                       .seed = 1,
                                       .shape = -1,
                                       .bytes_per_s = 64 << 20,

@@ -23,7 +23,6 @@ enum {
     WS_LOAD_PIECE = 64 * 1024,    /* bytes given to one send */
     WS_LOAD_HEAD_MAX = 4096,      /* of the answer to a handshake */
     WS_LOAD_KEY_LEN = 24,
-    WS_LOAD_STALL_MS = 8000,
     WS_LOAD_TIMER_SLOTS = 1024, /* of one millisecond each */
 };
 
@@ -44,6 +43,7 @@ struct ws_load_options {
     uint32_t active;  /* of these, how many talk; the others are idle */
     uint32_t sources; /* source addresses 127.0.0.1 and up; 1: the kernel's choice */
     uint64_t run_ms;
+    uint64_t stall_ms; /* a tunnel that owes something and does not move for so long has stalled */
     uint64_t seed;
     int shape;            /* enum ws_load_shape_id, or -1: the mix */
     uint32_t size;        /* bytes of a message; 0: as the shape says */

@@ -474,7 +474,7 @@ void ws_load_conn_check_stall(struct ws_load *load, struct ws_load_conn *conn)
     bool waiting =
         conn->state == LOAD_OPENING || conn->state == LOAD_ENDING ||
         (conn->state == LOAD_OPEN && (conn->awaits_ping || !ws_load_check_complete(conn)));
-    if (waiting && load->now_ms > conn->progress_ms + WS_LOAD_STALL_MS)
+    if (waiting && load->now_ms > conn->progress_ms + load->options->stall_ms)
         fail(load, conn, FAULT_STALLED,
              conn->state == LOAD_OPENING    ? "no answer to the handshake"
              : ws_load_check_complete(conn) ? "no ping comes any more"
