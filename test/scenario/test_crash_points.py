@@ -24,13 +24,15 @@ import chaos  # noqa: E402
 TUNNELS = "30" if hf.SANITIZED else "60"
 SECONDS = (1, 2, 4, 8, 16)  # a rare place may need more than one try, on a busy machine
 # Places that are passed for each message are hit now and then, the rare ones nearly always.
-EVERY = {"relay": 450, "event": 450, "flush": 30, "half": 10, "close_settle": 75, "close_settled": 10,
+EVERY = {"relay": 900, "event": 900, "flush": 30, "half": 10, "close_settle": 75, "close_settled": 10,
          "close": 10, "fd": 20, "open": 8, "park": 5, "ready": 20, "adopt": 2,
-         "adopt_positions": 1, "adopt_made": 1, "made": 450, "made_end": 5, "guard": 20,
+         "adopt_positions": 2, "adopt_made": 2, "made": 900, "made_end": 5, "guard": 20,
          "guard_asked": 100, "guard_said": 150, "guard_pong": 150, "guard_cared": 100,
-         "guard_stepped": 900, "guard_wanted": 5, "random": 2500}
+         "guard_stepped": 900, "guard_wanted": 5, "random": 5000}
 # Only the successor of who died amid a message passes there: where that dies first.
-BEFORE = {"adopt_positions": "relay_received:450", "adopt_made": "made_received:450"}
+BEFORE = {"adopt_positions": "relay_received:900", "adopt_made": "made_received:900"}
+# Who dies young again and again is held back, for 5 s at most each time: that is no stall.
+HELD_BACK = "-i 60s"
 HTTP_ONLY = {"fd_closing"}  # tunnels never pass there
 RELOAD_ONLY = {"apply_keys", "apply_image"}  # nor there, but reloads do
 # Passed where the proxy ends a tunnel; the other places of the guard where it only looks on.
@@ -60,7 +62,7 @@ def rage(scene, place, seconds, *words):
     tls = "100" if "made" in place or place == "close_wiped" else "40"
     wrong = chaos.run(scene, chaos.options(
         ["--tls", tls, "--tunnels", TUNNELS, "--seconds", str(seconds), "--keepers", "0", "--reload-every", "0",
-         "--crash-point", point, *kills, *words]),
+         "--crash-point", point, "--load", HELD_BACK, *kills, *words]),
         lambda text, end: shown.append(text))
     proxy = scene.holdfasts[-1]
     # A death elsewhere is followed by an adoption that comes to its end.
@@ -284,7 +286,8 @@ def control(place, tls, *words):
     """Successors that believe the record instead of the kernel: this command must see it."""
     def tale(scene):
         for seconds in SECONDS:
-            wrong, deaths, shown = rage(scene, place, seconds, "--ignore-counts", "--tls", tls, *words)
+            wrong, deaths, shown = rage(scene, place, seconds, "--ignore-counts", "--tls", tls,
+                                        "--load", "", *words)
             if deaths > 0 and wrong:
                 return
             scene.holdfasts[-1].stop()
