@@ -179,7 +179,9 @@ static void next_phase(struct worker *w, uint32_t tunnel)
     if (g->phase == GUARD_TELL && g->say[0] != SAY_WANTED)
         guard_enter(g, GUARD_ECHO, w->now_ms);
     if (g->phase == GUARD_ECHO && (g->answered & 1 || t->dir[0].flags & DIR_EOF)) {
-        want(w, tunnel, 1, CLOSE_GOING_AWAY);
+        /* Death may have come between the client's own Close and this: the backend has heard that one. */
+        if (!guard_passed_close(t, 0))
+            want(w, tunnel, 1, CLOSE_GOING_AWAY);
         guard_enter(g, GUARD_LAST, w->now_ms);
     }
 }
